@@ -1,0 +1,74 @@
+# `make demo` and `make test` need Python >= 3.11 and make; they set up everything else in .venv.
+
+VENV := .venv
+NEWEST_VENV := .venv-newest
+WORKERS ?= 2
+
+# find_python(CANDIDATES, LOWEST): the first candidate that runs, is at least LOWEST (as "3, 11") and
+# can make environments. It is run, not just looked up: a shim on PATH may stand for nothing.
+find_python = $(shell for python in $(1); do \
+	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < ($(2)))' \
+	</dev/null >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+
+comma := ,
+# constraints.txt was tested on 3.11, so that one comes first.
+PYTHON ?= $(call find_python,python3.11 python3 python3.12 python3.13 python3.14,3$(comma) 11)
+NEWEST_PYTHON ?= $(call find_python,python3.14 python3.13 python3.12 python3,3$(comma) 12)
+
+# make_venv(PYTHON, DIRECTORY): leaves a working environment as it is, and replaces a broken one.
+define make_venv
+	@$(2)/bin/python -m pip --version >/dev/null 2>&1 || { echo "Creating $(2)"; $(1) -m venv --clear $(2); }
+endef
+PIP_INSTALL := -m pip install -q --disable-pip-version-check --no-input
+
+.PHONY: help demo test lint format format-check types test-newest clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
+
+demo: $(VENV)/.installed ## Train a flow on real data, with pictures in its run directory
+	$(VENV)/bin/flowjax-lite fit configs/digits_maf.yaml --overwrite
+
+test: $(VENV)/.installed ## Run all tests on two workers
+	$(VENV)/bin/python -m pytest -n $(WORKERS)
+
+lint: $(VENV)/.installed ## Check for mistakes and import order
+	$(VENV)/bin/ruff check .
+
+format: $(VENV)/.installed ## Format the code, and fix what can be fixed safely
+	$(VENV)/bin/ruff check --fix-only -q .
+	$(VENV)/bin/ruff format .
+
+format-check: $(VENV)/.installed ## Check the format, change nothing
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.installed ## Check the types of the package
+	$(VENV)/bin/mypy
+
+test-newest: ## Run the smoke tests on the newest Python here, with the newest jax and flax
+	@python="$(NEWEST_PYTHON)"; \
+	if test -z "$$python"; then \
+		echo "make test-newest: no working Python 3.12 or newer found; nothing to test."; \
+	else \
+		echo "make test-newest: using $$("$$python" --version) ($$python)"; \
+		$(MAKE) --no-print-directory run-smoke NEWEST_PYTHON="$$python"; \
+	fi
+
+.PHONY: run-smoke
+run-smoke: $(NEWEST_VENV)/.installed
+	$(NEWEST_VENV)/bin/python -m pytest -n $(WORKERS) -m smoke
+
+clean: ## Remove both environments and the tools' caches
+	rm -rf $(VENV) $(NEWEST_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# Set-up happens once, and again when what it depends on changes.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No working Python >= 3.11 found; give one with PYTHON=..." >&2; exit 1; }
+	$(call make_venv,$(PYTHON),$(VENV))
+	$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(NEWEST_VENV)/.installed: pyproject.toml
+	$(call make_venv,$(NEWEST_PYTHON),$(NEWEST_VENV))
+	$(NEWEST_VENV)/bin/python $(PIP_INSTALL) --upgrade --upgrade-strategy eager -e ".[test]"
+	@touch $@
