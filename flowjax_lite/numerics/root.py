@@ -1,0 +1,95 @@
+"""Roots of monotone functions, bracketed, differentiable, and NaN where not found."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+_MAX_EXPANSIONS = 120
+_MAX_STEPS = 1000  # a triple root at zero takes hundreds; others about ten
+
+
+def monotone_root(
+    function: Callable[[Array], Array], guess: Array, *, radius: float = 1.0
+) -> Array:
+    """Solve function(x) = 0 elementwise for a strictly increasing function.
+
+    The bracket around the guess doubles until the sign changes; then Newton steps are taken,
+    replaced by bisection whenever they leave the bracket or shrink too slowly. Derivatives,
+    of any order and in any mode, follow from the implicit function theorem.
+
+    Args:
+        function: elementwise and increasing, from an array of guess's shape to the same
+            shape. It may close over traced values; gradients reach them.
+        guess: where the search starts, any shape; its value does not affect the root.
+        radius: half of the first bracket's width.
+
+    Returns:
+        The root to the precision of guess's dtype. An element whose root was not bracketed
+        or not reached comes back as NaN, that element alone.
+    """
+
+    def solve(f: Callable[[Array], Array], start: Array) -> Array:
+        low, high = _bracket(f, start, radius)
+        return _newton_or_bisect(f, low, high)
+
+    def tangent_solve(linear: Callable[[Array], Array], y: Array) -> Array:
+        return y / linear(jnp.ones_like(y))  # the Jacobian is diagonal
+
+    return lax.custom_root(function, lax.stop_gradient(guess), solve, tangent_solve)
+
+
+def _bracket(f: Callable[[Array], Array], start: Array, radius: float) -> tuple[Array, Array]:
+    """Move each end outwards, doubling, until f(low) <= 0 <= f(high)."""
+
+    def missing(ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        return f(low) > 0, f(high) < 0
+
+    def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
+        low, high, _, count = carry
+        too_high, too_low = missing((low, high))
+        return (count < _MAX_EXPANSIONS) & jnp.any(too_high | too_low)
+
+    def expand(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        low, high, width, count = carry
+        too_high, too_low = missing((low, high))
+        # The end that was wrong bounds the root from the other side: the bracket slides.
+        new_low = jnp.where(too_high, low - width, jnp.where(too_low, high, low))
+        new_high = jnp.where(too_low, high + width, jnp.where(too_high, low, high))
+        return new_low, new_high, 2 * width, count + 1
+
+    step = jnp.full_like(start, radius)
+    low, high, _, _ = lax.while_loop(
+        unfinished, expand, (start - step, start + step, 2 * step, jnp.asarray(0))
+    )
+    return low, high
+
+
+def _newton_or_bisect(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
+    tolerance = 2 * jnp.finfo(low.dtype).eps
+    tiny = jnp.finfo(low.dtype).tiny
+    bracketed = (f(low) <= 0) & (f(high) >= 0)
+    midpoint = 0.5 * low + 0.5 * high
+
+    def unfinished(carry: tuple[Array, ...]) -> Array:
+        done, count = carry[4], carry[5]
+        return (count < _MAX_STEPS) & ~jnp.all(done)
+
+    def improve(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        low, high, x, last_step, done, count = carry
+        value, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
+        low = jnp.where(value <= 0, x, low)
+        high = jnp.where(value >= 0, x, high)
+        newton = x - value / slope
+        safe = (newton > low) & (newton < high) & (jnp.abs(newton - x) < 0.5 * last_step)
+        new_x = jnp.where(value == 0, x, jnp.where(safe, newton, 0.5 * low + 0.5 * high))
+        step = jnp.abs(new_x - x)
+        reached = jnp.isfinite(value) & (step <= tolerance * jnp.abs(new_x) + tiny)
+        x = jnp.where(done, x, new_x)
+        return low, high, x, step, done | reached, count + 1
+
+    start: tuple[Array, ...] = (low, high, midpoint, high - low, ~bracketed, jnp.asarray(0))
+    _, _, x, _, done, _ = lax.while_loop(unfinished, improve, start)
+    return jnp.where(bracketed & done, x, jnp.nan)

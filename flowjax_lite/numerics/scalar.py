@@ -1,0 +1,58 @@
+"""Stable scalar functions, elementwise on arrays of any shape."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def soft_clip(x: Array, bound: float) -> Array:
+    """Bound x smoothly: the identity near zero, approaching ±bound far out.
+
+    Networks emit logits and log-scales without limits; a hard clip would stop their
+    gradient, and no clip would let `exp` overflow.
+
+    Args:
+        x: values of any shape.
+        bound: the largest magnitude of the result, positive.
+
+    Returns:
+        bound * tanh(x / bound), of x's shape.
+    """
+    return bound * jnp.tanh(x / bound)
+
+
+def log_scale(raw: Array, bound: float) -> Array:
+    """Turn an unconstrained number into the logarithm of a scale that cannot overflow.
+
+    Args:
+        raw: values of any shape; 0 gives a scale of one.
+        bound: the scale stays within [exp(-bound), exp(bound)].
+
+    Returns:
+        The log-scale, of raw's shape.
+    """
+    return soft_clip(raw, bound)
+
+
+def softplus_inverse(y: Array) -> Array:
+    """The x > -inf with log(1 + exp(x)) = y, without cancellation or overflow.
+
+    Args:
+        y: positive values of any shape.
+
+    Returns:
+        y + log(1 - exp(-y)); -inf at 0 and NaN below.
+    """
+    return y + jnp.log(-jnp.expm1(-y))
+
+
+def sigmoid_log_derivative(x: Array) -> Array:
+    """log of the derivative of the logistic function, finite for every finite x.
+
+    Args:
+        x: values of any shape.
+
+    Returns:
+        -softplus(x) - softplus(-x), of x's shape.
+    """
+    return -jax.nn.softplus(x) - jax.nn.softplus(-x)
