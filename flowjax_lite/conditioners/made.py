@@ -1,0 +1,252 @@
+"""Masked autoregressive networks: output i depends on the inputs before i alone.
+
+Every unit carries a degree: a unit of degree d sees x_1 … x_d only. Units are kept sorted by
+degree, which changes nothing for the network and lets the sequential evaluation compute each
+unit exactly once, as one contiguous block per step.
+"""
+
+from abc import ABC, abstractmethod
+from itertools import pairwise
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from flowjax_lite.conditioners.activations import Activation, get_activation
+from flowjax_lite.conditioners.masked import MaskedLinear, output_rows, unit_rows
+from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
+from flowjax_lite.numerics.shapes import check_condition, check_event, check_positive_int
+
+
+class AbstractMADE(nnx.Module, ABC):
+    """A masked network from (dim,) to (num_params, dim), evaluated at once or step by step.
+
+    MADE: Germain, Gregor, Murray and Larochelle, 2015, arXiv:1502.03509. The condition enters
+    every layer unmasked.
+    """
+
+    dim: int
+    num_params: int
+    condition_shape: tuple[int, ...] | None
+
+    @abstractmethod
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        """Parameters of all dimensions at once.
+
+        Args:
+            x: (dim,).
+            condition: (condition_dim,).
+
+        Returns:
+            (num_params, dim); column i depends on x[:i] and the condition.
+        """
+
+    @abstractmethod
+    def begin(self, condition: Array | None = None) -> tuple[Any, Any]:
+        """Prepare a sequential evaluation.
+
+        Args:
+            condition: (condition_dim,).
+
+        Returns:
+            The empty activations, and what `step` needs, stacked over the dim steps.
+        """
+
+    @abstractmethod
+    def step(self, activations: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
+        """Compute the units that step i completes, and the parameters of dimension i.
+
+        Args:
+            activations: those of the steps before.
+            x: (dim,), of which entries before i are known and the others are ignored.
+            blocks: entry i of what `begin` returned.
+
+        Returns:
+            The activations with this step's units, and (num_params,) for dimension i.
+        """
+
+
+class MADE(AbstractMADE):
+    """A masked multilayer perceptron."""
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_params: int,
+        hidden: tuple[int, ...] = (64, 64),
+        condition_dim: int | None = None,
+        activation: str | Activation = "relu",
+        degree_seed: int | None = None,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            dim: number of inputs.
+            num_params: number of outputs per input.
+            hidden: widths of the hidden layers.
+            condition_dim: length of the condition; None for none.
+            activation: name or function.
+            degree_seed: draw the degrees of hidden units at random from this seed; None
+                spreads them evenly.
+            rngs: source of the initial weights.
+        """
+        self.dim = check_positive_int(dim, "dim")
+        self.num_params = check_positive_int(num_params, "num_params")
+        self.condition_shape = condition_shape(condition_dim)
+        self.hidden = check_hidden(hidden)
+        self.activation = get_activation(activation)
+        self.degree_seed = degree_seed
+        widths = (dim, *self.hidden)
+        self.layers = nnx.List(
+            [
+                MaskedLinear(a, b, condition_dim=condition_dim, rngs=rngs)
+                for a, b in pairwise(widths)
+            ]
+        )
+        self.last = MaskedLinear(
+            widths[-1], num_params * dim, condition_dim=condition_dim, zero=True, rngs=rngs
+        )
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        h, condition = _check(self, x, condition)
+        degrees = self._degrees()
+        for layer, below, above in zip(self.layers, degrees[:-2], degrees[1:-1], strict=True):
+            h = self.activation(layer(h, condition, below, above))
+        params = self.last(h, condition, degrees[-2], degrees[-1])
+        return params.reshape(self.num_params, self.dim)
+
+    def begin(self, condition: Array | None = None) -> tuple[Any, Any]:
+        degrees = self._degrees()
+        layers = [
+            layer.blocks(condition, below, above, unit_rows(above, self.dim))
+            for layer, below, above in zip(self.layers, degrees[:-2], degrees[1:-1], strict=True)
+        ]
+        rows = output_rows(self.num_params, self.dim)
+        last = self.last.blocks(condition, degrees[-2], degrees[-1], rows)
+        return tuple(jnp.zeros(width) for width in self.hidden), (layers, last)
+
+    def step(self, activations: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
+        layers, last = blocks
+        h, known = x, []
+        for block, cache in zip(layers, activations, strict=True):
+            h = block.write(cache, self.activation(block.apply(h)))
+            known.append(h)
+        return tuple(known), last.apply(h)
+
+    def _degrees(self) -> list[np.ndarray]:
+        """Degrees of the inputs, of every hidden layer and of the outputs."""
+        return layer_degrees(self)
+
+
+class ResidualMADE(AbstractMADE):
+    """Masked residual blocks of two layers each, all units of one place sharing a degree.
+
+    The autoregressive network of Neural Spline Flows: Durkan et al., 2019, arXiv:1906.04032.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_params: int,
+        hidden: tuple[int, ...] = (64, 64),
+        condition_dim: int | None = None,
+        activation: str | Activation = "relu",
+        degree_seed: int | None = None,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the blocks.
+
+        Args:
+            dim: number of inputs.
+            num_params: number of outputs per input.
+            hidden: width of each residual block, all equal; (64, 64) is two blocks.
+            condition_dim: length of the condition; None for none.
+            activation: name or function.
+            degree_seed: draw the degrees of hidden units at random from this seed; None
+                spreads them evenly.
+            rngs: source of the initial weights.
+        """
+        self.dim = check_positive_int(dim, "dim")
+        self.num_params = check_positive_int(num_params, "num_params")
+        self.condition_shape = condition_shape(condition_dim)
+        self.hidden = check_hidden(hidden, equal=True)
+        self.activation = get_activation(activation)
+        self.degree_seed = degree_seed
+        width = self.hidden[0]
+        self.first = MaskedLinear(dim, width, condition_dim=condition_dim, rngs=rngs)
+        self.inner = nnx.List(
+            [MaskedLinear(width, width, condition_dim=condition_dim, rngs=rngs) for _ in hidden]
+        )
+        self.outer = nnx.List(
+            [MaskedLinear(width, width, condition_dim=None, zero=True, rngs=rngs) for _ in hidden]
+        )
+        self.last = MaskedLinear(
+            width, num_params * dim, condition_dim=condition_dim, zero=True, rngs=rngs
+        )
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        x, condition = _check(self, x, condition)
+        inputs, units, outputs = self._degrees()
+        h = self.first(x, condition, inputs, units)
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            middle = self.activation(inner(self.activation(h), condition, units, units))
+            h = h + outer(middle, None, units, units)
+        params = self.last(self.activation(h), condition, units, outputs)
+        return params.reshape(self.num_params, self.dim)
+
+    def begin(self, condition: Array | None = None) -> tuple[Any, Any]:
+        inputs, units, outputs = self._degrees()
+        rows = unit_rows(units, self.dim)
+        first = self.first.blocks(condition, inputs, units, rows)
+        inner = [layer.blocks(condition, units, units, rows) for layer in self.inner]
+        outer = [layer.blocks(None, units, units, rows) for layer in self.outer]
+        last = self.last.blocks(condition, units, outputs, output_rows(self.num_params, self.dim))
+        empty = tuple(jnp.zeros(self.hidden[0]) for _ in range(2 * len(self.hidden) + 1))
+        return empty, (first, inner, outer, last)
+
+    def step(self, activations: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
+        first, inner, outer, last = blocks
+        known = []
+        h = first.apply(x)
+        for i, (into, out) in enumerate(zip(inner, outer, strict=True)):
+            before = into.write(activations[2 * i], self.activation(h))
+            middle = self.activation(into.apply(before))
+            after = out.write(activations[2 * i + 1], middle)
+            h = h + out.apply(after)
+            known += [before, after]
+        final = first.write(activations[-1], self.activation(h))
+        return (*known, final), last.apply(final)
+
+    def _degrees(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Degrees of the inputs, of the hidden units and of the outputs."""
+        inputs, units, *_, outputs = layer_degrees(self)
+        return inputs, units, outputs
+
+
+def layer_degrees(network: MADE | ResidualMADE) -> list[np.ndarray]:
+    """Degrees of the inputs 1 … dim, of each hidden layer, and of the outputs 0 … dim - 1.
+
+    Hidden units of degree 0 see the condition alone; there are some only where it is needed.
+    """
+    dim = network.dim
+    lowest = 1 if dim > 1 and network.condition_shape is None else 0
+    num_degrees = dim - lowest
+    random = None if network.degree_seed is None else np.random.default_rng(network.degree_seed)
+    hidden = [
+        lowest + np.arange(width) * num_degrees // width
+        if random is None
+        else np.sort(random.integers(lowest, dim, size=width))
+        for width in network.hidden
+    ]
+    outputs = np.tile(np.arange(dim), network.num_params)
+    return [np.arange(1, dim + 1), *hidden, outputs]
+
+
+def _check(network: AbstractMADE, x: Array, condition: Array | None) -> tuple[Array, Array | None]:
+    condition = check_condition(condition, network.condition_shape)
+    return check_event(x, (network.dim,), "x"), condition

@@ -1,0 +1,143 @@
+"""Dense networks that emit the parameters of a transformer."""
+
+import math
+from itertools import pairwise
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from flowjax_lite.conditioners.activations import Activation, get_activation
+from flowjax_lite.numerics.shapes import Shape, check_condition, check_event, check_positive_int
+
+
+class MLP(nnx.Module):
+    """A multilayer perceptron from a vector, and a condition, to an array of parameters.
+
+    The last layer starts at zero, so the flow around it starts as the identity.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        *,
+        out_shape: Shape,
+        hidden: tuple[int, ...] = (64, 64),
+        condition_dim: int | None = None,
+        activation: str | Activation = "relu",
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            in_dim: length of the input; 0 makes the parameters depend on the condition alone.
+            out_shape: shape of the output, for a transformer (num_params, dim).
+            hidden: widths of the hidden layers.
+            condition_dim: length of the condition, appended to the input; None for none.
+            activation: name or function.
+            rngs: source of the initial weights.
+        """
+        hidden = check_hidden(hidden)
+        self.in_dim = check_positive_int(in_dim, "in_dim", minimum=0)
+        self.condition_shape = condition_shape(condition_dim)
+        self.out_shape = tuple(out_shape)
+        self.activation = get_activation(activation)
+        widths = (in_dim + (condition_dim or 0), *hidden)
+        self.layers = nnx.List([dense(a, b, rngs=rngs) for a, b in pairwise(widths)])
+        self.last = dense(widths[-1], math.prod(self.out_shape), zero=True, rngs=rngs)
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        """Map x (in_dim,) and the condition (condition_dim,) to an array of out_shape."""
+        h = _join(check_event(x, (self.in_dim,), "x"), condition, self.condition_shape)
+        for layer in self.layers:
+            h = self.activation(layer(h))
+        return self.last(h).reshape(self.out_shape)
+
+
+class ResidualMLP(nnx.Module):
+    """Residual blocks of two dense layers each, the condition entering every block.
+
+    The network of Neural Spline Flows: Durkan et al., 2019, arXiv:1906.04032, appendix B.1,
+    without its gates. Each block starts as the identity, and so does the flow around it.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        *,
+        out_shape: Shape,
+        hidden: tuple[int, ...] = (64, 64),
+        condition_dim: int | None = None,
+        activation: str | Activation = "relu",
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the blocks.
+
+        Args:
+            in_dim: length of the input; 0 makes the parameters depend on the condition alone.
+            out_shape: shape of the output, for a transformer (num_params, dim).
+            hidden: width of each residual block, all equal; (64, 64) is two blocks.
+            condition_dim: length of the condition; None for none.
+            activation: name or function.
+            rngs: source of the initial weights.
+        """
+        hidden = check_hidden(hidden, equal=True)
+        width = hidden[0]
+        self.in_dim = check_positive_int(in_dim, "in_dim", minimum=0)
+        self.condition_shape = condition_shape(condition_dim)
+        self.out_shape = tuple(out_shape)
+        self.activation = get_activation(activation)
+        self.first = dense(in_dim + (condition_dim or 0), width, rngs=rngs)
+        inner = width + (condition_dim or 0)
+        self.inner = nnx.List([dense(inner, width, rngs=rngs) for _ in hidden])
+        self.outer = nnx.List([dense(width, width, zero=True, rngs=rngs) for _ in hidden])
+        self.last = dense(width, math.prod(self.out_shape), zero=True, rngs=rngs)
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        """Map x (in_dim,) and the condition (condition_dim,) to an array of out_shape."""
+        h = self.first(_join(check_event(x, (self.in_dim,), "x"), condition, self.condition_shape))
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            joined = _join(self.activation(h), condition, self.condition_shape)
+            h = h + outer(self.activation(inner(joined)))
+        return self.last(self.activation(h)).reshape(self.out_shape)
+
+
+# Made once: a layer remembers its initialiser, and fresh ones would make equal models differ.
+_LECUN_NORMAL = nnx.initializers.lecun_normal()
+_ZEROS = nnx.initializers.zeros_init()
+
+
+def dense(in_dim: int, out_dim: int, *, zero: bool = False, rngs: nnx.Rngs) -> nnx.Linear:
+    """A dense layer, its weights zero on request or where there is no input to weigh."""
+    init = _ZEROS if zero or in_dim == 0 else _LECUN_NORMAL
+    dtype = jnp.zeros(()).dtype  # float64 where jax is set to it; nnx would take float32
+    return nnx.Linear(in_dim, out_dim, kernel_init=init, param_dtype=dtype, rngs=rngs)
+
+
+def check_hidden(hidden: tuple[int, ...], *, equal: bool = False) -> tuple[int, ...]:
+    """Return the widths as a tuple of at least one positive whole number.
+
+    Raises:
+        TypeError: hidden is not a sequence of whole numbers.
+        ValueError: hidden is empty, a width is below 1, or widths differ where `equal`.
+    """
+    if isinstance(hidden, int) or not hidden:
+        raise ValueError(f"hidden is {hidden!r}; expected a tuple of widths such as (64, 64)")
+    widths = tuple(check_positive_int(width, "a width in hidden") for width in hidden)
+    if equal and len(set(widths)) > 1:
+        raise ValueError(
+            f"hidden is {widths}; residual blocks need equal widths: give one width a block"
+        )
+    return widths
+
+
+def condition_shape(condition_dim: int | None) -> Shape | None:
+    """The shape of a condition of that length, None for none."""
+    if condition_dim is None:
+        return None
+    return (check_positive_int(condition_dim, "condition_dim"),)
+
+
+def _join(x: Array, condition: Array | None, shape: Shape | None) -> Array:
+    condition = check_condition(condition, shape)
+    return x if condition is None else jnp.concatenate([x, condition.astype(x.dtype)])
