@@ -1,0 +1,32 @@
+"""Invertible maps on one event, with the log-determinants of their Jacobians."""
+
+from flowjax_lite.bijectors.affine import Affine, Scale, Shift, Standardize
+from flowjax_lite.bijectors.autoregressive import MaskedAutoregressive
+from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.bijectors.compose import Chain, Invert, Repeat
+from flowjax_lite.bijectors.coupling import Coupling
+from flowjax_lite.bijectors.elementwise import Exp, Logit, Sigmoid, Softplus, Tanh
+from flowjax_lite.bijectors.linear import LU
+from flowjax_lite.bijectors.permutation import Permutation, Reverse
+
+__all__ = [
+    "LU",
+    "AbstractBijector",
+    "Affine",
+    "Buffer",
+    "Chain",
+    "Coupling",
+    "Exp",
+    "Invert",
+    "Logit",
+    "MaskedAutoregressive",
+    "Permutation",
+    "Repeat",
+    "Reverse",
+    "Scale",
+    "Shift",
+    "Sigmoid",
+    "Softplus",
+    "Standardize",
+    "Tanh",
+]

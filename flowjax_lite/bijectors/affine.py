@@ -1,0 +1,123 @@
+"""Shifts and scales of each entry: learned, or fixed from data."""
+
+from typing import Any, Self
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from flowjax_lite.bijectors.base import Buffer
+from flowjax_lite.bijectors.elementwise import AbstractElementwise
+from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.numerics.scalar import log_scale
+
+_MAX_LOG_SCALE = 10.0
+
+
+class Shift(AbstractElementwise):
+    """Add a learned number to each entry; it starts at zero."""
+
+    @remembers_recipe
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.shift = nnx.Param(jnp.zeros(dim))
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        return x + self.shift[...], jnp.zeros_like(x)
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        return y - self.shift[...], jnp.zeros_like(y)
+
+
+class Scale(AbstractElementwise):
+    """Multiply each entry by a learned positive number; it starts at one."""
+
+    @remembers_recipe
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.raw_scale = nnx.Param(jnp.zeros(dim))
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        s = log_scale(self.raw_scale[...], _MAX_LOG_SCALE)
+        return x * jnp.exp(s), s
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        s = log_scale(self.raw_scale[...], _MAX_LOG_SCALE)
+        return y * jnp.exp(-s), -s
+
+
+class Affine(AbstractElementwise):
+    """Multiply each entry by a learned positive number and add a learned one."""
+
+    @remembers_recipe
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.shift = nnx.Param(jnp.zeros(dim))
+        self.raw_scale = nnx.Param(jnp.zeros(dim))
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        s = log_scale(self.raw_scale[...], _MAX_LOG_SCALE)
+        return x * jnp.exp(s) + self.shift[...], s
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        s = log_scale(self.raw_scale[...], _MAX_LOG_SCALE)
+        return (y - self.shift[...]) * jnp.exp(-s), -s
+
+
+class Standardize(AbstractElementwise):
+    """The fixed map from unit scale to the data's scale: y = loc + scale · x.
+
+    As part of a flow it lets the layers work on standardised values while every likelihood
+    stays in the data's units. It is not trained.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int, *, loc: float = 0.0, scale: float = 1.0) -> None:
+        """Fix one location and scale for all entries; `from_data` measures one for each.
+
+        Args:
+            dim: number of entries.
+            loc: location, in the data's units.
+            scale: scale, in the data's units; not zero.
+
+        Raises:
+            ValueError: the scale is zero, or either is not finite.
+        """
+        super().__init__(dim)
+        self._set(np.full(dim, loc), np.full(dim, scale))
+
+    @classmethod
+    def from_data(cls, x: Any) -> Self:
+        """The map whose inverse gives the rows of x mean zero and standard deviation one.
+
+        Args:
+            x: (rows, dim).
+
+        Raises:
+            ValueError: x has another rank or no rows, or a column is constant or not finite.
+        """
+        x = np.asarray(x, dtype=np.float64)
+        if x.ndim != 2 or not x.size:
+            raise ValueError(f"x has shape {x.shape}; expected (rows, dim) with rows in it")
+        standardize = cls(x.shape[1])
+        standardize._set(x.mean(axis=0), x.std(axis=0))
+        return standardize
+
+    def _set(self, loc: np.ndarray, scale: np.ndarray) -> None:
+        bad = np.flatnonzero(~np.isfinite(loc) | ~np.isfinite(scale) | (scale == 0))
+        if bad.size:
+            i = bad[0]
+            raise ValueError(
+                f"column {i} has location {loc[i]} and scale {scale[i]}; expected finite "
+                f"numbers and a scale other than zero: drop a constant column, and repair NaN "
+                f"and inf cells"
+            )
+        dtype = jnp.zeros(()).dtype
+        self.loc, self.scale = Buffer(jnp.asarray(loc, dtype)), Buffer(jnp.asarray(scale, dtype))
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        return x * self.scale[...] + self.loc[...], jnp.log(jnp.abs(self.scale[...]))
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        return (y - self.loc[...]) / self.scale[...], -jnp.log(jnp.abs(self.scale[...]))

@@ -1,0 +1,144 @@
+"""Bijectors made of bijectors."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.numerics.shapes import check_positive_int, merge_condition_shapes
+
+
+class Chain(AbstractBijector):
+    """Apply bijectors one after the other, the first one next to the latent."""
+
+    @remembers_recipe
+    def __init__(self, bijectors: Sequence[AbstractBijector]) -> None:
+        """Join bijectors.
+
+        Args:
+            bijectors: at least one, in the order of the forward direction.
+
+        Raises:
+            ValueError: there are none, or their event or condition shapes differ.
+        """
+        if not bijectors:
+            raise ValueError("bijectors is empty; a Chain needs at least one")
+        shapes = {bijector.event_shape for bijector in bijectors}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"the bijectors have event shapes {[b.event_shape for b in bijectors]}; a Chain "
+                f"needs one shape for all: build each with the same dim"
+            )
+        self.bijectors = nnx.List(bijectors)
+        self.event_shape = shapes.pop()
+        self.condition_shape = merge_condition_shapes([b.condition_shape for b in bijectors])
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        total = jnp.zeros((), x.dtype)
+        for bijector, k in zip(self.bijectors, _split(key, len(self.bijectors)), strict=True):
+            x, log_det = bijector.forward_and_log_det(x, _for_part(bijector, condition), k)
+            total += log_det
+        return x, total
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        total = jnp.zeros((), y.dtype)
+        keys = _split(key, len(self.bijectors))
+        for bijector, k in zip(reversed(self.bijectors), reversed(keys), strict=True):
+            y, log_det = bijector.inverse_and_log_det(y, _for_part(bijector, condition), k)
+            total += log_det
+        return y, total
+
+
+class Repeat(AbstractBijector):
+    """The same kind of layer many times, each time with parameters of its own.
+
+    The layers' parameters are stacked and the layers run in a `scan`: compile time does not
+    grow with depth.
+    """
+
+    def __init__(
+        self,
+        make_layer: Callable[[nnx.Rngs], AbstractBijector],
+        num_layers: int,
+        *,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            make_layer: builds one layer; it is called once, mapped over num_layers keys.
+            num_layers: number of layers, at least 1.
+            rngs: source of each layer's initial state.
+        """
+        check_positive_int(num_layers, "num_layers")
+        keys = jax.random.split(rngs.params(), num_layers)
+        self.num_layers = num_layers
+        self.layers = jax.vmap(lambda key: make_layer(nnx.Rngs(key)))(keys)
+        self.event_shape = self.layers.event_shape
+        self.condition_shape = self.layers.condition_shape
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        def apply(x: Array, layer: tuple[AbstractBijector, Array | None]) -> tuple[Array, Array]:
+            return layer[0].forward_and_log_det(x, condition, layer[1])
+
+        x, log_dets = jax.lax.scan(
+            apply, x, (self.layers, self._split(key)), length=self.num_layers
+        )
+        return x, jnp.sum(log_dets)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        def apply(y: Array, layer: tuple[AbstractBijector, Array | None]) -> tuple[Array, Array]:
+            return layer[0].inverse_and_log_det(y, condition, layer[1])
+
+        y, log_dets = jax.lax.scan(
+            apply, y, (self.layers, self._split(key)), length=self.num_layers, reverse=True
+        )
+        return y, jnp.sum(log_dets)
+
+    def _split(self, key: Array | None) -> Array | None:
+        return None if key is None else jax.random.split(key, self.num_layers)
+
+
+class Invert(AbstractBijector):
+    """A bijector with its two directions exchanged."""
+
+    @remembers_recipe
+    def __init__(self, bijector: AbstractBijector) -> None:
+        """Turn a bijector around.
+
+        Args:
+            bijector: its inverse becomes the forward direction.
+        """
+        self.bijector = bijector
+        self.event_shape = bijector.event_shape
+        self.condition_shape = bijector.condition_shape
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return self.bijector.inverse_and_log_det(x, condition, key)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return self.bijector.forward_and_log_det(y, condition, key)
+
+
+def _for_part(bijector: AbstractBijector, condition: Array | None) -> Array | None:
+    return None if bijector.condition_shape is None else condition
+
+
+def _split(key: Array | None, number: int) -> list[Array | None]:
+    return [None] * number if key is None else list(jax.random.split(key, number))

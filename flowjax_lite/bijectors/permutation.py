@@ -1,0 +1,82 @@
+"""Fixed reorderings of the entries."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.numerics.shapes import check_positive_int
+
+
+class Permutation(AbstractBijector):
+    """Reorder the entries: y[i] = x[indices[i]]. It is not trained."""
+
+    def __init__(self, indices: Sequence[int] | np.ndarray) -> None:
+        """Fix the order.
+
+        Args:
+            indices: (dim,), each of 0 … dim - 1 once.
+
+        Raises:
+            ValueError: an index is missing or doubled.
+        """
+        given = np.asarray(indices)
+        whole = given.ndim == 1 and given.size > 0 and given.dtype.kind in "iu"
+        if not whole or not np.array_equal(np.sort(given), np.arange(given.size)):
+            raise ValueError(
+                f"indices is {given.tolist()}; expected each of 0 … {max(given.size - 1, 0)} "
+                f"exactly once, as whole numbers"
+            )
+        self._set(jnp.asarray(given))
+
+    @classmethod
+    def random(cls, dim: int, *, rngs: nnx.Rngs) -> Self:
+        """A permutation drawn uniformly."""
+        permutation = cls(np.arange(check_positive_int(dim, "dim")))
+        permutation._set(jax.random.permutation(rngs.params(), dim))
+        return permutation
+
+    def _set(self, indices: Array) -> None:
+        self.indices = Buffer(indices)
+        self.inverse_indices = Buffer(jnp.argsort(indices))
+        self.event_shape = indices.shape
+        self.condition_shape = None
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return _take(x, self.indices[...]), jnp.zeros((), x.dtype)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return _take(y, self.inverse_indices[...]), jnp.zeros((), y.dtype)
+
+
+class Reverse(AbstractBijector):
+    """Turn the order of the entries around; cheaper than a permutation given by indices."""
+
+    @remembers_recipe
+    def __init__(self, dim: int) -> None:
+        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.condition_shape = None
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return x[::-1], jnp.zeros((), x.dtype)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return y[::-1], jnp.zeros((), y.dtype)
+
+
+def _take(x: Array, indices: Array) -> Array:
+    return x.at[indices].get(mode="promise_in_bounds", unique_indices=True)

@@ -1,0 +1,90 @@
+"""Fixed maps between domains: known values, far out and at the edges."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from flowjax_lite import bijectors as b
+
+# Where float32 holds both sides of the map.
+MODERATE = np.array([-80.0, -15.0, -1.0, -1e-4, 0.0, 0.3, 2.0, 15.0])
+FORWARD = {
+    "Exp": (b.Exp, np.exp, lambda x: x),
+    "Softplus": (b.Softplus, lambda x: np.logaddexp(0, x), special.log_expit),
+    "Sigmoid": (
+        b.Sigmoid,
+        special.expit,
+        lambda x: special.log_expit(x) + special.log_expit(-x),
+    ),
+    "Tanh": (
+        b.Tanh,
+        np.tanh,
+        lambda x: np.log(4) + special.log_expit(2 * x) + special.log_expit(-2 * x),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_known_values(name: str, dtype: np.dtype):
+    """Catches another function of the same shape, and a log-slope lost by saturation."""
+    kind, function, log_slope = FORWARD[name]
+    for value in MODERATE:
+        x = np.full(1, value)
+        y, log_det = kind(1).forward_and_log_det(jnp.asarray(x, dtype))
+        rounding = 16 * jnp.finfo(dtype).eps
+        exact = np.asarray(jnp.asarray(x, dtype), np.float64)
+        np.testing.assert_allclose(y, function(exact), rtol=rounding, atol=0)
+        np.testing.assert_allclose(log_det, log_slope(exact)[0], rtol=rounding, atol=rounding)
+
+
+def test_logit_inverts_sigmoid():
+    """Catches a Logit that is not the Sigmoid turned around."""
+    x = jnp.array([-3.0, 0.1, 4.0])
+    y, log_det = b.Sigmoid(3).forward_and_log_det(x)
+    back, inverse_log_det = b.Logit(3).forward_and_log_det(y)
+    np.testing.assert_allclose(back, x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "expected"),
+    [
+        (b.Sigmoid, 1e-30, np.log(1e-30)),
+        (b.Sigmoid, 0.0, -np.inf),
+        (b.Sigmoid, 1.0, np.inf),
+        (b.Tanh, 1.0, np.inf),
+        (b.Tanh, -1.0, -np.inf),
+        (b.Exp, 0.0, -np.inf),
+        (b.Softplus, 0.0, -np.inf),
+        (b.Softplus, 1e-30, np.log(1e-30)),
+        (b.Softplus, 1e30, 1e30),
+        (b.Sigmoid, 1.1, np.nan),
+        (b.Sigmoid, -0.1, np.nan),
+        (b.Tanh, 1.1, np.nan),
+        (b.Exp, -0.1, np.nan),
+        (b.Softplus, -0.1, np.nan),
+    ],
+)
+def test_edges_of_the_domain(kind: type, y: float, expected: float):
+    """Catches a value outside the domain that gets a density, and digits lost at its edge."""
+    x, log_det = kind(1).inverse_and_log_det(jnp.array([y]))
+    np.testing.assert_allclose(x, expected, rtol=1e-6)
+    assert jnp.isnan(log_det) == np.isnan(expected)
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_slopes_far_out(name: str):
+    """Catches a log-slope whose gradient vanishes, or is NaN, where the map saturates."""
+    kind = FORWARD[name][0]
+    towards = {"Exp": (1, 1), "Softplus": (1, 0), "Sigmoid": (1, -1), "Tanh": (2, -2)}[name]
+    gradient = jax.grad(lambda x: kind(2).forward_and_log_det(x)[1])
+    np.testing.assert_allclose(gradient(jnp.array([-70.0, 70.0])), towards, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [b.Exp, b.Softplus, b.Sigmoid, b.Logit, b.Tanh])
+def test_dim_must_be_positive(kind: type):
+    """Catches an empty event, whose density would be one whatever it is."""
+    with pytest.raises(ValueError, match="dim is 0"):
+        kind(0)
