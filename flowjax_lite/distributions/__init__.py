@@ -1,0 +1,23 @@
+"""Base distributions, and `Flow`: a base pushed through a bijector."""
+
+from flowjax_lite.distributions.base import AbstractBase
+from flowjax_lite.distributions.bounded import Beta, Uniform
+from flowjax_lite.distributions.conditional import ConditionalNormal
+from flowjax_lite.distributions.flow import Flow
+from flowjax_lite.distributions.from_distrax import FromDistrax
+from flowjax_lite.distributions.mixture import GaussianMixture
+from flowjax_lite.distributions.normal import DiagonalNormal, StandardNormal
+from flowjax_lite.distributions.student_t import StudentT
+
+__all__ = [
+    "AbstractBase",
+    "Beta",
+    "ConditionalNormal",
+    "DiagonalNormal",
+    "Flow",
+    "FromDistrax",
+    "GaussianMixture",
+    "StandardNormal",
+    "StudentT",
+    "Uniform",
+]

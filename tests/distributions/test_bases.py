@@ -1,0 +1,350 @@
+"""Base distributions: densities, samples, supports, gradients and errors."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy import integrate, special, stats
+
+from flowjax_lite.bijectors.base import Buffer
+from flowjax_lite.distributions.base import AbstractBase
+from flowjax_lite.distributions.bounded import Beta, Uniform
+from flowjax_lite.distributions.conditional import ConditionalNormal
+from flowjax_lite.distributions.from_distrax import FromDistrax
+from flowjax_lite.distributions.mixture import GaussianMixture
+from flowjax_lite.distributions.normal import DiagonalNormal, StandardNormal
+from flowjax_lite.distributions.student_t import MINIMUM_DF, StudentT
+from flowjax_lite.numerics.scalar import softplus_inverse
+
+CONDITION_DIM = 2
+BASES: dict[str, Callable[[int], AbstractBase]] = {
+    "StandardNormal": StandardNormal,
+    "DiagonalNormal": DiagonalNormal,
+    "Uniform": lambda dim: Uniform(dim, low=-0.5, high=0.7),
+    "Beta": lambda dim: Beta(dim, alpha=2.0, beta=3.5),
+    "StudentT": lambda dim: StudentT(dim, df=4.0),
+    "GaussianMixture": lambda dim: GaussianMixture(dim, num_components=3, rngs=nnx.Rngs(0)),
+    "ConditionalNormal": lambda dim: ConditionalNormal(
+        dim, condition_dim=CONDITION_DIM, hidden=(5,), rngs=nnx.Rngs(0)
+    ),
+    "FromDistrax": lambda dim: FromDistrax(
+        distrax.Independent(distrax.Normal(jnp.zeros(dim), jnp.full(dim, 0.5)), 1)
+    ),
+}
+log_prob_jit = jax.jit(lambda base, z, condition: base.log_prob(z, condition))
+every_base = pytest.mark.parametrize("name", BASES)
+
+
+def randomised(base: AbstractBase) -> AbstractBase:
+    """The base with every parameter moved, as training would move it."""
+    rng = np.random.default_rng(1)
+
+    def move(leaf: Any) -> Any:
+        if not isinstance(leaf, nnx.Param):
+            return leaf
+        value = leaf[...]
+        return leaf.replace(value + jnp.asarray(0.5 * rng.normal(size=value.shape), value.dtype))
+
+    return jax.tree.map(move, base, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+
+
+def condition_for(base: AbstractBase) -> jax.Array | None:
+    """A condition where the base takes one."""
+    return None if base.condition_shape is None else jnp.array([0.3, -1.2])
+
+
+def known_log_prob(base: AbstractBase, z: np.ndarray) -> float:
+    """The log-density by scipy, in float64, from the base's parameters."""
+    match base:
+        case StandardNormal():
+            return stats.norm.logpdf(z).sum()
+        case DiagonalNormal():
+            scale = np.exp(10 * np.tanh(np.float64(base.raw_scale[...]) / 10))
+            return stats.norm.logpdf(z, np.float64(base.loc[...]), scale).sum()
+        case Uniform():
+            return stats.uniform.logpdf(z, base.low, base.high - base.low).sum()
+        case Beta():
+            return stats.beta.logpdf(z, base.alpha, base.beta).sum()
+        case StudentT():
+            return stats.t.logpdf(z, 0.5 + np.log1p(np.exp(np.float64(base.raw_df[...])))).sum()
+        case GaussianMixture():
+            scales = np.exp(10 * np.tanh(np.float64(base.raw_scales[...]) / 10))
+            each = stats.norm.logpdf(z, np.float64(base.locs[...]), scales).sum(-1)
+            return special.logsumexp(each + special.log_softmax(np.float64(base.logits[...])))
+        case ConditionalNormal():
+            loc, raw = np.float64(base.network(condition_for(base)))
+            return stats.norm.logpdf(z, loc, np.exp(10 * np.tanh(raw / 10))).sum()
+        case FromDistrax():
+            return stats.norm.logpdf(z, 0.0, 0.5).sum()
+    raise AssertionError(f"no known answer for {base}")
+
+
+@every_base
+def test_log_prob_is_the_known_one(name: str, dtype: np.dtype):
+    """Catches a wrong constant, a wrong axis, and Python control flow on values."""
+    base = randomised(BASES[name](3))
+    condition = condition_for(base)
+    z = jnp.array([[0.1, 0.4, 0.6], [0.69, 0.02, 0.3]], dtype)
+    batched = jax.vmap(log_prob_jit, (None, 0, None))(base, z, condition)
+    assert batched.shape == (2,) and batched.dtype == dtype
+    tolerance = 1e-12 if dtype == jnp.float64 else 1e-5
+    expected = [known_log_prob(base, row) for row in np.asarray(z, np.float64)]
+    np.testing.assert_allclose(batched, expected, rtol=tolerance, atol=tolerance)
+
+
+def ks_p_values(base: AbstractBase, shift: float) -> tuple[float, float]:
+    """How well samples of a 1-d base agree with its density, and with that density moved."""
+    condition = condition_for(base)
+    keys = jax.random.split(jax.random.key(0), 3000)
+    samples = jax.jit(jax.vmap(lambda key: base.sample(key, condition)))(keys)
+    assert samples.shape == (3000, 1)
+    grid = np.linspace(-60, 60, 50_001, dtype=np.float32)
+    log_prob = jax.vmap(log_prob_jit, (None, 0, None))(base, grid[:, None], condition)
+    mass = integrate.cumulative_trapezoid(np.exp(np.float64(log_prob)), grid, initial=0)
+    assert abs(mass[-1] - 1) < 2e-3, "the density does not integrate to one"
+    agree, moved = (
+        stats.kstest(np.asarray(samples)[:, 0] + move, lambda x: np.interp(x, grid, mass)).pvalue
+        for move in (0.0, shift)
+    )
+    return agree, moved
+
+
+@every_base
+def test_samples_follow_the_density(name: str):
+    """Catches samples of another distribution than the density's; the twin must be caught."""
+    base = randomised(BASES[name](1))
+    agree, moved = ks_p_values(base, shift=0.25)
+    assert agree > 1e-3
+    assert moved < 1e-3
+
+
+@pytest.mark.parametrize("name", ["StandardNormal", "Uniform", "StudentT"])
+def test_coordinates_of_a_sample_differ(name: str):
+    """Catches one random number used for every coordinate."""
+    base = BASES[name](2)
+    z = base.sample(jax.random.key(0), condition_for(base))
+    assert z[0] != z[1]
+
+
+@every_base
+def test_a_rebuilt_base_shares_compiled_code(name: str):
+    """Catches structures that compare unequal, and parameters that change their weak type."""
+    traces = []
+
+    @jax.jit
+    def log_prob(base: AbstractBase, z: jax.Array) -> jax.Array:
+        traces.append(None)
+        return base.log_prob(z, condition_for(base))
+
+    first, second = BASES[name](2), BASES[name](2)
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    assert nnx.graphdef(first) == nnx.graphdef(second)
+    stepped = jax.tree.map(lambda leaf: leaf + jnp.ones((), leaf.dtype), second)
+    for base in (first, second, stepped):
+        log_prob(base, jnp.array([0.1, 0.2]))
+    assert len(traces) == 1
+
+
+@every_base
+def test_every_parameter_gets_a_finite_gradient(name: str):
+    """Catches a parameter that is cut off from the density, and integer leaves."""
+    base = randomised(BASES[name](2))
+    z = jnp.array([0.1, 0.4])
+
+    def loss(base: AbstractBase) -> jax.Array:
+        return -base.log_prob(z, condition_for(base))
+
+    gradients = jax.jit(nnx.grad(loss))(base)
+    for place, gradient in nnx.to_flat_state(gradients):
+        assert jnp.all(jnp.isfinite(gradient[...])), place
+        assert jnp.any(gradient[...] != 0), place
+
+
+@every_base
+def test_samples_have_the_default_dtype(name: str, dtype: np.dtype):
+    """Catches samples in float32 when float64 is enabled."""
+    base = BASES[name](2)
+    sample = jax.eval_shape(base.sample, jax.random.key(0), condition_for(base))
+    assert sample.shape == (2,) and sample.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["StandardNormal", "Uniform", "Beta"])
+def test_without_parameters_the_density_follows_the_input(name: str, x64: None):
+    """Catches constants that promote a float32 flow to float64."""
+    z = jnp.array([0.1, 0.2], jnp.float32)
+    assert BASES[name](2).log_prob(z).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "base", [Uniform(2), Beta(2, alpha=0.5, beta=3.0)], ids=["Uniform", "Beta"]
+)
+def test_outside_the_support(base: AbstractBase):
+    """Catches a density or a NaN gradient outside the support, for all coordinates."""
+    outside = jnp.array([-1e-6, 1.001, 1e30, -1e30, jnp.inf, -jnp.inf])
+    z = jnp.stack([jnp.full(6, 0.5), outside], axis=1)
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(base.log_prob)))(z)
+    assert jnp.all(values == -jnp.inf)
+    assert jnp.all(jnp.isfinite(gradients)) and jnp.all(gradients[:, 1] == 0)
+
+
+def test_the_ends_belong_to_the_uniform(dtype: np.dtype):
+    """Catches an open interval, and ends compared in another precision than the input's."""
+    base = Uniform(2, low=0.1, high=0.7)
+    z = jnp.array([0.1, 0.7], dtype)
+    np.testing.assert_allclose(base.log_prob(z), -2 * math.log(0.6), rtol=1e-6)
+    for end, direction in ((0, -1), (1, 1)):
+        beyond = z.at[end].set(jnp.nextafter(z[end], jnp.array(direction, dtype)))
+        assert base.log_prob(beyond) == -jnp.inf
+
+
+@pytest.mark.parametrize("shape", [0.5, 1.0, 5.0])
+def test_the_ends_of_the_beta_are_finite(shape: float):
+    """Catches infinite densities and gradients at a sample that was rounded to 0 or 1."""
+    base = Beta(2, alpha=shape, beta=shape)
+    value, gradient = jax.jit(jax.value_and_grad(base.log_prob))(jnp.array([0.0, 1.0]))
+    assert jnp.isfinite(value) and jnp.all(jnp.isfinite(gradient))
+
+
+@every_base
+def test_nan_stays_nan(name: str):
+    """Catches a missing value that is given a likelihood."""
+    base = BASES[name](2)
+    z = jnp.array([0.5, jnp.nan])
+    assert jnp.isnan(log_prob_jit(base, z, condition_for(base)))
+
+
+def test_student_t_for_all_degrees_of_freedom(dtype: np.dtype):
+    """Catches the cancellation of two log-gammas, and a jump where the series takes over."""
+    df = jnp.array([0.6, 1.0, 3.0, 30.0, 63.9, 64.1, 1e3, 1e5], dtype)
+    base = StudentT(df.size)
+    base.raw_df[...] = softplus_inverse(df - MINIMUM_DF)
+    exact_df = MINIMUM_DF + np.logaddexp(0, np.float64(base.raw_df[...]))
+    z = jnp.full(df.size, 1.7, dtype)
+    each = jax.jit(lambda base: base.distribution().distribution.log_prob(z))(base)
+    tolerance = 1e-10 if dtype == jnp.float64 else 2e-5
+    np.testing.assert_allclose(each, stats.t.logpdf(np.float64(z), exact_df), atol=tolerance)
+    slopes = jax.jit(jax.grad(lambda base: base.log_prob(z)))(base).raw_df[...]
+    assert jnp.all(jnp.isfinite(slopes))
+
+
+def test_student_t_far_out():
+    """Catches z² overflowing: heavy tails are there for far points."""
+    base = StudentT(1, df=3.0)
+    z = jnp.array([[1e15], [1e25], [-3e38]])
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(base.log_prob)))(z)
+    np.testing.assert_allclose(values, stats.t.logpdf(np.float64(z), 3.0)[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(gradients, -4 / z, rtol=1e-5)
+
+
+def test_scales_stay_finite():
+    """Catches an exponential that overflows when a step of training went too far."""
+    base = DiagonalNormal(2)
+    for raw in (1e6, -1e6):
+        base.raw_scale[...] = jnp.full(2, raw)
+        assert jnp.all(jnp.isfinite(base.sample(jax.random.key(0))))
+        gradient = jax.grad(base.log_prob)(jnp.ones(2))
+        assert jnp.all(jnp.isfinite(gradient))
+
+
+def test_normals_start_standard():
+    """Catches an initialisation that is not the identity's."""
+    z = jnp.array([0.3, -2.0])
+    expected = StandardNormal(2).log_prob(z)
+    for name in ("DiagonalNormal", "ConditionalNormal"):
+        base = BASES[name](2)
+        np.testing.assert_allclose(base.log_prob(z, condition_for(base)), expected, rtol=1e-6)
+
+
+def test_the_condition_matters():
+    """Catches a condition that is accepted and ignored."""
+    base, z = randomised(BASES["ConditionalNormal"](2)), jnp.zeros(2)
+    first, second = (base.log_prob(z, jnp.array([a, 1.0])) for a in (0.0, 2.0))
+    assert abs(first - second) > 1e-3
+
+
+def test_from_distrax_is_fixed_and_leaves_the_original_alone():
+    """Catches trained constants, stray leaves, and structures that change when read."""
+    make = lambda: distrax.Independent(distrax.Normal(jnp.zeros(2), 1.0), 1)  # noqa: E731
+    dist = make()
+    structure = jax.tree.structure(dist)
+    base = FromDistrax(dist)
+    assert jax.tree.structure(dist) == structure
+    assert base.event_shape == (2,)
+    assert jax.tree.leaves(nnx.state(base, nnx.Param)) == []
+    assert len(jax.tree.leaves(nnx.state(base, Buffer))) == len(jax.tree.leaves(base))
+    read = make()
+    assert read.event_shape == (2,) and read.batch_shape == ()
+    assert jax.tree.structure(FromDistrax(read)) == jax.tree.structure(base)
+
+
+def test_from_distrax_takes_a_scalar_distribution():
+    """Catches a base that assumes vectors."""
+    base = FromDistrax(distrax.Gumbel(0.0, 1.0))
+    assert base.event_shape == ()
+    np.testing.assert_allclose(base.log_prob(jnp.array(0.5)), stats.gumbel_r.logpdf(0.5), rtol=1e-6)
+
+
+ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "batch": (
+        lambda: FromDistrax(distrax.Normal(jnp.zeros(2), 1.0)),
+        ValueError,
+        r"dist has batch shape \(2,\).*Independent",
+    ),
+    "discrete": (lambda: FromDistrax(distrax.Bernoulli(0.0)), TypeError, "dist has dtype.*discre"),
+    "other": (lambda: FromDistrax(stats.norm), TypeError, "dist is a .*distrax.Distribution"),
+    "low": (lambda: Uniform(2, low=1.0, high=1.0), ValueError, "low is 1.0 and high is 1.0.*swap"),
+    "infinite": (lambda: Uniform(2, high=math.inf), ValueError, "high is inf.*finite"),
+    "alpha": (lambda: Beta(2, alpha=0.0, beta=1.0), ValueError, "alpha is 0.0.*above 0"),
+    "beta": (lambda: Beta(2, alpha=1.0, beta=math.nan), ValueError, "beta is nan.*above 0"),
+    "text": (lambda: Beta(2, alpha="1", beta=1.0), TypeError, "alpha is '1'.*number"),
+    "df": (lambda: StudentT(2, df=-1.0), ValueError, "df is -1.0.*above 0.5"),
+    "components": (
+        lambda: GaussianMixture(2, num_components=0, rngs=nnx.Rngs(0)),
+        ValueError,
+        "num_components is 0.*at least 1",
+    ),
+    "condition_dim": (
+        lambda: ConditionalNormal(2, condition_dim=0, rngs=nnx.Rngs(0)),
+        ValueError,
+        "condition_dim is 0",
+    ),
+    "event": (lambda: StandardNormal(2).log_prob(jnp.zeros(3)), ValueError, r"z has shape \(3,\)"),
+    "integers": (lambda: StandardNormal(2).log_prob(jnp.arange(2)), TypeError, "z has dtype int32"),
+    "unwanted condition": (
+        lambda: StandardNormal(2).log_prob(jnp.zeros(2), jnp.zeros(1)),
+        ValueError,
+        "condition was given",
+    ),
+    "missing condition": (
+        lambda: BASES["ConditionalNormal"](2).sample(jax.random.key(0)),
+        TypeError,
+        "condition is missing",
+    ),
+    "wrong condition": (
+        lambda: BASES["ConditionalNormal"](2).log_prob(jnp.zeros(2), jnp.zeros(3)),
+        ValueError,
+        r"condition has shape \(3,\).*expects \(2,\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_mistakes_are_named(case: str):
+    """Catches an error that does not name the argument, what came and what to do."""
+    call, error, message = ERRORS[case]
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize("name", [name for name in BASES if name != "FromDistrax"])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_dim_must_be_positive(name: str, dim: int):
+    """Catches an empty event, whose density would be one whatever it is."""
+    with pytest.raises(ValueError, match=f"dim is {dim}; expected"):
+        BASES[name](dim)
