@@ -1,0 +1,58 @@
+"""RealNVP: affine coupling layers."""
+
+from flax import nnx
+
+from flowjax_lite.bijectors import AbstractBijector
+from flowjax_lite.conditioners import MLP
+from flowjax_lite.conditioners.activations import Activation
+from flowjax_lite.distributions import AbstractBase, Flow
+from flowjax_lite.flows.layers import coupling_layer, stack
+from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.transformers import Affine
+
+
+@remembers_recipe
+def realnvp(
+    *,
+    dim: int,
+    condition_dim: int | None = None,
+    num_layers: int = 8,
+    hidden: tuple[int, ...] = (128, 128),
+    activation: str | Activation = "relu",
+    base: AbstractBase | None = None,
+    data_map: AbstractBijector | None = None,
+    condition_map: AbstractBijector | None = None,
+    rngs: nnx.Rngs,
+) -> Flow:
+    """Affine couplings: density and sampling each take one pass.
+
+    RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803.
+
+    Args:
+        dim: dimension of an event; 1 is allowed.
+        condition_dim: dimension of a condition; None for an unconditional flow.
+        num_layers: number of coupling layers.
+        hidden: widths of each network's hidden layers.
+        activation: name or function.
+        base: distribution of the latent; None is a standard normal.
+        data_map: fixed bijector from unit scale to the data, such as
+            `Standardize.from_data(x)`; None for data already of unit scale.
+        condition_map: the same for conditions.
+        rngs: source of the initial weights.
+
+    Returns:
+        The flow, the identity map at initialisation.
+    """
+    layer = coupling_layer(
+        Affine(), MLP, dim=dim, condition_dim=condition_dim, hidden=hidden, activation=activation
+    )
+    return stack(
+        layer,
+        dim=dim,
+        num_layers=num_layers,
+        shuffle=True,
+        base=base,
+        data_map=data_map,
+        condition_map=condition_map,
+        rngs=rngs,
+    )

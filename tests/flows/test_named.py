@@ -1,0 +1,173 @@
+"""Named flows: densities that integrate to one, samples that follow them, and their settings."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import Array
+from measure import COMPILE_FAST, randomised
+from registry import flow
+from scipy import stats
+
+from flowjax_lite import bijectors as b
+from flowjax_lite.distributions import DiagonalNormal, Flow, Uniform
+from flowjax_lite.flows import NAMED
+
+every_flow = pytest.mark.parametrize("name", NAMED)
+compiled = functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+
+
+def density_on_grid(model: Flow, end: float, num: int, *, flip: bool = False) -> np.ndarray:
+    """The mass of each cell of a grid on [-end, end]^dim, by the midpoint rule.
+
+    Args:
+        model: a flow without a condition.
+        end: half-width of the grid.
+        num: cells along each axis.
+        flip: whether to give the log-determinant the wrong sign.
+    """
+
+    @compiled
+    def log_prob(x: Array) -> Array:
+        if not flip:
+            return model.log_prob(x)
+        z, log_det = jax.vmap(model.bijector.inverse_and_log_det)(x)
+        return jax.vmap(model.base.log_prob)(z) - log_det
+
+    (dim,) = model.event_shape
+    axis = end * (2 * (np.arange(num) + 0.5) / num - 1)
+    points = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    mass = np.exp(np.asarray(log_prob(jnp.asarray(points, jnp.float32)), np.float64))
+    return mass.reshape((num,) * dim) * (2 * end / num) ** dim
+
+
+def agreement(samples: np.ndarray, mass: np.ndarray, end: float) -> float:
+    """The p-value of samples (n, 2) that claim to follow the masses of a grid's cells."""
+    coarse = mass.reshape(10, mass.shape[0] // 10, 10, mass.shape[1] // 10).sum(axis=(1, 3))
+    edges = np.linspace(-end, end, 11)
+    counts, *_ = np.histogram2d(*samples.T, bins=(edges, edges))
+    expected = len(samples) * coarse
+    often = expected > 10
+    observed = [*counts[often], len(samples) - counts[often].sum()]
+    wanted = [*expected[often], len(samples) - expected[often].sum()]
+    if wanted[-1] <= 0:  # more than all
+        return 0.0
+    return stats.chisquare(observed, wanted).pvalue
+
+
+@every_flow
+def test_samples_follow_a_density_of_mass_one(name: str):
+    """Catches a wrong log-determinant or sampling direction; the flipped twin must be caught."""
+    model = randomised(flow(nnx.Rngs(0), name, 2), scale=0.35)
+    mass, wrong = (density_on_grid(model, 12.0, 300, flip=flip) for flip in (False, True))
+    assert abs(mass.sum() - 1) < 2e-3
+    assert abs(wrong.sum() - 1) > 2e-2
+    samples = np.asarray(compiled(lambda key: model.sample(key, (20_000,)))(jax.random.key(0)))
+    assert agreement(samples, mass, 12.0) > 1e-3
+    assert agreement(samples, wrong, 12.0) < 1e-6
+
+
+@every_flow
+def test_one_dimension(name: str):
+    """Catches a flow of one entry that cannot be built, or is no density."""
+    model = randomised(flow(nnx.Rngs(0), name, 1), scale=0.35)
+    assert abs(density_on_grid(model, 20.0, 20_000).sum() - 1) < 2e-3
+    conditional = randomised(flow(nnx.Rngs(0), name, 1, 2))
+    first, second = (conditional.log_prob(jnp.ones(1), jnp.full(2, c)) for c in (0.0, 1.0))
+    assert abs(first - second) > 1e-3
+
+
+@every_flow
+@pytest.mark.parametrize(("dim", "condition_dim"), [(1, None), (3, 2)])
+def test_starts_as_the_identity(name: str, dim: int, condition_dim: int | None):
+    """Catches a layer that does not start as the identity: the density must be the base's."""
+    model = flow(nnx.Rngs(0), name, dim, condition_dim)
+    x = np.random.default_rng(0).normal(scale=2.0, size=(5, dim)).astype(np.float32)
+    condition = None if condition_dim is None else np.ones(condition_dim, np.float32)
+    expected = stats.norm.logpdf(x).sum(axis=-1)
+    np.testing.assert_allclose(model.log_prob(x, condition), expected, rtol=1e-5)
+
+
+@every_flow
+def test_every_entry_depends_on_every_other(name: str):
+    """Catches layers between which nothing is reordered."""
+    model = NAMED[name](dim=4, num_layers=6, hidden=(8,), activation="tanh", rngs=nnx.Rngs(0))
+    model = randomised(model)
+    jacobian = compiled(jax.jacfwd(model.bijector.inverse))(jnp.linspace(-1.0, 1.0, 4))
+    assert jnp.all(jacobian != 0)
+
+
+@every_flow
+def test_settings_are_passed_on(name: str):
+    """Catches a setting that is accepted and ignored."""
+
+    def structure(**settings: object) -> object:
+        common = {"dim": 3, "num_layers": 2, "hidden": (4,)}
+        build = functools.partial(NAMED[name], **common | settings)
+        model = jax.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
+        return jax.tree.structure(model), [leaf.shape for leaf in jax.tree.leaves(model)]
+
+    changes = {
+        "dim": 4,
+        "condition_dim": 2,
+        "num_layers": 3,
+        "hidden": (5,),
+        "activation": "tanh",
+        "base": DiagonalNormal(3),
+        "data_map": b.Exp(3),
+        "num_bins": 3,
+        "bound": 2.0,
+    }
+    plain = structure()
+    for setting in set(inspect.signature(NAMED[name]).parameters) - {"rngs", "condition_map"}:
+        assert structure(**{setting: changes[setting]}) != plain, setting
+    mapped = structure(condition_dim=2, condition_map=b.Exp(2))
+    assert mapped != structure(condition_dim=2)
+
+
+@every_flow
+def test_data_map_comes_last(name: str):
+    """Catches a density in the units of the layers, or a map applied before them."""
+    data = np.random.default_rng(0).normal([5.0, -1.0], [3.0, 0.1], size=(100, 2))
+    standardize = b.Standardize.from_data(data)
+    model = NAMED[name](dim=2, num_layers=2, hidden=(4,), data_map=standardize, rngs=nnx.Rngs(0))
+    expected = stats.norm.logpdf(data[:5], data.mean(axis=0), data.std(axis=0)).sum(axis=-1)
+    log_prob = model.log_prob(jnp.asarray(data[:5], jnp.float32))
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-4)
+
+
+@every_flow
+def test_bounded_base(name: str):
+    """Catches layers that leave the support of a base on an interval."""
+    base = Uniform(2, low=-1.0, high=3.0)
+    model = NAMED[name](dim=2, num_layers=2, hidden=(4,), base=base, rngs=nnx.Rngs(0))
+    log_prob = compiled(lambda model, x: model.log_prob(x))
+    x = jnp.array([[-30.0, 0.3], [2.0, 50.0], [0.0, 0.0]])
+    expected = stats.logistic.logpdf(x).sum(axis=-1)
+    np.testing.assert_allclose(log_prob(model, x), expected, rtol=1e-5)
+    trained = randomised(model)
+    assert jnp.all(jnp.isfinite(log_prob(trained, trained.sample(jax.random.key(0), (3,)))))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("maf", {"dim": 0}, "dim is 0"),
+        ("nice", {"num_layers": 0}, "num_layers is 0"),
+        ("nsf_coupling", {"hidden": (4, 5)}, r"hidden is \(4, 5\).*equal"),
+        ("realnvp", {"condition_dim": 0}, "condition_dim is 0"),
+        ("iaf", {"activation": "rely"}, "activation is 'rely'"),
+        ("nsf_autoregressive", {"num_bins": 1}, "num_bins is 1"),
+        ("maf", {"base": Uniform(2)}, r"\(2,\).*\(3,\)"),
+        ("maf", {"data_map": b.Exp(2)}, r"\(2,\)"),
+        ("maf", {"condition_map": b.Exp(2)}, r"condition_map has event shape \(2,\).*None"),
+    ],
+)
+def test_mistakes_are_named(name: str, settings: dict, message: str):
+    """Catches a flow that is built, and fails later, without saying which argument is wrong."""
+    with pytest.raises(ValueError, match=message):
+        NAMED[name](**{"dim": 3, "rngs": nnx.Rngs(0)} | settings)
