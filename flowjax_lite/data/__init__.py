@@ -1,0 +1,36 @@
+"""Data for flows: reading files, named sets, random splits, and the checks that data must pass.
+
+`load` is the one door: a name or a path in, a `Dataset` of three splits out. scikit-learn and
+pyarrow are imported only by the functions that need them.
+"""
+
+from flowjax_lite.data.benchmarks import bsds300, uci
+from flowjax_lite.data.checks import check_data
+from flowjax_lite.data.dataset import Dataset, Split
+from flowjax_lite.data.dequantize import dequantize
+from flowjax_lite.data.embedded import breast_cancer, digits, iris, wine
+from flowjax_lite.data.files import read_table
+from flowjax_lite.data.sources import load
+from flowjax_lite.data.splits import split, split_sizes
+from flowjax_lite.data.table import Table
+from flowjax_lite.data.toy import TOYS, toy
+
+__all__ = [
+    "TOYS",
+    "Dataset",
+    "Split",
+    "Table",
+    "breast_cancer",
+    "bsds300",
+    "check_data",
+    "dequantize",
+    "digits",
+    "iris",
+    "load",
+    "read_table",
+    "split",
+    "split_sizes",
+    "toy",
+    "uci",
+    "wine",
+]

@@ -1,0 +1,115 @@
+import re
+import time
+
+import numpy as np
+import pytest
+
+from flowjax_lite.data.checks import check_data
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    """Good data."""
+    return np.random.default_rng(0).standard_normal((20, 4))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_good_data_come_back_unchanged(x: np.ndarray, dtype) -> None:
+    """Would catch a check that casts, copies values wrongly or refuses good data."""
+    checked = check_data(x.astype(dtype))
+    assert checked.dtype == dtype
+    np.testing.assert_array_equal(checked, x.astype(dtype))
+    assert check_data(x.tolist()).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.arange(6).reshape(3, 2), r"data has type int64; discrete.*fl.data.dequantize.*astype"),
+        (np.zeros((3, 2), np.uint8), r"type uint8; discrete"),
+        (np.zeros((3, 2), complex), r"type complex128; expected real floats.*imaginary"),
+        (np.zeros((3, 2), bool), r"type bool; expected real floats.*flag"),
+        (np.array([[1.0, None]]), r"type object; expected real floats.*astype"),
+        (np.array([["1.0", "a"]]), r"expected real floats"),
+    ],
+)
+def test_wrong_types(bad: np.ndarray, message: str) -> None:
+    """Would catch discrete or complex data being fitted as if they were continuous."""
+    with pytest.raises(TypeError, match=message):
+        check_data(bad)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros(3), r"shape \(3,\); expected \(n, d\).*x\[:, None\]"),
+        (np.zeros((3, 2, 2)), r"shape \(3, 2, 2\); expected \(n, d\).*reshape"),
+        (np.zeros((0, 2)), r"data is empty: it has shape \(0, 2\)"),
+        (np.zeros((2, 0)), r"data is empty: it has shape \(2, 0\)"),
+        ([[1.0, 2.0], [3.0]], r"cannot be made into an array"),
+    ],
+)
+def test_wrong_shapes(bad, message: str) -> None:
+    """Would catch a flat array read as one event, and empty data."""
+    with pytest.raises(ValueError, match=message):
+        check_data(bad)
+
+
+def test_too_few_rows(x: np.ndarray) -> None:
+    """Would catch fewer rows than a batch."""
+    check_data(x, min_rows=20)
+    with pytest.raises(ValueError, match="x_train has 20 rows; at least 21 are needed"):
+        check_data(x, name="x_train", min_rows=21)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_cells_that_are_not_finite(x: np.ndarray, value: float) -> None:
+    """Would catch one NaN, which poisons all parameters, and a message that does not find it."""
+    x[7, 2] = x[9, 0] = value
+    with pytest.raises(
+        ValueError, match=re.escape(f"2 NaN or infinite cells, the first ({value}) in row 7")
+    ):
+        check_data(x)
+    with pytest.raises(ValueError, match="column 'c'"):
+        check_data(x, columns=["a", "b", "c", "d"])
+
+
+def test_constant_columns(x: np.ndarray) -> None:
+    """Would catch a column without spread, whose likelihood has no upper bound."""
+    x[:, 1] = 3.0
+    with pytest.raises(ValueError, match=r"1 column \(1\) with the same value.*Drop it"):
+        check_data(x)
+    check_data(x, allow_constant=True)
+    x[:, 3] = 3.0
+    with pytest.raises(ValueError, match=r"2 columns \(1, 3\)"):
+        check_data(x)
+    check_data(x, allow_constant=True)  # equal because constant: harmless in a condition
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_duplicated_columns(x: np.ndarray, order: str) -> None:
+    """Would catch exact copies, whatever the memory layout, and a message that names one only."""
+    x[:, 3] = x[:, 1]
+    with pytest.raises(ValueError, match=r"1 duplicated column \('d' = 'b'\).*Keep one"):
+        check_data(np.array(x, order=order), columns=["a", "b", "c", "d"])
+
+
+def test_duplicates_up_to_the_sign_of_zero() -> None:
+    """Would catch a comparison of bytes, for which 0.0 and -0.0 differ."""
+    with pytest.raises(ValueError, match=r"1 = 0"):
+        check_data(np.array([[0.0, -0.0], [1.0, 1.0], [-0.0, 0.0]]))
+
+
+def test_nearly_equal_columns_pass(x: np.ndarray) -> None:
+    """Would catch columns with equal extremes or sums being taken for copies."""
+    x[:, 0] = np.arange(20.0)
+    x[:, 1] = x[::-1, 0]
+    check_data(x)
+
+
+def test_large_data_take_little_time() -> None:
+    """Would catch a loop over cells or pairs of columns; a busy machine has room to spare."""
+    x = np.random.default_rng(0).integers(0, 9, size=(60000, 64)).astype(np.float32)
+    start = time.perf_counter()
+    check_data(x)
+    assert time.perf_counter() - start < 2
