@@ -1,0 +1,15 @@
+"""Losses, the training step, and `fit`."""
+
+from flowjax_lite.training.fit import FitResult, fit
+from flowjax_lite.training.losses import negative_log_likelihood
+from flowjax_lite.training.optimizer import default_optimizer
+from flowjax_lite.training.step import TrainState, make_train_step
+
+__all__ = [
+    "FitResult",
+    "TrainState",
+    "default_optimizer",
+    "fit",
+    "make_train_step",
+    "negative_log_likelihood",
+]

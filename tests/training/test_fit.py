@@ -1,0 +1,201 @@
+"""Training: it learns, uses every row, keeps the best, refuses bad input, compiles once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import flowjax_lite as fl
+from flowjax_lite.training.epoch import batch_index, run_epoch
+
+SETTINGS = {"batch_size": 64, "max_epochs": 3, "progress": False, "learning_rate": 1e-2}
+
+
+def rows(count: int = 200, dim: int = 2, seed: int = 0) -> np.ndarray:
+    """Correlated, shifted rows."""
+    z = np.random.default_rng(seed).standard_normal((count, dim))
+    return (z @ (np.eye(dim) + 0.5) + 1.0).astype(np.float32)
+
+
+def tiny(seed: int = 0, **settings) -> fl.Flow:
+    """A flow that trains in no time."""
+    return fl.flows.realnvp(dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(seed), **settings)
+
+
+def same(a, b) -> bool:
+    """Whether two pytrees hold equal arrays."""
+    return all(jnp.array_equal(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", fl.flows.NAMED)
+def test_every_named_flow_trains(name):
+    """Catches a family whose gradient does not reach its parameters."""
+    flow = fl.flows.NAMED[name](dim=2, num_layers=2, hidden=(8, 8), rngs=nnx.Rngs(0))
+    result = fl.fit(flow, rows(), key=jax.random.key(0), **SETTINGS)
+    assert result.history["train"][-1] < result.history["train"][0]
+    assert result.history["validation"][result.best_epoch] == min(result.history["validation"])
+
+
+def test_the_best_parameters_are_returned_and_the_input_is_left_alone():
+    """Catches returning the last parameters, and donating the caller's arrays."""
+    # The held-out rows are far wider: the better the training rows fit, the worse they do.
+    flow, x, held_out = tiny(), 0.05 * rows(), rows(seed=1)
+    before = jax.tree.map(jnp.copy, flow)
+    result = fl.fit(flow, x, key=jax.random.key(0), validation=held_out, **SETTINGS)
+    assert same(flow, before)
+    assert result.best_epoch < len(result.history["validation"]) - 1
+    best = result.history["validation"][result.best_epoch]
+    assert -float(result.flow.log_prob(held_out).mean()) == pytest.approx(best, rel=1e-4)
+
+
+def test_a_second_fit_of_a_flow_built_anew_compiles_nothing():
+    """Catches arguments or graph definitions that differ from epoch to epoch, call to call."""
+    run_epoch.clear_cache()
+    fl.fit(tiny(0), rows(), key=jax.random.key(0), **SETTINGS)
+    assert run_epoch._cache_size() == 1
+    fl.fit(tiny(1), rows(seed=2), key=jax.random.key(1), **SETTINGS)
+    assert run_epoch._cache_size() == 1
+
+
+def test_a_key_determines_the_result():
+    """Catches hidden randomness."""
+    first, second, third = (
+        fl.fit(tiny(), rows(), key=jax.random.key(seed), **SETTINGS).flow for seed in (0, 0, 1)
+    )
+    assert same(first, second)
+    assert not same(first, third)
+
+
+@pytest.mark.parametrize(("num_rows", "batch_size"), [(10, 4), (8, 4), (9, 8), (5, 5), (101, 10)])
+def test_batches_hold_every_row_once_and_are_balanced(num_rows, batch_size):
+    """Catches a dropped or doubled ragged batch."""
+    index, valid = batch_index(num_rows, batch_size)
+    assert sorted(index[valid]) == list(range(num_rows))
+    assert index.shape[1] <= batch_size
+    assert np.ptp(valid.sum(axis=1)) <= 1
+
+
+def test_epoch_losses_are_means_over_rows():
+    """Catches a ragged batch that counts its padding: without training, losses are exact."""
+    flow, x, held_out = tiny(), rows(101), rows(37, seed=1)
+    result = fl.fit(
+        flow,
+        x,
+        key=jax.random.key(0),
+        validation=held_out,
+        optimizer=optax.set_to_zero(),
+        **SETTINGS | {"batch_size": 10, "max_epochs": 1},
+    )
+    assert result.history["train"][0] == pytest.approx(-float(flow.log_prob(x).mean()), rel=1e-5)
+    expected = -float(flow.log_prob(held_out).mean())
+    assert result.history["validation"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_select_rows():
+    """Catches ignored weights: rows of weight zero, far away, must have no influence."""
+    x = rows(120)
+    both = np.concatenate([x, x + 50.0])
+    weights = np.concatenate([np.ones(120), np.zeros(120)])
+    settings = {"key": jax.random.key(0), "validation": x, **SETTINGS, "max_epochs": 15}
+    weighted = fl.fit(tiny(), both, weights=weights, **settings)
+    unweighted = fl.fit(tiny(), both, **settings)
+    assert weighted.history["validation"][-1] < unweighted.history["validation"][-1] - 0.1
+
+
+def test_a_condition_is_learned():
+    """Catches a condition that is shuffled apart from its rows."""
+    c = np.random.default_rng(0).standard_normal((400, 1)).astype(np.float32)
+    x = 3 * c + 0.1 * rows(400)
+    flow = tiny(condition_dim=1)
+    result = fl.fit(flow, x, condition=c, key=jax.random.key(0), **SETTINGS | {"max_epochs": 60})
+    shuffled = result.flow.log_prob(x, c[::-1]).mean()
+    assert result.flow.log_prob(x, c).mean() > shuffled + 1.0
+
+
+def test_patience_stops_early():
+    """Catches a patience that never triggers."""
+    result = fl.fit(
+        tiny(),
+        rows(),
+        key=jax.random.key(0),
+        optimizer=optax.set_to_zero(),
+        patience=2,
+        **SETTINGS | {"max_epochs": 20},
+    )
+    assert len(result.history["train"]) == 3
+
+
+def test_divergence_warns_and_keeps_the_best_parameters():
+    """Catches NaN parameters returned without a word."""
+    with pytest.warns(RuntimeWarning, match="parameters of epoch 0 are returned"):
+        result = fl.fit(
+            tiny(),
+            rows(),
+            key=jax.random.key(0),
+            optimizer=optax.scale_by_schedule(lambda step: jnp.where(step < 4, 0.0, jnp.inf)),
+            **SETTINGS | {"max_epochs": 6},
+        )
+    assert jnp.isfinite(result.flow.log_prob(rows())).all()
+
+
+def test_divergence_from_the_start_raises():
+    """Catches a useless model returned as a success."""
+    flow = jax.tree.map(lambda leaf: leaf * jnp.nan, tiny())
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        fl.fit(flow, rows(), key=jax.random.key(0), **SETTINGS)
+
+
+def with_cell(value: float) -> np.ndarray:
+    """Rows with one bad cell."""
+    x = rows()
+    x[7, 1] = value
+    return x
+
+
+BAD = {
+    "wrong dim": (rows(dim=3), {}, ValueError, r"expects \(rows, 2\)"),
+    "integers": (np.arange(200).reshape(100, 2), {}, TypeError, "Dequantise"),
+    "complex": (rows() + 1j, {}, TypeError, "complex"),
+    "empty": (np.zeros((0, 2)), {}, ValueError, "row"),
+    "one axis": (np.zeros(5), {}, ValueError, "data"),
+    "NaN": (with_cell(np.nan), {}, ValueError, "row 7"),
+    "inf": (with_cell(np.inf), {}, ValueError, "row 7"),
+    "constant": (np.ones((100, 2)) * [1, 2], {}, ValueError, "same value"),
+    "duplicated": (rows()[:, [0, 0]], {}, ValueError, "duplicated column"),
+    "fewer rows than a batch": (rows(20), {}, ValueError, "batch_size=18"),
+    "superfluous condition": (rows(), {"condition": rows()}, ValueError, "takes none"),
+    "short weights": (rows(), {"weights": np.ones(3)}, ValueError, "weights has 3 rows"),
+    "negative weight": (rows(), {"weights": -np.ones(200)}, ValueError, r"weights\[0\]"),
+    "zero weights": (rows(), {"weights": np.zeros(200)}, ValueError, "all zero"),
+    "bad fraction": (rows(), {"validation": 1.5}, ValueError, "validation is 1.5"),
+    "bad validation": (rows(), {"validation": rows(dim=3)}, ValueError, "validation has shape"),
+    "bad rate": (rows(), {"learning_rate": 0.0}, ValueError, "learning_rate is 0.0"),
+    "bad epochs": (rows(), {"max_epochs": 0}, ValueError, "max_epochs is 0"),
+    "bad batch": (rows(), {"batch_size": 2.5}, TypeError, "batch_size is 2.5"),
+    "bad patience": (rows(), {"patience": 0}, ValueError, "patience is 0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_compilation(case):
+    """Catches an error that comes late, or without naming the argument and the fix."""
+    data, settings, error, message = BAD[case]
+    compiled = run_epoch._cache_size()
+    with pytest.raises(error, match=message):
+        fl.fit(tiny(), data, key=jax.random.key(0), **SETTINGS | settings)
+    assert run_epoch._cache_size() == compiled
+
+
+def test_conditions_are_checked():
+    """Catches a missing, misshapen or misaligned condition."""
+    flow, x = tiny(condition_dim=1), rows()
+    for condition, error, message in [
+        (None, TypeError, "condition is missing"),
+        (rows(), ValueError, r"condition has shape \(2,\); this flow expects \(1,\)"),
+        (rows(50)[:, :1], ValueError, "condition has 50 rows and data 200"),
+    ]:
+        with pytest.raises(error, match=message):
+            fl.fit(flow, x, condition=condition, key=jax.random.key(0), **SETTINGS)
