@@ -1,0 +1,30 @@
+"""What all tests share: the platform, strict shapes, and the two precisions."""
+
+import os
+
+# Set before jax starts. The tests are about mathematics: they run alike with and without a GPU.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+# An array of the wrong rank that broadcasts anyway is a wrong density without an error.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Run one test in float64; all others run in float32."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=["float64", "float32"])
+def dtype(request: pytest.FixtureRequest) -> Iterator[np.dtype]:
+    """Run one test in float64 and again in float32, and say which of the two it is."""
+    with jax.enable_x64(request.param == "float64"):
+        yield jnp.dtype(request.param)
