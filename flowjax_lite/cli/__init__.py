@@ -1,0 +1,1 @@
+"""The command line: ``flowjax-lite fit | evaluate | sample | compare``."""

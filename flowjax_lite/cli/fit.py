@@ -1,0 +1,149 @@
+"""`flowjax-lite fit`: train a flow, score it beside two baselines, write a run directory."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import flowjax_lite as fl
+from flowjax_lite.cli import batched, plots, report, run
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.config import Config
+from flowjax_lite.cli.experiment import (
+    Outcome,
+    baseline_scores,
+    describe,
+    load_data,
+    prepare,
+    train,
+)
+from flowjax_lite.cli.report import Score
+from flowjax_lite.cli.rows import head, join
+from flowjax_lite.data import Split
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NUM_IMAGES = 64
+NUM_POINTS = 2000
+GRID = 200
+
+
+def fit(config: Config, *, overwrite: bool = False) -> list[Score]:
+    """Train one config, print its table and write its run directory.
+
+    Args:
+        config: The config.
+        overwrite: Whether an earlier run of that name may be replaced.
+
+    Returns:
+        The scores of the flow and of the baselines.
+
+    Raises:
+        ValueError: The config does not fit the data, or the run exists; nothing was written.
+    """
+    run.check_target(config.run_dir, overwrite=overwrite)
+    plots.require_matplotlib()
+    experiment = prepare(config, load_data(config.data))
+    print(describe(experiment), flush=True)
+    outcome = train(experiment)
+    scores = [outcome.score, *baseline_scores(experiment.data, logit=config.data.logit)]
+    write(outcome, scores)
+    print(f"\n{report.score_table(scores)}")
+    print(f"\nWrote {config.run_dir}")
+    return scores
+
+
+def write(outcome: Outcome, scores: Sequence[Score]) -> None:
+    """Write a trained experiment into its run directory, whole or not at all.
+
+    Args:
+        outcome: The trained experiment.
+        scores: The scores of the flow and of the baselines.
+    """
+    config, data = outcome.experiment.config, outcome.experiment.data
+    with run.writing(config.run_dir) as directory:
+        (directory / run.CONFIG).write_text(configs.dump(config), encoding="utf-8")
+        (directory / run.METRICS).write_text(_metrics(outcome, scores), encoding="utf-8")
+        fl.save(directory / run.MODEL, outcome.result.flow)
+        plots.save(_samples(outcome), directory / run.SAMPLES)
+        plots.save(_training(outcome), directory / run.TRAINING)
+        if data.dim == 2 and not data.condition_columns:
+            plots.save(_density(outcome), directory / run.DENSITY)
+
+
+def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
+    """Return one line of JSON for each epoch, log-likelihoods in nats, and one for the result."""
+    data, history = outcome.experiment.data, outcome.result.history
+    epochs = zip(history["train"], history["validation"], history["seconds"], strict=True)
+    lines: list[dict[str, Any]] = [
+        {
+            "epoch": epoch,
+            "train": -float(train),
+            "validation": -float(validation),
+            "seconds": round(float(seconds), 3),
+        }
+        for epoch, (train, validation, seconds) in enumerate(epochs, start=1)
+    ]
+    lines.append(
+        {
+            "best_epoch": outcome.result.best_epoch + 1,
+            "parameters": outcome.experiment.num_parameters,
+            "seconds": round(outcome.seconds, 3),
+            "scores": [dataclasses.asdict(score) for score in scores],
+            "columns": data.columns,
+            "condition_columns": data.condition_columns,
+            "num_levels": data.num_levels,
+        }
+    )
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def _title(outcome: Outcome) -> str:
+    score = outcome.score
+    bits = "" if score.bits_per_dim is None else f", {score.bits_per_dim:.3f} bits/dim"
+    family = outcome.experiment.config.flow.family
+    return f"{outcome.experiment.data.name}, {family}: test {report.with_error(score)} nats{bits}"
+
+
+def _samples(outcome: Outcome) -> "Figure":
+    """Draw data beside as many samples, under the same conditions where there are any."""
+    data, title = outcome.experiment.data, _title(outcome)
+    if data.image_shape is not None:
+        rows = head(data.test, NUM_IMAGES)
+        samples = _draw_like(outcome, rows)
+        return plots.image_samples(rows.x, samples, image_shape=data.image_shape, title=title)
+    rows = head(join(data.test, data.validation, data.train), NUM_POINTS)
+    return plots.pairs(rows.x, _draw_like(outcome, rows), columns=data.columns, title=title)
+
+
+def _draw_like(outcome: Outcome, rows: Split) -> np.ndarray:
+    """Draw a sample for each row, given its condition if there is one."""
+    num = len(rows) if rows.condition is None else 1
+    seed = outcome.experiment.config.training.seed
+    return batched.sample(outcome.result.flow, num, seed=seed, condition=rows.condition)
+
+
+def _training(outcome: Outcome) -> "Figure":
+    epochs, seconds = len(outcome.result.history["train"]), outcome.seconds
+    title = f"{_title(outcome)} after {epochs} epochs, {seconds:.0f} s"
+    return plots.training(outcome.result.history, best_epoch=outcome.result.best_epoch, title=title)
+
+
+def _density(outcome: Outcome) -> "Figure":
+    data = outcome.experiment.data
+    rows = head(data.test, NUM_POINTS).x
+    margin = 0.15 * (rows.max(0) - rows.min(0))
+    (left, bottom), (right, top) = rows.min(0) - margin, rows.max(0) + margin
+    x, y = np.meshgrid(np.linspace(left, right, GRID), np.linspace(bottom, top, GRID))
+    points = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+    log_prob = batched.log_prob(outcome.result.flow, points).reshape(GRID, GRID)
+    return plots.density(
+        log_prob,
+        rows,
+        extent=(left, right, bottom, top),
+        columns=data.columns,
+        title=_title(outcome),
+    )

@@ -1,0 +1,158 @@
+"""The console command `flowjax-lite`."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flowjax_lite.cli.errors import CommandError
+
+PROGRAM = "flowjax-lite"
+INSTALL = 'the command line needs its extra: pip install "flowjax-lite[cli]"'
+# What the rooms below raise for input that they cannot take.
+EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit status: 0, 2 for an error that the user can put right, 130 for an interruption.
+
+    Raises:
+        SystemExit: `--help` and `--version` (0), and arguments that do not parse (2).
+    """
+    traceback = "--traceback" in (sys.argv if argv is None else argv)
+    try:
+        arguments, rest = _parser().parse_known_args(argv)
+        if rest and arguments.command != "fit":
+            raise CommandError(f"unknown arguments: {' '.join(rest)}; see {PROGRAM} --help")
+        COMMANDS[arguments.command](arguments, rest)
+    except EXPECTED as error:
+        if traceback:
+            raise
+        fix = f"; {INSTALL}" if isinstance(error, ModuleNotFoundError) else ""
+        print(f"{PROGRAM}: error: {error}{fix}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{PROGRAM}: interrupted; unfinished results were not written", file=sys.stderr)
+        return 130
+    return 0
+
+
+# The commands import their modules when they run, so that a missing extra is an error like others.
+
+
+def _fit(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    from flowjax_lite.cli import config as configs
+    from flowjax_lite.cli.fit import fit
+
+    config = configs.override(configs.load(arguments.config), rest)
+    fit(config, overwrite=arguments.overwrite)
+
+
+def _evaluate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    from flowjax_lite.cli.evaluate import evaluate
+
+    evaluate(arguments.run, source=arguments.data, out=arguments.out, overwrite=arguments.overwrite)
+
+
+def _sample(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    from flowjax_lite.cli.sample import sample
+
+    sample(
+        arguments.run,
+        num=arguments.num,
+        out=arguments.out,
+        condition=arguments.condition,
+        seed=arguments.seed,
+        overwrite=arguments.overwrite,
+    )
+
+
+def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    from flowjax_lite.cli import config as configs
+    from flowjax_lite.cli.compare import compare
+
+    compare(
+        [configs.load(path) for path in arguments.configs],
+        out=arguments.out,
+        overwrite=arguments.overwrite,
+    )
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, Sequence[str]], None]] = {
+    "fit": _fit,
+    "evaluate": _evaluate,
+    "sample": _sample,
+    "compare": _compare,
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{PROGRAM}: error: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from flowjax_lite import __version__
+    from flowjax_lite.cli import config as configs
+
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Train normalizing flows, ask them for densities and samples, compare them.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    parser.add_argument(
+        "--traceback", action="store_true", help="show where an error arose, for bug reports"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    fit = _command(commands, "fit", "train the flow of a config and write a run directory")
+    fit.add_argument(
+        "config", metavar="CONFIG", help="a YAML file, such as configs/digits_maf.yaml"
+    )
+    fit.usage = f"{PROGRAM} fit [-h] [--overwrite] CONFIG [--key value ...]"
+    fit.epilog = "keys of a config, each also an option:\n  " + "\n  ".join(configs.keys())
+
+    evaluate = _command(commands, "evaluate", "print the log-likelihood of data under a run's flow")
+    evaluate.add_argument("run", metavar="RUN", help="a run directory")
+    evaluate.add_argument(
+        "--data", metavar="SOURCE", help="a named set or a file; default: the run's test split"
+    )
+    evaluate.add_argument(
+        "--out", type=Path, metavar="FILE", help=".npy or .csv for one log-likelihood per row"
+    )
+
+    sample = _command(commands, "sample", "draw from a run's flow")
+    sample.add_argument("run", metavar="RUN", help="a run directory")
+    sample.add_argument("--num", type=int, required=True, help="samples, for each condition if any")
+    sample.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npy or .csv")
+    sample.add_argument("--condition", type=Path, metavar="FILE", help="conditions, one per row")
+    sample.add_argument("--seed", type=int, default=0)
+
+    compare = _command(commands, "compare", "train several configs on the same data")
+    compare.add_argument("configs", metavar="CONFIG", nargs="+")
+    compare.add_argument("--out", required=True, metavar="DIR", help="the directory to write")
+    return parser
+
+
+def _command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=purpose,
+        description=purpose[0].upper() + purpose[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Rows: putting them together, and reading and writing plain tables of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import flowjax_lite as fl
+from flowjax_lite.cli.errors import CommandError
+from flowjax_lite.cli.run import check_target
+from flowjax_lite.data import Split
+
+SUFFIXES = (".npy", ".csv")
+
+
+def check_out(path: Path, *, overwrite: bool) -> None:
+    """Check that a table can be written to a path.
+
+    Raises:
+        CommandError: The ending is not supported, or the file exists or cannot be written.
+    """
+    if path.suffix not in SUFFIXES:
+        raise CommandError(
+            f"{path} ends in {path.suffix!r}: give a name in {' or '.join(SUFFIXES)}"
+        )
+    check_target(path, overwrite=overwrite, is_file=True)
+
+
+def write(path: Path, values: np.ndarray, *, columns: Sequence[str]) -> None:
+    """Write rows `(n, d)` as `.npy`, or as `.csv` with a line of column names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, values)
+    else:
+        quoted = ['"' + column.replace('"', '""') + '"' for column in columns]
+        header = ",".join(quoted)
+        np.savetxt(path, values, delimiter=",", fmt="%.9g", header=header, comments="")
+
+
+def read(path: str | Path, *, columns: Sequence[str], array: str | None = None) -> fl.data.Table:
+    """Read columns of a file, all of them finite numbers.
+
+    Args:
+        path: The file, of any kind that `fl.data.read_table` reads.
+        columns: The columns, by the names that the flow was trained with.
+        array: The array of an `.npz` file.
+
+    Returns:
+        The table; its values are floats, unless they are the bytes of images.
+
+    Raises:
+        ValueError: The file cannot be read, lacks a column or has a cell that is not finite.
+    """
+    table = fl.data.read_table(path, columns=columns, array=array)
+    bad = np.argwhere(~np.isfinite(table.values))
+    if len(bad):
+        row, column = bad[0]
+        raise CommandError(
+            f"{path}: row {row} (counted from 0), column {table.columns[column]!r} holds "
+            f"{table.values[row, column]}: remove or repair it"
+        )
+    return table
+
+
+def join(*parts: Split) -> Split:
+    """Return the rows of several splits, one after the other."""
+    conditions = [part.condition for part in parts if part.condition is not None]
+    x = np.concatenate([part.x for part in parts])
+    return Split(x, np.concatenate(conditions) if conditions else None)
+
+
+def head(split: Split, num: int) -> Split:
+    """Return the first rows of a split."""
+    return Split(split.x[:num], None if split.condition is None else split.condition[:num])

@@ -1,0 +1,95 @@
+"""The run directory: what it holds, when it may be written, and how it is read again."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import flowjax_lite as fl
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.config import Config
+from flowjax_lite.cli.errors import CommandError
+from flowjax_lite.distributions import Flow
+
+CONFIG, METRICS, MODEL = "config.yaml", "metrics.jsonl", "model.safetensors"
+SAMPLES, TRAINING, DENSITY = "samples.png", "training.png", "density.png"
+FILES = (CONFIG, METRICS, MODEL, SAMPLES, TRAINING, DENSITY)
+
+
+def check_target(path: Path, *, overwrite: bool, is_file: bool = False) -> None:
+    """Check that results can be written, before any work is done.
+
+    Args:
+        path: The directory or file that will be written.
+        overwrite: Whether it may exist.
+        is_file: Whether a file is meant.
+
+    Raises:
+        CommandError: The path exists, or nothing can be written there.
+    """
+    if path.exists() and path.is_file() != is_file:
+        raise CommandError(f"{path} is a {'directory' if is_file else 'file'}: give another place")
+    if path.exists() and not overwrite:
+        raise CommandError(f"{path} exists: give another place, or replace it with --overwrite")
+    parent = path.parent
+    while not parent.exists():
+        parent = parent.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=parent):
+            pass  # Permissions do not tell the whole story; a trial does.
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error}") from None
+
+
+@contextmanager
+def writing(directory: Path, files: tuple[str, ...] = FILES) -> Iterator[Path]:
+    """Fill a directory at the very end: a failure on the way leaves it as it was.
+
+    Args:
+        directory: The directory; what it holds besides `files` is left alone.
+        files: The names that belong to the result; those not written this time are removed.
+
+    Yields:
+        An empty directory to write to.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory.parent) as temporary:
+        yield Path(temporary)
+        directory.mkdir(exist_ok=True)
+        written = {path.name for path in Path(temporary).iterdir()}
+        for name in written:
+            os.replace(Path(temporary) / name, directory / name)
+        for name in set(files) - written:
+            (directory / name).unlink(missing_ok=True)
+
+
+def read(directory: str | Path) -> tuple[Config, Flow]:
+    """Read the config and the model of a run.
+
+    Raises:
+        CommandError: The directory is not a run.
+    """
+    directory = Path(directory)
+    for name in (CONFIG, MODEL):
+        if not (directory / name).is_file():
+            raise CommandError(
+                f"{directory} is not a run directory: it holds no {name}; "
+                "give the directory that `flowjax-lite fit` wrote"
+            )
+    return configs.load(directory / CONFIG), fl.load(directory / MODEL)
+
+
+def read_summary(directory: str | Path) -> dict[str, Any]:
+    """Return the last line of the metrics: scores, columns and sizes.
+
+    Raises:
+        CommandError: The file is missing or damaged.
+    """
+    path = Path(directory) / METRICS
+    try:
+        return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+    except (OSError, ValueError, IndexError) as error:
+        raise CommandError(f"{path}: cannot be read: {error}") from None

@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import flowjax_lite as fl
+from flowjax_lite.cli import build
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.config import DataConfig, FlowConfig
+from flowjax_lite.cli.errors import FieldError
+from flowjax_lite.cli.experiment import load_data, prepare
+from flowjax_lite.cli.families import BASES
+from flowjax_lite.data import Dataset, Split
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def _data(x: np.ndarray, condition: np.ndarray | None = None) -> Dataset:
+    split = Split(x.astype(np.float32), None if condition is None else condition.astype(np.float32))
+    return Dataset("made", split, split, split, columns=tuple("abcdefgh"[: x.shape[1]]))
+
+
+def _identity(data: Dataset, *, logit: float | None) -> fl.Flow:
+    """A flow that is still the identity between base and data map."""
+    return build.flow(FlowConfig("nice", num_layers=1, hidden=(4,)), data, logit=logit, seed=0)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_builds(path: Path) -> None:
+    """Would catch a config in the repository that names what no longer exists."""
+    config = configs.load(path)
+    data = load_data(config.data)
+    assert len(data.train) >= config.training.batch_size
+    # Abstract arrays: everything is built and nothing is computed.
+    flow = nnx.eval_shape(lambda: prepare(config, data).flow)
+    assert flow.event_shape == (data.dim,)
+
+
+def test_logits_and_the_data_map_are_the_same_map() -> None:
+    """Would catch baselines and flow on different scales: then their likelihoods do not compare."""
+    x = np.random.default_rng(0).uniform(size=(200, 3))
+    data = _data(x)
+    rows = build.examples(data.test, logit=0.05)
+    flow = _identity(data, logit=0.05)
+    z, log_det = jax.vmap(flow.bijector.inverse_and_log_det)(data.test.x)
+    loc, scale = rows.x.mean(0), rows.x.std(0)
+    np.testing.assert_allclose(np.sort(z), np.sort((rows.x - loc) / scale), atol=1e-4)
+    np.testing.assert_allclose(log_det, rows.log_det - np.log(scale).sum(), atol=1e-4)
+
+
+def test_logit_log_det_is_the_derivative() -> None:
+    """Would catch a lost factor 1 - 2 logit, or a sign, against a difference quotient."""
+    x = np.array([[0.001, 0.5, 0.9]])
+    step = 1e-6
+    up, down = (build.examples(Split(x + h), logit=0.1) for h in (step, -step))
+    slopes = (up.x - down.x) / (2 * step)
+    middle = build.examples(Split(x), logit=0.1)
+    np.testing.assert_allclose(np.log(slopes).sum(1), middle.log_det, rtol=1e-6)
+
+
+def test_without_logit_rows_stay() -> None:
+    """Would catch a map that is applied though none was asked for."""
+    x, c = np.array([[-3.0, 100.0]]), np.array([[1.0]])
+    rows = build.examples(Split(x, c), logit=None)
+    np.testing.assert_array_equal(rows.x, x)
+    np.testing.assert_array_equal(rows.condition, c)
+    np.testing.assert_array_equal(rows.log_det, [0.0])
+
+
+def test_new_flow_stands_on_the_data_scale() -> None:
+    """Would catch a data map left out or the wrong way round: the untrained flow is a Gaussian."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 2)) * [10.0, 0.1] + [1000.0, -5.0]
+    flow = _identity(_data(x), logit=None)
+    samples = flow.sample(jax.random.key(0), (2000,))
+    np.testing.assert_allclose(np.mean(samples, 0), x.mean(0), atol=1.0)
+    np.testing.assert_allclose(np.std(samples, 0), x.std(0), rtol=0.1)
+
+
+def test_conditions_are_standardised() -> None:
+    """Would catch a condition in thousands that saturates the networks."""
+    rng = np.random.default_rng(0)
+    data = _data(rng.normal(size=(100, 2)), rng.normal(size=(100, 3)) + 1000.0)
+    flow = _identity(data, logit=None)
+    assert flow.condition_shape == (3,)
+    inside = jax.vmap(flow.condition_map.inverse)(data.train.condition)
+    np.testing.assert_allclose(np.mean(inside, 0), 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_base_builds_and_is_finite(base: str) -> None:
+    """Would catch a base that no config can use."""
+    data = _data(np.random.default_rng(0).normal(size=(50, 2)))
+    config = FlowConfig("nice", num_layers=1, hidden=(4,), base=base)
+    flow = build.flow(config, data, logit=None, seed=0)
+    assert np.isfinite(flow.log_prob(data.test.x)).all()
+
+
+def test_the_seed_sets_the_parameters() -> None:
+    """Would catch runs that cannot be repeated, or that all start alike."""
+    data = _data(np.random.default_rng(0).normal(size=(50, 2)))
+    config = FlowConfig("realnvp", num_layers=1, hidden=(4,))
+    flows = [build.flow(config, data, logit=None, seed=seed) for seed in (0, 0, 1)]
+    first, again, other = (jax.tree.leaves(nnx.state(flow, nnx.Param)) for flow in flows)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_logit_needs_the_unit_interval() -> None:
+    """Would catch NaN likelihoods from data that were never scaled to [0, 1]."""
+    data = _data(np.array([[0.5, 7.0], [0.1, 0.2]]))
+    with pytest.raises(FieldError, match=r"data.logit: needs data in \[0, 1\]; made has .* to 7"):
+        build.check_logit(data, DataConfig("made", logit=0.05))
+    build.check_logit(data, DataConfig("made"))

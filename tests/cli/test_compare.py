@@ -1,0 +1,60 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli import run
+from flowjax_lite.cli.compare import PICTURE, ROWS, TABLE, compare
+from flowjax_lite.cli.main import main
+
+
+def test_comparison_end_to_end(
+    tiny_config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Would catch a row that is lost, a rate that was never measured, and a run not kept."""
+    paths = [str(tiny_config(name=name)) for name in ("one", "two")]
+    out = tmp_path / "comparison"
+    assert main(["compare", *paths, "--out", str(out)]) == 0
+    text = (out / TABLE).read_text()
+    assert text in capsys.readouterr().out
+    for word in ("| one ", "| two ", "| Gaussian ", "| KDE ", "samples/s", " cores, ", "jax "):
+        assert word in text
+    assert str(tmp_path) not in text
+    assert (out / PICTURE).read_bytes().startswith(b"\x89PNG")
+    rows = [json.loads(line) for line in (out / ROWS).read_text().splitlines()]
+    assert [row["score"]["name"] for row in rows] == ["one", "two", "Gaussian", "KDE"]
+    for row in rows[:2]:
+        rates = ("seconds_per_epoch", "log_prob_per_second", "samples_per_second")
+        assert all(row[rate] > 0 for rate in (*rates, "total_seconds"))
+        assert row["compile_seconds"] >= 0
+        assert len(row["curve"]) == row["epochs"] == 3
+        config, _ = run.read(out / row["score"]["name"])
+        assert config.output == str(out)
+    # Equal settings give equal flows: the comparison itself adds nothing.
+    assert rows[0]["score"]["test"] == pytest.approx(rows[1]["score"]["test"], rel=1e-4)
+    assert main(["compare", *paths, "--out", str(out)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"name": "two", "source": "circles"},
+            "data.source is 'moons' in one and 'circles' in two",
+        ),
+        ({"name": "two", "data": ", seed: 1"}, "data.seed is 0 in one and 1 in two"),
+        ({"name": "one"}, "two configs are called 'one'"),
+    ],
+)
+def test_only_flows_on_the_same_data_are_compared(
+    tiny_config: Callable[..., Path], tmp_path: Path, options: dict[str, str], message: str
+) -> None:
+    """Would catch likelihoods of different data, splits or seeds in one table."""
+    first = configs.load(tiny_config(name="one"))
+    second = configs.load(tiny_config(**options))
+    with pytest.raises(ValueError, match=message):
+        compare([first, second], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

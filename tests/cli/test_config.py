@@ -1,0 +1,170 @@
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+import flowjax_lite as fl
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.config import Config, DataConfig, FlowConfig, TrainingConfig
+from flowjax_lite.cli.errors import CommandError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+GOOD = """\
+name: good
+data:
+  source: moons
+flow:
+  family: nsf_coupling
+  hidden: [16, 16]
+training:
+  learning_rate: 1e-3
+"""
+
+
+def _load(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return configs.load(path)
+
+
+def test_values_arrive_with_their_types(tmp_path: Path) -> None:
+    """Would catch a learning rate that stays text, a list in a frozen config, lost defaults."""
+    assert _load(tmp_path, GOOD) == Config(
+        name="good",
+        data=DataConfig("moons"),
+        flow=FlowConfig("nsf_coupling", hidden=(16, 16)),
+        training=TrainingConfig(learning_rate=0.001),
+    )
+
+
+def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
+    """Would catch a bound of 5 rejected or kept as an int, which JAX would treat differently."""
+    bound = _load(tmp_path, GOOD.replace("hidden: [16, 16]", "bound: 5")).flow.bound
+    assert bound == 5.0
+    assert type(bound) is float
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("source", "sorce", r"c.yaml:3: unknown key 'data.sorce' \(did you mean 'source'\?\)"),
+        ("training", "trainign", r"c.yaml:7: unknown key 'trainign' \(did you mean 'training'\?"),
+        ("name:", "zzz:", r"c.yaml:1: unknown key 'zzz'; the top level takes name, data"),
+        ("name: good\n", "", r"c.yaml:1: missing key 'name'"),
+        ("  family: nsf_coupling\n", "", r"c.yaml:4: missing key 'flow.family'"),
+        ("good", "12", r"c.yaml:1: name: expected text, got 12 \(a whole number\): put it in quot"),
+        ("good", "a/b", r"c.yaml:1: name: expected a plain file name.* got 'a/b'"),
+        ("1e-3", "fast", r"c.yaml:8: training.learning_rate: expected a number, got 'fast'"),
+        ("1e-3", "-1", r"c.yaml:8: training.learning_rate: expected a positive number, got -1.0"),
+        ("1e-3", ".inf", r"c.yaml:8: training.learning_rate: expected a number, got '.inf'"),
+        ("1e-3", "true", r"c.yaml:8: training.learning_rate: expected a number, got True"),
+        ("1e-3", "", r"c.yaml:8: training.learning_rate: expected a number, got nothing"),
+        (
+            "learning_rate: 1e-3",
+            "batch_size: 1e3",
+            r"batch_size: expected a whole number, got 1000",
+        ),
+        ("learning_rate: 1e-3", "patience: 0", r"c.yaml:8: training.patience: expected at least 1"),
+        ("[16, 16]", "16", r"c.yaml:6: flow.hidden: expected a list such as \[64, 64\], got 16"),
+        ("[16, 16]", "[16, a]", r"c.yaml:6: flow.hidden: expected a whole number, got 'a'"),
+        ("[16, 16]", "[]", r"c.yaml:6: flow.hidden: expected widths .*got \[\]"),
+        (
+            "nsf_coupling",
+            "nsf",
+            r"c.yaml:5: flow.family: unknown family 'nsf'.*; known: nice, real",
+        ),
+        ("nsf_coupling", "mav", r"flow.family: unknown family 'mav' \(did you mean 'maf'\?\)"),
+        ("hidden: [16, 16]", "base: normal", r"c.yaml:6: flow.base: unknown base 'normal'"),
+        (
+            "hidden: [16, 16]",
+            "activation: rellu",
+            r"unknown activation 'rellu' \(did you mean 'rel",
+        ),
+        ("hidden: [16, 16]", "num_bins: 0", r"flow.num_bins: expected a positive number, got 0"),
+        ("source: moons", "source: [a]", r"c.yaml:3: data.source: expected text, got the list"),
+        ("\n  source: moons", " moons", r"c.yaml:2: data: expected a section of keys, got 'moons'"),
+        ("source: moons", "source: a\n  test: 1.5", r"c.yaml:4: data.test: expected a fraction"),
+        ("source: moons", "source: a\n  test: 0.95", r"c.yaml:4: data.test: expected below 0.9"),
+        ("source: moons", "source: a\n  logit: 0.5", r"c.yaml:4: data.logit: expected a number b"),
+    ],
+)
+def test_errors_name_file_line_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """Would catch a key that is silently ignored, and a bad value that fails deep inside JAX."""
+    assert old in GOOD
+    with pytest.raises(CommandError, match=message):
+        _load(tmp_path, GOOD.replace(old, new))
+
+
+def test_an_option_of_another_family(tmp_path: Path) -> None:
+    """Would catch `num_bins` dropped without a word by a flow that has no splines."""
+    text = GOOD.replace("nsf_coupling", "maf").replace("hidden: [16, 16]", "num_bins: 4")
+    expected = r"c.yaml:6: flow.num_bins: maf does not take it; it takes num_layers, hidden"
+    with pytest.raises(CommandError, match=expected):
+        _load(tmp_path, text)
+
+
+def test_configs_can_say_all_that_families_take() -> None:
+    """Would catch an option of a factory that no config can reach."""
+    reachable = {field.name for field in dataclasses.fields(FlowConfig)}
+    automatic = {"dim", "condition_dim", "data_map", "condition_map", "rngs"}
+    for factory in fl.flows.NAMED.values():
+        assert set(inspect.signature(factory).parameters) <= reachable | automatic
+
+
+def test_overrides_replace_single_fields(tmp_path: Path) -> None:
+    """Would catch an override that resets its neighbours, and lists that lose their type."""
+    config = _load(tmp_path, GOOD)
+    arguments = "--training.learning-rate 1e-4 --flow.hidden 8 --name other --data.logit 0.1"
+    changed = configs.override(config, arguments.split())
+    assert changed == dataclasses.replace(
+        config,
+        name="other",
+        data=dataclasses.replace(config.data, logit=0.1),
+        flow=dataclasses.replace(config.flow, hidden=(8,)),
+        training=dataclasses.replace(config.training, learning_rate=1e-4),
+    )
+    assert configs.override(config, []) == config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--training.lerning-rate 1", "--training.lerning-rate.*you meant.*learning-rate"),
+        ("--training.learning-rate fast", "--training.learning-rate.*'fast'"),
+        ("--training.batch-size 1.5", "--training.batch-size.*'1.5'"),
+        ("--training.patience 0", "patience: expected at least 1, got 0"),
+        ("--flow.family realnvp --flow.num-bins 4", "realnvp does not take it"),
+        ("--name", "--name"),
+        ("stray", "stray"),
+    ],
+)
+def test_wrong_overrides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str, message: str
+) -> None:
+    """Would catch an override that is ignored, and a message of many lines or in a frame."""
+    with pytest.raises(CommandError, match=message) as caught:
+        configs.override(_load(tmp_path, GOOD), arguments.split())
+    assert "\n" not in str(caught.value)
+    assert not set(str(caught.value)) & set("│╭─")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads_and_survives_a_round_trip(tmp_path: Path, path: Path) -> None:
+    """Would catch a config in the repository that went stale, and a run that cannot be read."""
+    config = configs.load(path)
+    assert config.name == path.stem
+    assert _load(tmp_path, configs.dump(config)) == config
+
+
+def test_there_are_configs() -> None:
+    """Would catch the two tests of every config looking in the wrong place."""
+    assert {"digits_maf", "digits_realnvp"} <= {path.stem for path in CONFIGS}
+
+
+def test_keys_lists_every_key() -> None:
+    """Would catch a help text that forgets an option."""
+    listed = "\n".join(configs.keys())
+    for option in ("--name", "--data.condition-columns", "--flow.num-bins", "--training.seed"):
+        assert option in listed

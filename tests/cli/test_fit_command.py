@@ -1,0 +1,143 @@
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flowjax_lite as fl
+from flowjax_lite.cli import batched, run
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.experiment import load_data
+from flowjax_lite.cli.fit import fit
+from flowjax_lite.cli.main import main
+
+
+def _lines(directory: Path) -> list[dict]:
+    text = (directory / run.METRICS).read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.smoke
+def test_run_directory_is_complete(tiny_run: Path) -> None:
+    """Would catch a result that is forgotten, empty, or left in a temporary place."""
+    assert sorted(path.name for path in tiny_run.iterdir()) == sorted(run.FILES)
+    assert all(path.stat().st_size > 0 for path in tiny_run.iterdir())
+    for name in (run.SAMPLES, run.TRAINING, run.DENSITY):
+        assert (tiny_run / name).read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tiny_run.parent.iterdir()] == ["tiny"]
+
+
+def test_config_of_a_run_is_the_config_it_was_given(tiny_run: Path) -> None:
+    """Would catch a run that cannot be repeated from its own directory."""
+    given = configs.load(tiny_run.parents[1] / "tiny.yaml")
+    assert configs.load(tiny_run / run.CONFIG) == given
+
+
+def test_metrics_have_a_line_for_each_epoch_and_one_for_the_result(tiny_run: Path) -> None:
+    """Would catch losses in place of log-likelihoods, and seconds that do not add up."""
+    *epochs, last = _lines(tiny_run)
+    assert [line["epoch"] for line in epochs] == [1, 2, 3]
+    seconds = [line["seconds"] for line in epochs]
+    assert seconds == sorted(seconds)
+    assert all(line["train"] < 0 for line in epochs)  # nats; moons are several units wide
+    assert last["columns"] == ["x0", "x1"]
+    assert [score["name"] for score in last["scores"]] == ["tiny", "Gaussian", "KDE"]
+    best = epochs[last["best_epoch"] - 1]
+    assert best["validation"] == max(line["validation"] for line in epochs)
+    flow_score = last["scores"][0]
+    assert flow_score["validation"] == pytest.approx(best["validation"], abs=1e-3)
+
+
+def test_model_of_a_run_has_the_likelihood_that_was_printed(tiny_run: Path) -> None:
+    """Would catch a model saved before training, or a score of other rows."""
+    data = load_data(configs.load(tiny_run / run.CONFIG).data)
+    log_prob = batched.log_prob(fl.load(tiny_run / run.MODEL), data.test.x)
+    score = _lines(tiny_run)[-1]["scores"][0]
+    assert log_prob.mean() == pytest.approx(score["test"], abs=1e-4)
+    assert log_prob.std(ddof=1) / np.sqrt(len(log_prob)) == pytest.approx(score["test_error"])
+
+
+def test_table_is_printed(
+    tiny_config: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Would catch a run that does not say how good it is, and overrides that are not used."""
+    assert main(["fit", str(tiny_config()), "--name", "other"]) == 0
+    printed = capsys.readouterr().out
+    assert "moons: 240/30/30 training/validation/test rows of 2 columns" in printed
+    for name in ("| other ", "| Gaussian ", "| KDE ", "train", "validation", "test", "Wrote"):
+        assert name in printed
+
+
+def test_conditional_runs_beat_what_ignores_the_condition(conditional_run: Path) -> None:
+    """Would catch a condition that is loaded but not used: it explains all but 1 of 6 units."""
+    *_, last = _lines(conditional_run)
+    assert (last["columns"], last["condition_columns"]) == (["a", "b"], ["c"])
+    noise = -np.log(2 * np.pi * np.e)  # two standard normals
+    for score in last["scores"]:
+        assert noise - 1.2 < score["test"] < noise + 0.5
+    assert not (conditional_run / run.DENSITY).exists()
+
+
+def test_images_are_reported_in_bits(tiny_config: Callable[..., Path], tmp_path: Path) -> None:
+    """Would catch digits without logits, without bits per dimension, or drawn as a pair plot."""
+    config = configs.load(tiny_config(source="digits", data=", logit: 0.05"))
+    training = dataclasses.replace(config.training, max_epochs=1)
+    scores = fit(dataclasses.replace(config, training=training))
+    for score in scores:
+        assert score.bits_per_dim is not None
+        nats = -score.test / 64 + np.log(17)
+        assert score.bits_per_dim == pytest.approx(nats / np.log(2), rel=1e-5)
+    gaussian, kernels = scores[1:]
+    assert gaussian.bits_per_dim == pytest.approx(2.45, abs=0.02)
+    assert kernels.bits_per_dim is not None
+    assert kernels.bits_per_dim < 2.5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1.0,2.0\n3.0,nan\n", r"row 1 .*column 'b'"),
+        ("a,b\n" + "1.0,2.0\n3.0,2.0\n" * 200, "column.*'b'"),
+        ("a,b\n" + "1.0,1.0\n3.0,3.0\n" * 200, "duplicated"),
+        ("a,b\n" + "1.5,2.0\n3.0,1.0\n" * 20, "batch_size"),
+        ("", "empty"),
+        ("a,b\nx,y\n", "data.csv"),
+    ],
+)
+def test_bad_data_is_refused_before_anything_is_written(
+    tiny_config: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    message: str,
+) -> None:
+    """Would catch training on bad rows, a traceback, and an empty run left behind."""
+    (tmp_path / "data.csv").write_text(content)
+    config = tiny_config(source=str(tmp_path / "data.csv"))
+    assert main(["fit", str(config)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("flowjax-lite: error: ")
+    assert error.count("\n") == 1
+    assert re.search(message, error)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "tiny.yaml"]
+
+
+def test_an_earlier_run_is_kept_unless_asked(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Would catch an old model that is replaced by running the same command twice."""
+    before = {path.name: path.stat().st_mtime_ns for path in tiny_run.iterdir()}
+    assert main(["fit", str(tiny_run.parents[1] / "tiny.yaml")]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in tiny_run.iterdir()} == before
+
+
+def test_overwrite_replaces_a_run(tiny_config: Callable[..., Path]) -> None:
+    """Would catch --overwrite without effect."""
+    command = ["fit", str(tiny_config())]
+    assert main(command) == 0
+    assert main([*command, "--training.seed", "5"]) == 2
+    assert main([*command, "--training.seed", "5", "--overwrite"]) == 0
