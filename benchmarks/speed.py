@@ -1,0 +1,157 @@
+"""Time flows against their floor: the same dense layers alone, run the same way.
+
+    python benchmarks/speed.py                 # table on the screen
+    python benchmarks/speed.py --out benchmarks/results/speed.md
+
+The floor of a case runs the case's conditioner networks, layer by layer in a scan, forward
+for log_prob, and as a whole Adam step for training. Times are medians of interleaved runs in
+one process after warm-up; read the ratios, not the milliseconds.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from common import environment, markdown_table
+from flax import nnx
+
+import flowjax_lite as fl
+
+DIM, BATCH = 63, 512
+CASES = {
+    "maf 5x(256,256)": (fl.flows.maf, {"num_layers": 5, "hidden": (256, 256)}),
+    "realnvp 8x(256,256)": (fl.flows.realnvp, {"num_layers": 8, "hidden": (256, 256)}),
+    "nsf_coupling 8x(128,128)": (fl.flows.nsf_coupling, {"num_layers": 8, "hidden": (128, 128)}),
+    "nsf_autoregressive 5x(128,128)": (
+        fl.flows.nsf_autoregressive,
+        {"num_layers": 5, "hidden": (128, 128)},
+    ),
+}
+
+
+class Networks(nnx.Module):
+    """The conditioners of a flow without the flow: each layer's output steers the next."""
+
+    def __init__(self, layers: nnx.Module, kept: int) -> None:
+        self.layers = layers
+        self.kept = kept
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """A scalar that depends on every layer, from one event (dim,)."""
+
+        def apply(x: jax.Array, network: nnx.Module) -> tuple[jax.Array, jax.Array]:
+            total = jnp.sum(network(x[: self.kept]), axis=0)
+            return x + jnp.resize(total, x.shape), jnp.zeros(())
+
+        return jnp.sum(jax.lax.scan(apply, x, self.layers)[0])
+
+
+def floor_of(flow: fl.Flow) -> Networks:
+    """The stacked conditioners of a named flow."""
+    layer = flow.bijector.layers.bijectors[0]
+    kept = getattr(layer.conditioner, "in_dim", DIM)
+    return Networks(layer.conditioner, kept)
+
+
+def interleaved(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median milliseconds of each function, runs interleaved, after one warm-up each."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        jax.block_until_ready(function())
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            jax.block_until_ready(function())
+            times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def measure(make: Callable[..., fl.Flow], settings: dict[str, object], repeats: int) -> list[str]:
+    """One row of the table."""
+    flow = make(dim=DIM, rngs=nnx.Rngs(0), **settings)
+    networks = floor_of(flow)
+    x = jax.random.normal(jax.random.key(0), (BATCH, DIM))
+    key = jax.random.key(1)
+    optimizer = optax.adam(1e-4)
+    step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
+    floor_step = jax.jit(fl.make_train_step(lambda net, x: jnp.mean(jax.vmap(net)(x)), optimizer))
+    log_prob = jax.jit(lambda flow, x: flow.log_prob(x))
+    forward = jax.jit(lambda net, x: jax.vmap(net)(x))
+    sample = jax.jit(lambda flow, key: flow.sample(key, (BATCH,)))
+    state = fl.TrainState.create(flow, optimizer)
+    floor_state = fl.TrainState.create(networks, optimizer)
+    ms = interleaved(
+        {
+            "log_prob": lambda: log_prob(flow, x),
+            "floor": lambda: forward(networks, x),
+            "step": lambda: step(state, x)[1],
+            "floor step": lambda: floor_step(floor_state, x)[1],
+            "sample": lambda: sample(flow, key),
+        },
+        repeats,
+    )
+    return [
+        f"{ms['log_prob']:.2f}",
+        f"{ms['log_prob'] / ms['floor']:.2f}",
+        f"{ms['step']:.2f}",
+        f"{ms['step'] / ms['floor step']:.2f}",
+        f"{ms['sample']:.2f}",
+        f"{ms['sample'] / ms['log_prob']:.2f}",
+    ]
+
+
+def compile_seconds(num_layers: int) -> float:
+    """Seconds to trace and compile a training step of a MAF of that depth."""
+    flow = fl.flows.maf(dim=DIM, num_layers=num_layers, hidden=(64, 64), rngs=nnx.Rngs(0))
+    optimizer = optax.adam(1e-4)
+    step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
+    state = fl.TrainState.create(flow, optimizer)
+    start = time.perf_counter()
+    step.lower(state, jnp.zeros((BATCH, DIM))).compile()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure the chosen cases and print or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--cases", nargs="*", default=list(CASES))
+    arguments = parser.parse_args()
+    rows = [[name, *measure(*CASES[name], arguments.repeats)] for name in arguments.cases]
+    header = [
+        f"D={DIM}, batch {BATCH}",
+        "log_prob ms",
+        "÷ floor",
+        "step ms",
+        "÷ floor step",
+        "sample ms",
+        "÷ log_prob",
+    ]
+    compile_seconds(2)  # the first compilation of a process warms caches
+    shallow, deep = (np.median([compile_seconds(n) for _ in range(3)]) for n in (8, 64))
+    text = "\n".join(
+        [
+            "# Speed",
+            "",
+            markdown_table(header, rows),
+            "",
+            f"Compiling a training step of a MAF: 8 layers {shallow:.2f} s, 64 layers {deep:.2f} s,"
+            f" ratio {deep / shallow:.2f}.",
+            "",
+            environment(),
+            "",
+        ]
+    )
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
