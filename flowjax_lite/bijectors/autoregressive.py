@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners import AbstractMADE
+from flowjax_lite.conditioners.masked import chunks
 from flowjax_lite.transformers import AbstractTransformer
 
 
@@ -44,18 +46,24 @@ class MaskedAutoregressive(AbstractBijector):
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
-        activations, blocks = self.conditioner.begin(condition)
+        network = self.conditioner
 
         def step(carry: tuple[Any, Array], inputs: tuple[Any, Array, Array]) -> tuple[Any, Array]:
-            activations, y = carry
+            fresh, y = carry
             block, index, x_i = inputs
-            activations, params = self.conditioner.step(activations, y, block)
+            fresh, params = network.step(fresh, y, block)
             y_i, log_det = self.transformer.forward_and_log_det(params, x_i)
-            return (activations, lax.dynamic_update_slice(y, y_i[None], (index,))), log_det
+            return (fresh, lax.dynamic_update_slice(y, y_i[None], (index,))), log_det
 
-        steps = (blocks, jnp.arange(self.conditioner.dim), x)
-        (_, y), log_dets = lax.scan(step, (activations, jnp.zeros_like(x)), steps)
-        return y, jnp.sum(log_dets)
+        activations, y, total = network.no_activations(), x[:0], jnp.zeros((), x.dtype)
+        for steps in chunks(network.dim):
+            fresh, blocks = network.begin(steps, y, activations, condition)
+            part = x[steps.start : steps.stop]
+            inputs = (blocks, jnp.arange(len(steps)), part)
+            (fresh, part), log_dets = lax.scan(step, (fresh, jnp.zeros_like(part)), inputs)
+            activations = jax.tree.map(_join, activations, fresh)
+            y, total = _join(y, part), total + jnp.sum(log_dets)
+        return y, total
 
     def inverse_and_log_det(
         self, y: Array, condition: Array | None = None, key: Array | None = None
@@ -63,3 +71,7 @@ class MaskedAutoregressive(AbstractBijector):
         params = self.conditioner(y, condition)
         x, log_det = self.transformer.inverse_and_log_det(params, y)
         return x, jnp.sum(log_det)
+
+
+def _join(known: Array, fresh: Array) -> Array:
+    return jnp.concatenate([known, fresh])

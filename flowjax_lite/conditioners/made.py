@@ -2,7 +2,7 @@
 
 Every unit carries a degree: a unit of degree d sees x_1 … x_d only. Units are kept sorted by
 degree, which changes nothing for the network and lets the sequential evaluation compute each
-unit exactly once, as one contiguous block per step.
+unit once, as one contiguous block per step.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,12 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
-from flowjax_lite.conditioners.masked import MaskedLinear, output_rows, unit_rows
+from flowjax_lite.conditioners.masked import (
+    MaskedLinear,
+    hidden_units,
+    num_units,
+    output_units,
+)
 from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
 from flowjax_lite.numerics.shapes import check_condition, check_event, check_positive_int
 
@@ -44,27 +49,36 @@ class AbstractMADE(nnx.Module, ABC):
         """
 
     @abstractmethod
-    def begin(self, condition: Array | None = None) -> tuple[Any, Any]:
-        """Prepare a sequential evaluation.
+    def no_activations(self) -> Any:
+        """The activations before the first step: none."""
+
+    @abstractmethod
+    def begin(
+        self, steps: range, x: Array, activations: Any, condition: Array | None = None
+    ) -> tuple[Any, Any]:
+        """Prepare the steps of one chunk of a sequential evaluation.
 
         Args:
+            steps: the dimensions of the chunk, one a step.
+            x: (steps.start,), the entries before the chunk.
+            activations: those of the chunks before, joined on axis 0.
             condition: (condition_dim,).
 
         Returns:
-            The empty activations, and what `step` needs, stacked over the dim steps.
+            Room for the activations of this chunk, and what `step` needs, stacked over steps.
         """
 
     @abstractmethod
-    def step(self, activations: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
-        """Compute the units that step i completes, and the parameters of dimension i.
+    def step(self, fresh: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
+        """Compute the units that one step completes, and the parameters of its dimension.
 
         Args:
-            activations: those of the steps before.
-            x: (dim,), of which entries before i are known and the others are ignored.
-            blocks: entry i of what `begin` returned.
+            fresh: the chunk's activations; those of the steps before are filled in.
+            x: (steps,), the chunk's entries; those from this step on are ignored.
+            blocks: this step's entry of what `begin` returned.
 
         Returns:
-            The activations with this step's units, and (num_params,) for dimension i.
+            The chunk's activations with this step's units, and (num_params,).
         """
 
 
@@ -113,33 +127,38 @@ class MADE(AbstractMADE):
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         h, condition = _check(self, x, condition)
-        degrees = self._degrees()
-        for layer, below, above in zip(self.layers, degrees[:-2], degrees[1:-1], strict=True):
+        below, *hidden, outputs = layer_degrees(self)
+        for layer, above in zip(self.layers, hidden, strict=True):
             h = self.activation(layer(h, condition, below, above))
-        params = self.last(h, condition, degrees[-2], degrees[-1])
+            below = above
+        params = self.last(h, condition, below, outputs)
         return params.reshape(self.num_params, self.dim)
 
-    def begin(self, condition: Array | None = None) -> tuple[Any, Any]:
-        degrees = self._degrees()
-        layers = [
-            layer.blocks(condition, below, above, unit_rows(above, self.dim))
-            for layer, below, above in zip(self.layers, degrees[:-2], degrees[1:-1], strict=True)
-        ]
-        rows = output_rows(self.num_params, self.dim)
-        last = self.last.blocks(condition, degrees[-2], degrees[-1], rows)
-        return tuple(jnp.zeros(width) for width in self.hidden), (layers, last)
+    def no_activations(self) -> Any:
+        return tuple(jnp.zeros(0) for _ in self.hidden)
 
-    def step(self, activations: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
+    def begin(
+        self, steps: range, x: Array, activations: Any, condition: Array | None = None
+    ) -> tuple[Any, Any]:
+        inputs, *hidden, outputs = layer_degrees(self)
+        blocks, fresh = [], []
+        known, below, num_fresh = x, inputs, len(steps)
+        for layer, above, activation in zip(self.layers, hidden, activations, strict=True):
+            units = hidden_units(above, steps)
+            blocks.append(layer.blocks(known, condition, below, above, units, num_fresh))
+            known, below, num_fresh = activation, above, num_units(above, steps)
+            fresh.append(jnp.zeros(num_fresh))
+        units = output_units(self.num_params, self.dim, steps)
+        last = self.last.blocks(known, condition, below, outputs, units, num_fresh)
+        return tuple(fresh), (blocks, last)
+
+    def step(self, fresh: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
         layers, last = blocks
         h, known = x, []
-        for block, cache in zip(layers, activations, strict=True):
+        for block, cache in zip(layers, fresh, strict=True):
             h = block.write(cache, self.activation(block.apply(h)))
             known.append(h)
         return tuple(known), last.apply(h)
-
-    def _degrees(self) -> list[np.ndarray]:
-        """Degrees of the inputs, of every hidden layer and of the outputs."""
-        return layer_degrees(self)
 
 
 class ResidualMADE(AbstractMADE):
@@ -199,27 +218,38 @@ class ResidualMADE(AbstractMADE):
         params = self.last(self.activation(h), condition, units, outputs)
         return params.reshape(self.num_params, self.dim)
 
-    def begin(self, condition: Array | None = None) -> tuple[Any, Any]:
-        inputs, units, outputs = self._degrees()
-        rows = unit_rows(units, self.dim)
-        first = self.first.blocks(condition, inputs, units, rows)
-        inner = [layer.blocks(condition, units, units, rows) for layer in self.inner]
-        outer = [layer.blocks(None, units, units, rows) for layer in self.outer]
-        last = self.last.blocks(condition, units, outputs, output_rows(self.num_params, self.dim))
-        empty = tuple(jnp.zeros(self.hidden[0]) for _ in range(2 * len(self.hidden) + 1))
-        return empty, (first, inner, outer, last)
+    def no_activations(self) -> Any:
+        return tuple(jnp.zeros(0) for _ in range(2 * len(self.hidden) + 1))
 
-    def step(self, activations: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
+    def begin(
+        self, steps: range, x: Array, activations: Any, condition: Array | None = None
+    ) -> tuple[Any, Any]:
+        inputs, degrees, outputs = self._degrees()
+        units, num_fresh = hidden_units(degrees, steps), num_units(degrees, steps)
+        first = self.first.blocks(x, condition, inputs, degrees, units, len(steps))
+        inner = [
+            layer.blocks(before, condition, degrees, degrees, units, num_fresh)
+            for layer, before in zip(self.inner, activations[:-1:2], strict=True)
+        ]
+        outer = [
+            layer.blocks(after, None, degrees, degrees, units, num_fresh)
+            for layer, after in zip(self.outer, activations[1::2], strict=True)
+        ]
+        results = output_units(self.num_params, self.dim, steps)
+        last = self.last.blocks(activations[-1], condition, degrees, outputs, results, num_fresh)
+        return tuple(jnp.zeros(num_fresh) for _ in activations), (first, inner, outer, last)
+
+    def step(self, fresh: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
         first, inner, outer, last = blocks
         known = []
         h = first.apply(x)
         for i, (into, out) in enumerate(zip(inner, outer, strict=True)):
-            before = into.write(activations[2 * i], self.activation(h))
+            before = into.write(fresh[2 * i], self.activation(h))
             middle = self.activation(into.apply(before))
-            after = out.write(activations[2 * i + 1], middle)
+            after = out.write(fresh[2 * i + 1], middle)
             h = h + out.apply(after)
             known += [before, after]
-        final = first.write(activations[-1], self.activation(h))
+        final = first.write(fresh[-1], self.activation(h))
         return (*known, final), last.apply(final)
 
     def _degrees(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

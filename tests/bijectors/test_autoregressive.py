@@ -16,7 +16,7 @@ from flowjax_lite.bijectors import Invert, MaskedAutoregressive
 from flowjax_lite.conditioners import MADE, ResidualMADE
 from flowjax_lite.transformers import AbstractTransformer, Additive, Affine
 
-DIM = 5
+DIM = 6  # two chunks of steps
 CASES: dict[str, tuple[type, tuple[int, ...], int | None, int | None, AbstractTransformer]] = {
     "plain": (MADE, (8, 8), None, None, Affine()),
     "plain, condition": (MADE, (8, 8), None, 2, Affine()),

@@ -11,8 +11,9 @@ from jax import Array
 from measure import randomised
 
 from flowjax_lite.conditioners import MADE, AbstractMADE, ResidualMADE
+from flowjax_lite.conditioners.masked import chunks
 
-DIM, NUM_PARAMS = 5, 2
+DIM, NUM_PARAMS = 6, 2  # six steps are two chunks
 NETWORKS = (MADE, ResidualMADE)
 # Degrees spread evenly or at random; layers wider and narrower than the event.
 SHAPES = {"even": ((8, 8), None), "narrow": ((3, 3), None), "random": ((8, 8), 5)}
@@ -75,17 +76,28 @@ def test_steps_give_what_one_pass_gives(
 
     @jax.jit
     def by_steps(x: Array, condition: Array | None) -> Array:
-        activations, blocks = made.begin(condition)
-        columns = []
-        for i in range(DIM):
-            known = jnp.where(jnp.arange(DIM) < i, x, 1e3)  # what is not known yet is nonsense
-            block = jax.tree.map(lambda stacked, i=i: stacked[i], blocks)
-            activations, params = made.step(activations, known, block)
-            columns.append(params)
+        activations, columns = made.no_activations(), []
+        for steps in chunks(DIM):
+            entries = x[steps.start : steps.stop]
+            fresh, blocks = made.begin(steps, x[: steps.start], activations, condition)
+            for i in range(len(steps)):
+                known = jnp.where(jnp.arange(len(steps)) < i, entries, 1e3)  # the rest is nonsense
+                block = jax.tree.map(lambda stacked, i=i: stacked[i], blocks)
+                fresh, params = made.step(fresh, known, block)
+                columns.append(params)
+            activations = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), activations, fresh)
         return jnp.stack(columns, axis=1)
 
     at_once = made(x, condition)
     np.testing.assert_allclose(by_steps(x, condition), at_once, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 4, 5, 63, 256])
+def test_chunks_hold_every_step_once(dim: int):
+    """Catches a step that is left out or taken twice, and a number of chunks that grows."""
+    parts = chunks(dim)
+    assert [step for steps in parts for step in steps] == list(range(dim))
+    assert len(parts) <= 4
 
 
 @pytest.mark.parametrize("network", NETWORKS)
