@@ -5,7 +5,7 @@
 
 The floor of a case runs the case's conditioner networks, layer by layer in a scan, forward
 for log_prob, and as a whole Adam step for training. Times are medians of interleaved runs in
-one process after warm-up; read the ratios, not the milliseconds.
+one process, each after a call of its own; read the ratios, not the milliseconds.
 """
 
 import argparse
@@ -59,12 +59,15 @@ def floor_of(flow: fl.Flow) -> Networks:
 
 
 def interleaved(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each function, runs interleaved, after one warm-up each."""
+    """Median milliseconds of each function, runs interleaved.
+
+    Each timed call follows one of the same function, as in a loop: after another function it
+    would also pay for memory that the allocator had given back.
+    """
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for function in functions.values():
-        jax.block_until_ready(function())
     for _ in range(repeats):
         for name, function in functions.items():
+            jax.block_until_ready(function())
             start = time.perf_counter()
             jax.block_until_ready(function())
             times[name].append(1e3 * (time.perf_counter() - start))

@@ -1,5 +1,6 @@
 """The monotone rational-quadratic spline of Neural Spline Flows, without cancellation."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,20 @@ class RationalQuadraticSpline(AbstractTransformer):
         value: Array,
         map_in_bin: Callable[["_Bin", Array], tuple[Array, Array]],
         *,
+        search: str,
+    ) -> tuple[Array, Array]:
+        # A backward pass computes this again from the parameters, which takes less time than to
+        # store and read the masks and sums of every bin.
+        evaluate = functools.partial(self._evaluate, map_in_bin=map_in_bin, search=search)
+        result: tuple[Array, Array] = jax.checkpoint(evaluate, prevent_cse=False)(params, value)
+        return result
+
+    def _evaluate(
+        self,
+        params: Array,
+        value: Array,
+        *,
+        map_in_bin: Callable[["_Bin", Array], tuple[Array, Array]],
         search: str,
     ) -> tuple[Array, Array]:
         # Values outside are replaced before the spline, so their gradients stay finite.
