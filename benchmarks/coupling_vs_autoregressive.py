@@ -51,10 +51,10 @@ def bsds300(family: str, data_dir: str | None) -> Config:
     """63 pixels of natural image patches, rebuilt by the published protocol."""
     layers, hidden, epochs = {
         "realnvp": (10, (256, 256), 20),
-        "nsf_coupling": (8, (128, 128), 16),
+        "nsf_coupling": (8, (128, 128), 32),
         "maf": (5, (512, 512), 22),
-        "nsf_autoregressive": (5, (128, 128), 1),
-        "iaf": (5, (128, 128), 1),
+        "nsf_autoregressive": (5, (128, 128), 14),
+        "iaf": (5, (128, 128), 12),
     }[family]
     return Config(
         name=family,
