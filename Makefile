@@ -13,7 +13,9 @@ find_python = $(shell for python in $(1); do \
 comma := ,
 # constraints.txt was tested on 3.11, so that one comes first.
 PYTHON ?= $(call find_python,python3.11 python3 python3.12 python3.13 python3.14,3$(comma) 11)
-NEWEST_PYTHON ?= $(call find_python,python3.14 python3.13 python3.12 python3,3$(comma) 12)
+# The newest first; pyenv hides what it holds until it is told which one to use.
+PYENV_PYTHONS = $(shell ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.*/bin/python 2>/dev/null | sort -rV)
+NEWEST_PYTHON ?= $(call find_python,python3.14 python3.13 python3.12 python3 $(PYENV_PYTHONS),3$(comma) 12)
 
 # make_venv(PYTHON, DIRECTORY): leaves a working environment as it is, and replaces a broken one.
 define make_venv
@@ -26,8 +28,9 @@ PIP_INSTALL := -m pip install -q --disable-pip-version-check --no-input
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
 
-demo: $(VENV)/.installed ## Train a flow on real data, with pictures in its run directory
-	$(VENV)/bin/flowjax-lite fit configs/digits_maf.yaml --overwrite
+demo: $(VENV)/.installed ## Train an autoregressive and a coupling flow on real data, with pictures
+	$(VENV)/bin/flowjax-lite compare configs/digits_maf.yaml configs/digits_nsf_coupling.yaml \
+		--out runs/demo --overwrite
 
 test: $(VENV)/.installed ## Run all tests on two workers
 	$(VENV)/bin/python -m pytest -n $(WORKERS)

@@ -138,7 +138,12 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = _command(commands, "compare", "train several configs on the same data")
     compare.add_argument("configs", metavar="CONFIG", nargs="+")
-    compare.add_argument("--out", required=True, metavar="DIR", help="the directory to write")
+    compare.add_argument(
+        "--out",
+        default="runs/compare",
+        metavar="DIR",
+        help="the directory to write; default: %(default)s",
+    )
     return parser
 
 

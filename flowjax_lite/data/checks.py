@@ -14,8 +14,7 @@ def check_data(
     x: ArrayLike,
     *,
     name: str = "data",
-    min_rows: int = 1,
-    allow_constant: bool = False,
+    is_condition: bool = False,
     columns: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Check that a density can be fitted to an array, and say what to mend where not.
@@ -23,8 +22,8 @@ def check_data(
     Args:
         x: Data, `(n, d)`, of a float type.
         name: What messages call the array.
-        min_rows: Fewest rows accepted.
-        allow_constant: Accept constant columns: harmless in a condition, fatal in x.
+        is_condition: Accept constant and duplicated columns: fatal in x, whose likelihood they
+            let grow without bound, they do no harm in a condition.
         columns: Names of the d columns for messages; otherwise columns are numbered from 0.
 
     Returns:
@@ -32,21 +31,23 @@ def check_data(
 
     Raises:
         TypeError: Complex, integer, bool or other values that are not floats.
-        ValueError: Wrong rank, too few rows, no columns, NaN or infinite cells, constant columns,
-            or columns that are exact copies of others.
+        ValueError: Wrong rank, no rows or columns, NaN or infinite cells, constant columns, or
+            columns that are exact copies of others.
     """
     array = _as_float_array(x, name)
-    _check_shape(array, name, min_rows)
+    _check_shape(array, name)
     labels = [repr(c) for c in columns] if columns else [str(j) for j in range(array.shape[1])]
     _check_finite(array, name, labels)
+    if is_condition:
+        return array
     low, high = array.min(axis=0), array.max(axis=0)
     constant = low == high
-    if constant.any() and not allow_constant:
+    if constant.any():
         raise ValueError(
             f"{name} has {_listed([labels[j] for j in np.flatnonzero(constant)], 'column')} with "
             "the same value in every row; the likelihood would grow without bound. Drop it."
         )
-    _check_duplicated(array, name, labels, np.stack([low, high]), skip=constant)
+    _check_duplicated(array, name, labels, np.stack([low, high]))
     return array
 
 
@@ -70,7 +71,7 @@ def _as_float_array(x: ArrayLike, name: str) -> np.ndarray:
     raise TypeError(f"{name} has type {array.dtype}; expected real floats. {fix}")
 
 
-def _check_shape(array: np.ndarray, name: str, min_rows: int) -> None:
+def _check_shape(array: np.ndarray, name: str) -> None:
     if array.ndim != 2:
         fix = "x[:, None] makes one column" if array.ndim == 1 else "x.reshape(len(x), -1) flattens"
         raise ValueError(
@@ -78,11 +79,6 @@ def _check_shape(array: np.ndarray, name: str, min_rows: int) -> None:
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}. Give at least one row.")
-    if len(array) < min_rows:
-        raise ValueError(
-            f"{name} has {len(array)} rows; at least {min_rows} are needed. Give more rows, or "
-            "lower what asks for them (such as the batch size)."
-        )
 
 
 def _check_finite(array: np.ndarray, name: str, labels: list[str]) -> None:
@@ -98,12 +94,12 @@ def _check_finite(array: np.ndarray, name: str, labels: list[str]) -> None:
 
 
 def _check_duplicated(
-    array: np.ndarray, name: str, labels: list[str], extremes: np.ndarray, *, skip: np.ndarray
+    array: np.ndarray, name: str, labels: list[str], extremes: np.ndarray
 ) -> None:
     # Equal columns have equal extremes, so only columns that share them are read again.
     _, group, size = np.unique(extremes, axis=1, return_inverse=True, return_counts=True)
     same: dict[bytes, list[int]] = defaultdict(list)
-    for j in np.flatnonzero((size[group] > 1) & ~skip):
+    for j in np.flatnonzero(size[group] > 1):
         column = array[:, j] + 0.0  # -0.0 becomes 0.0, which is equal but has other bytes
         same[blake2b(column.tobytes()).digest()].append(int(j))
     copies = [f"{labels[j]} = {labels[first]}" for first, *others in same.values() for j in others]

@@ -144,7 +144,7 @@ def _load_file(
         check_data(
             condition,
             name=f"the condition of {path}",
-            allow_constant=True,
+            is_condition=True,
             columns=conditions,
         )
     train, held_out, tested = split(

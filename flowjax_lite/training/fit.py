@@ -157,7 +157,7 @@ def _check_rows(flow: Flow, x: Any, condition: Any, weights: Any, *, name: str) 
         )
     check_condition_presence(condition, flow.condition_shape)
     if condition is not None and flow.condition_shape is not None:
-        condition = check_data(condition, name="condition", allow_constant=True)
+        condition = check_data(condition, name="condition", is_condition=True)
         if condition.shape[1:] != flow.condition_shape:
             raise ValueError(condition_shape_message(condition.shape[1:], flow.condition_shape))
         _check_count("condition", len(condition), name, len(x))

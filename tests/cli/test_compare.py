@@ -11,12 +11,16 @@ from flowjax_lite.cli.main import main
 
 
 def test_comparison_end_to_end(
-    tiny_config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_config: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Would catch a row that is lost, a rate that was never measured, and a run not kept."""
+    monkeypatch.chdir(tmp_path)
     paths = [str(tiny_config(name=name)) for name in ("one", "two")]
-    out = tmp_path / "comparison"
-    assert main(["compare", *paths, "--out", str(out)]) == 0
+    out = Path("runs/compare")
+    assert main(["compare", *paths]) == 0
     text = (out / TABLE).read_text()
     assert text in capsys.readouterr().out
     for word in ("| one ", "| two ", "| Gaussian ", "| KDE ", "samples/s", " cores, ", "jax "):
@@ -34,7 +38,7 @@ def test_comparison_end_to_end(
         assert config.output == str(out)
     # Equal settings give equal flows: the comparison itself adds nothing.
     assert rows[0]["score"]["test"] == pytest.approx(rows[1]["score"]["test"], rel=1e-4)
-    assert main(["compare", *paths, "--out", str(out)]) == 2
+    assert main(["compare", *paths]) == 2
     assert "--overwrite" in capsys.readouterr().err
 
 

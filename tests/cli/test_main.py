@@ -39,8 +39,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "."], "is not a run directory"),
         (["evaluate", ".", "--date", "x"], "unknown arguments: --date x"),
         (["sample", ".", "--num", "x", "--out", "s.npy"], "--num"),
-        (["compare", "none.yaml"], "--out"),
-        (["compare", "none.yaml", "--out", "x"], "none.yaml: no such file"),
+        (["compare"], "CONFIG"),
+        (["compare", "none.yaml"], "none.yaml: no such file"),
     ],
 )
 def test_mistakes_end_in_one_line_and_status_two(

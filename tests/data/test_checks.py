@@ -55,13 +55,6 @@ def test_wrong_shapes(bad, message: str) -> None:
         check_data(bad)
 
 
-def test_too_few_rows(x: np.ndarray) -> None:
-    """Would catch fewer rows than a batch."""
-    check_data(x, min_rows=20)
-    with pytest.raises(ValueError, match="x_train has 20 rows; at least 21 are needed"):
-        check_data(x, name="x_train", min_rows=21)
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_cells_that_are_not_finite(x: np.ndarray, value: float) -> None:
     """Would catch one NaN, which poisons all parameters, and a message that does not find it."""
@@ -79,11 +72,19 @@ def test_constant_columns(x: np.ndarray) -> None:
     x[:, 1] = 3.0
     with pytest.raises(ValueError, match=r"1 column \(1\) with the same value.*Drop it"):
         check_data(x)
-    check_data(x, allow_constant=True)
     x[:, 3] = 3.0
     with pytest.raises(ValueError, match=r"2 columns \(1, 3\)"):
         check_data(x)
-    check_data(x, allow_constant=True)  # equal because constant: harmless in a condition
+
+
+def test_a_condition_may_be_degenerate(x: np.ndarray) -> None:
+    """Would catch a feature refused for what is fatal in the data alone, or a NaN let through."""
+    x[:, 1] = 3.0
+    x[:, 3] = x[:, 2]
+    check_data(x, is_condition=True)
+    x[4, 0] = np.nan
+    with pytest.raises(ValueError, match="row 4"):
+        check_data(x, is_condition=True)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
