@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 _MOST_NAMED = 5
 
@@ -14,7 +14,8 @@ def check_data(
     x: ArrayLike,
     *,
     name: str = "data",
-    is_condition: bool = False,
+    dtype: DTypeLike | None = None,
+    allow_degenerate: bool = False,
     columns: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Check that a density can be fitted to an array, and say what to mend where not.
@@ -22,23 +23,25 @@ def check_data(
     Args:
         x: Data, `(n, d)`, of a float type.
         name: What messages call the array.
-        is_condition: Accept constant and duplicated columns: fatal in x, whose likelihood they
-            let grow without bound, they do no harm in a condition.
+        dtype: Precision that the flow will see, checked in place of the array's own; None
+            keeps that.
+        allow_degenerate: Accept constant and duplicated columns. They let the likelihood of
+            training rows grow without bound, and do no harm in conditions and validation rows.
         columns: Names of the d columns for messages; otherwise columns are numbered from 0.
 
     Returns:
-        The array, `(n, d)`, its float type unchanged.
+        The array, `(n, d)`.
 
     Raises:
         TypeError: Complex, integer, bool or other values that are not floats.
         ValueError: Wrong rank, no rows or columns, NaN or infinite cells, constant columns, or
             columns that are exact copies of others.
     """
-    array = _as_float_array(x, name)
+    array = _as_float_array(x, name, dtype)
     _check_shape(array, name)
     labels = [repr(c) for c in columns] if columns else [str(j) for j in range(array.shape[1])]
     _check_finite(array, name, labels)
-    if is_condition:
+    if allow_degenerate:
         return array
     low, high = array.min(axis=0), array.max(axis=0)
     constant = low == high
@@ -51,14 +54,15 @@ def check_data(
     return array
 
 
-def _as_float_array(x: ArrayLike, name: str) -> np.ndarray:
+def _as_float_array(x: ArrayLike, name: str, dtype: DTypeLike | None) -> np.ndarray:
     try:
         array = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{name} cannot be made into an array (n, d): {error}") from error
     kind = array.dtype.kind
     if kind == "f":
-        return array
+        with np.errstate(over="ignore"):  # the check names the cells that overflow
+            return array.astype(dtype or array.dtype, copy=False)
     if kind in "iu":
         raise TypeError(
             f"{name} has type {array.dtype}; discrete data has no density. Dequantise it with "

@@ -137,14 +137,14 @@ def _load_file(
     if image_shape and x.dtype == np.uint8:
         num_levels = 256
         x = dequantize(x, num_levels, seed=seed)
-    x = check_data(_as_float32(x), name=str(path), columns=names)
+    x = check_data(x, name=str(path), dtype=np.float32, columns=names)
     condition = None
     if conditions:
-        condition = _as_float32(table.values[:, of_condition].astype(float))
-        check_data(
-            condition,
+        condition = check_data(
+            table.values[:, of_condition].astype(float),
             name=f"the condition of {path}",
-            is_condition=True,
+            dtype=np.float32,
+            allow_degenerate=True,
             columns=conditions,
         )
     train, held_out, tested = split(
@@ -160,11 +160,3 @@ def _load_file(
         image_shape=image_shape,
         num_levels=num_levels,
     )
-
-
-def _as_float32(values: np.ndarray) -> np.ndarray:
-    """Floats as the flow will see them, so that checks see them too; other types as they are."""
-    if values.dtype.kind != "f":
-        return values
-    with np.errstate(over="ignore"):  # the check names the cells that overflow
-        return values.astype(np.float32)

@@ -95,7 +95,7 @@ def fit(
     check_positive_int(max_epochs, "max_epochs")
     if patience is not None:
         check_positive_int(patience, "patience")
-    rows = _check_rows(flow, data, condition, weights, name="data")
+    rows = _check_rows(flow, data, condition, weights)
     key_split, key_epochs = jax.random.split(key)
     train, held_out = _split(flow, rows, validation, key_split)
     if train.num_rows < batch_size:
@@ -146,10 +146,10 @@ def fit(
     )
 
 
-def _check_rows(flow: Flow, x: Any, condition: Any, weights: Any, *, name: str) -> Rows:
-    """Check aligned rows and put them on the device in the model's precision."""
+def _check_rows(flow: Flow, x: Any, condition: Any, weights: Any, *, name: str = "data") -> Rows:
+    """Check aligned rows in the model's precision, and put them on the device."""
     dtype = jnp.zeros(()).dtype
-    x = check_data(x, name=name)
+    x = check_data(x, name=name, dtype=dtype, allow_degenerate=name == "validation")
     if x.shape[1:] != flow.event_shape:
         raise ValueError(
             f"{name} has shape {x.shape}; this flow expects (rows, {flow.event_shape[0]}), as "
@@ -157,12 +157,12 @@ def _check_rows(flow: Flow, x: Any, condition: Any, weights: Any, *, name: str) 
         )
     check_condition_presence(condition, flow.condition_shape)
     if condition is not None and flow.condition_shape is not None:
-        condition = check_data(condition, name="condition", is_condition=True)
+        condition = check_data(condition, name="condition", dtype=dtype, allow_degenerate=True)
         if condition.shape[1:] != flow.condition_shape:
             raise ValueError(condition_shape_message(condition.shape[1:], flow.condition_shape))
         _check_count("condition", len(condition), name, len(x))
-        condition = jnp.asarray(condition, dtype)
-    return Rows(jnp.asarray(x, dtype), condition, _check_weights(weights, name, len(x), dtype))
+        condition = jnp.asarray(condition)
+    return Rows(jnp.asarray(x), condition, _check_weights(weights, name, len(x), dtype))
 
 
 def _check_weights(weights: Any, name: str, count: int, dtype: Any) -> Array:

@@ -77,14 +77,28 @@ def test_constant_columns(x: np.ndarray) -> None:
         check_data(x)
 
 
-def test_a_condition_may_be_degenerate(x: np.ndarray) -> None:
+def test_degenerate_columns_on_request(x: np.ndarray) -> None:
     """Would catch a feature refused for what is fatal in the data alone, or a NaN let through."""
     x[:, 1] = 3.0
     x[:, 3] = x[:, 2]
-    check_data(x, is_condition=True)
+    check_data(x, allow_degenerate=True)
     x[4, 0] = np.nan
     with pytest.raises(ValueError, match="row 4"):
-        check_data(x, is_condition=True)
+        check_data(x, allow_degenerate=True)
+
+
+def test_the_precision_of_the_flow_is_what_counts(x: np.ndarray) -> None:
+    """Would catch cells that overflow, and columns that become constant, when they are cast."""
+    assert check_data(x.astype(np.float64), dtype=np.float32).dtype == np.float32
+    x = x.astype(np.float64)
+    x[3, 1] = 1e39
+    check_data(x)
+    with pytest.raises(ValueError, match=r"row 3 .*3.4e38 is infinite in float32"):
+        check_data(x, dtype=np.float32)
+    x[:, 1] = 1e9 + np.arange(len(x)) / len(x)
+    check_data(x)
+    with pytest.raises(ValueError, match=r"1 column \(1\) with the same value"):
+        check_data(x, dtype=np.float32)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

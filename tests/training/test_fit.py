@@ -189,6 +189,15 @@ def test_bad_input_is_refused_before_compilation(case):
     assert run_epoch._cache_size() == compiled
 
 
+def test_data_are_checked_as_the_flow_sees_them():
+    """Catches a float64 cell that overflows in float32, and few validation rows refused."""
+    x = rows().astype(np.float64)
+    fl.fit(tiny(), x, key=jax.random.key(0), validation=x[:1], **SETTINGS | {"max_epochs": 1})
+    x[5, 0] = 1e39
+    with pytest.raises(ValueError, match="row 5"):
+        fl.fit(tiny(), x, key=jax.random.key(0), **SETTINGS)
+
+
 def test_conditions_are_checked():
     """Catches a missing, misshapen or misaligned condition."""
     flow, x = tiny(condition_dim=1), rows()
