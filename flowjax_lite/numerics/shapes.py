@@ -48,11 +48,8 @@ def check_condition(condition: Any, condition_shape: Shape | None) -> Array | No
         TypeError: the condition is missing or not floating-point.
         ValueError: the condition has the wrong shape, or none is taken.
     """
-    check_condition_presence(condition, condition_shape)
-    if condition_shape is None:
-        return None
-    array = check_float(condition, "condition")
-    if array.shape != condition_shape:
+    array = check_condition_batch(condition, condition_shape)
+    if array is not None and condition_shape is not None and array.shape != condition_shape:
         raise ValueError(condition_shape_message(array.shape, condition_shape))
     return array
 
