@@ -10,7 +10,6 @@ picture of each set are written to --results from all flows that are there.
 """
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 
@@ -105,7 +104,6 @@ def main() -> None:
         for family in arguments.flows:
             if not (directory / family / compare.ROWS).exists():
                 config = SETS[name](family, arguments.data_dir)
-                config = dataclasses.replace(config, name=family)
                 compare.compare([config], out=directory / family)
         rows = rows_in(directory)
         stem = arguments.results / f"coupling_vs_autoregressive_{name}"

@@ -15,12 +15,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
-from flowjax_lite.conditioners.masked import (
-    MaskedLinear,
-    hidden_units,
-    num_units,
-    output_units,
-)
+from flowjax_lite.conditioners.masked import MaskedLinear, hidden_units, output_units
 from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
 from flowjax_lite.numerics.shapes import check_condition, check_event, check_positive_int
 
@@ -146,7 +141,7 @@ class MADE(AbstractMADE):
         for layer, above, activation in zip(self.layers, hidden, activations, strict=True):
             units = hidden_units(above, steps)
             blocks.append(layer.blocks(known, condition, below, above, units, num_fresh))
-            known, below, num_fresh = activation, above, num_units(above, steps)
+            known, below, num_fresh = activation, above, units.total
             fresh.append(jnp.zeros(num_fresh))
         units = output_units(self.num_params, self.dim, steps)
         last = self.last.blocks(known, condition, below, outputs, units, num_fresh)
@@ -225,19 +220,19 @@ class ResidualMADE(AbstractMADE):
         self, steps: range, x: Array, activations: Any, condition: Array | None = None
     ) -> tuple[Any, Any]:
         inputs, degrees, outputs = self._degrees()
-        units, num_fresh = hidden_units(degrees, steps), num_units(degrees, steps)
+        units = hidden_units(degrees, steps)
         first = self.first.blocks(x, condition, inputs, degrees, units, len(steps))
         inner = [
-            layer.blocks(before, condition, degrees, degrees, units, num_fresh)
+            layer.blocks(before, condition, degrees, degrees, units, units.total)
             for layer, before in zip(self.inner, activations[:-1:2], strict=True)
         ]
         outer = [
-            layer.blocks(after, None, degrees, degrees, units, num_fresh)
+            layer.blocks(after, None, degrees, degrees, units, units.total)
             for layer, after in zip(self.outer, activations[1::2], strict=True)
         ]
         results = output_units(self.num_params, self.dim, steps)
-        last = self.last.blocks(activations[-1], condition, degrees, outputs, results, num_fresh)
-        return tuple(jnp.zeros(num_fresh) for _ in activations), (first, inner, outer, last)
+        last = self.last.blocks(activations[-1], condition, degrees, outputs, results, units.total)
+        return tuple(jnp.zeros(units.total) for _ in activations), (first, inner, outer, last)
 
     def step(self, fresh: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
         first, inner, outer, last = blocks

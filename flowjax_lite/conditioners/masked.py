@@ -20,6 +20,7 @@ class Units(NamedTuple):
 
     rows: np.ndarray  # (steps, units in a block): indices into the layer
     starts: np.ndarray  # (steps,): index of the block's first unit, counted within the chunk
+    total: int  # number of units that the chunk makes known
 
 
 class Block(NamedTuple):
@@ -118,15 +119,10 @@ def hidden_units(degrees: np.ndarray, steps: range) -> Units:
     inside = degrees[first:last] - steps.start
     size = np.bincount(inside, minlength=len(steps)).max()
     starts = np.minimum(np.searchsorted(inside, np.arange(len(steps))), len(inside) - size)
-    return Units(first + starts[:, None] + np.arange(size), starts)
+    return Units(first + starts[:, None] + np.arange(size), starts, len(inside))
 
 
 def output_units(num_params: int, dim: int, steps: range) -> Units:
     """The outputs that belong to each step's dimension; nothing is written."""
     rows = np.asarray(steps)[:, None] + dim * np.arange(num_params)
-    return Units(rows, np.zeros(len(steps), int))
-
-
-def num_units(degrees: np.ndarray, steps: range) -> int:
-    """The number of units whose degrees lie in a chunk."""
-    return int(np.sum((degrees >= steps.start) & (degrees < steps.stop)))
+    return Units(rows, np.zeros(len(steps), int), rows.size)

@@ -62,7 +62,7 @@ def _as_float_array(x: ArrayLike, name: str, dtype: DTypeLike | None) -> np.ndar
     kind = array.dtype.kind
     if kind == "f":
         with np.errstate(over="ignore"):  # the check names the cells that overflow
-            return array.astype(dtype or array.dtype, copy=False)
+            return array if dtype is None else array.astype(dtype)
     if kind in "iu":
         raise TypeError(
             f"{name} has type {array.dtype}; discrete data has no density. Dequantise it with "

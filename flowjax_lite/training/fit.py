@@ -146,10 +146,12 @@ def fit(
     )
 
 
-def _check_rows(flow: Flow, x: Any, condition: Any, weights: Any, *, name: str = "data") -> Rows:
+def _check_rows(
+    flow: Flow, x: Any, condition: Any, weights: Any, *, held_out: bool = False
+) -> Rows:
     """Check aligned rows in the model's precision, and put them on the device."""
-    dtype = jnp.zeros(()).dtype
-    x = check_data(x, name=name, dtype=dtype, allow_degenerate=name == "validation")
+    name, dtype = "validation" if held_out else "data", jnp.zeros(()).dtype
+    x = check_data(x, name=name, dtype=dtype, allow_degenerate=held_out)
     if x.shape[1:] != flow.event_shape:
         raise ValueError(
             f"{name} has shape {x.shape}; this flow expects (rows, {flow.event_shape[0]}), as "
@@ -195,7 +197,7 @@ def _split(flow: Flow, rows: Rows, validation: Any, key: Array) -> tuple[Rows, R
         return rows, None
     if not isinstance(validation, float):
         x, condition = validation if isinstance(validation, tuple) else (validation, None)
-        return rows, _check_rows(flow, x, condition, None, name="validation")
+        return rows, _check_rows(flow, x, condition, None, held_out=True)
     if not 0 < validation < 1:
         raise ValueError(
             f"validation is {validation}; expected a fraction between 0 and 1, arrays, or None"

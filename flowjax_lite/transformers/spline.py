@@ -60,30 +60,18 @@ class RationalQuadraticSpline(AbstractTransformer):
         return 3 * self.num_bins - 1
 
     def forward_and_log_det(self, params: Array, x: Array) -> tuple[Array, Array]:
-        return self._apply(params, x, _forward_in_bin, search="widths")
+        return self._apply(params, x, _forward_in_bin, "widths")
 
     def inverse_and_log_det(self, params: Array, y: Array) -> tuple[Array, Array]:
-        return self._apply(params, y, _inverse_in_bin, search="heights")
+        return self._apply(params, y, _inverse_in_bin, "heights")
 
+    # A backward pass computes this again from the parameters, which takes less time than to
+    # store and read the masks and sums of every bin.
+    @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0, 3, 4))
     def _apply(
         self,
         params: Array,
         value: Array,
-        map_in_bin: Callable[["_Bin", Array], tuple[Array, Array]],
-        *,
-        search: str,
-    ) -> tuple[Array, Array]:
-        # A backward pass computes this again from the parameters, which takes less time than to
-        # store and read the masks and sums of every bin.
-        evaluate = functools.partial(self._evaluate, map_in_bin=map_in_bin, search=search)
-        result: tuple[Array, Array] = jax.checkpoint(evaluate, prevent_cse=False)(params, value)
-        return result
-
-    def _evaluate(
-        self,
-        params: Array,
-        value: Array,
-        *,
         map_in_bin: Callable[["_Bin", Array], tuple[Array, Array]],
         search: str,
     ) -> tuple[Array, Array]:

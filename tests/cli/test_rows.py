@@ -35,6 +35,9 @@ def test_bad_cells_are_named(tmp_path: Path) -> None:
     path.write_text("a,b\n1.0,2.0\n3.0,nan\n")
     with pytest.raises(CommandError, match=r"row 1 \(counted from 0\), column 'b' holds nan"):
         rows.read(path, columns=("a", "b"))
+    path.write_text("a,b\n1e39,2.0\n3.0,4.0\n")
+    with pytest.raises(CommandError, match=r"row 0 .*column 'a' holds 1e\+39.*float32"):
+        rows.read(path, columns=("a", "b"))
 
 
 def test_unsupported_endings(tmp_path: Path) -> None:

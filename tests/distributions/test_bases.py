@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from measure import randomised
 from scipy import integrate, special, stats
 
 from flowjax_lite.distributions.base import AbstractBase
@@ -37,19 +38,6 @@ BASES: dict[str, Callable[[int], AbstractBase]] = {
 }
 log_prob_jit = jax.jit(lambda base, z, condition: base.log_prob(z, condition))
 every_base = pytest.mark.parametrize("name", BASES)
-
-
-def randomised(base: AbstractBase) -> AbstractBase:
-    """The base with every parameter moved, as training would move it."""
-    rng = np.random.default_rng(1)
-
-    def move(leaf: Any) -> Any:
-        if not isinstance(leaf, nnx.Param):
-            return leaf
-        value = leaf[...]
-        return leaf.replace(value + jnp.asarray(0.5 * rng.normal(size=value.shape), value.dtype))
-
-    return jax.tree.map(move, base, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
 
 
 def condition_for(base: AbstractBase) -> jax.Array | None:
@@ -86,7 +74,7 @@ def known_log_prob(base: AbstractBase, z: np.ndarray) -> float:
 @every_base
 def test_log_prob_is_the_known_one(name: str, dtype: np.dtype):
     """Catches a wrong constant, a wrong axis, and Python control flow on values."""
-    base = randomised(BASES[name](3))
+    base = randomised(BASES[name](3), scale=0.5)
     condition = condition_for(base)
     z = jnp.array([[0.1, 0.4, 0.6], [0.69, 0.02, 0.3]], dtype)
     batched = jax.vmap(log_prob_jit, (None, 0, None))(base, z, condition)
@@ -116,7 +104,7 @@ def ks_p_values(base: AbstractBase, shift: float) -> tuple[float, float]:
 @every_base
 def test_samples_follow_the_density(name: str):
     """Catches samples of another distribution than the density's; the twin must be caught."""
-    base = randomised(BASES[name](1))
+    base = randomised(BASES[name](1), scale=0.5)
     agree, moved = ks_p_values(base, shift=0.25)
     assert agree > 1e-3
     assert moved < 1e-3
@@ -152,7 +140,7 @@ def test_a_rebuilt_base_shares_compiled_code(name: str):
 @every_base
 def test_every_parameter_gets_a_finite_gradient(name: str):
     """Catches a parameter that is cut off from the density, and integer leaves."""
-    base = randomised(BASES[name](2))
+    base = randomised(BASES[name](2), scale=0.5)
     z = jnp.array([0.1, 0.4])
 
     def loss(base: AbstractBase) -> jax.Array:
@@ -208,7 +196,7 @@ def test_normals_start_standard():
 
 def test_the_condition_matters():
     """Catches a condition that is accepted and ignored."""
-    base, z = randomised(BASES["ConditionalNormal"](2)), jnp.zeros(2)
+    base, z = randomised(BASES["ConditionalNormal"](2), scale=0.5), jnp.zeros(2)
     first, second = (base.log_prob(z, jnp.array([a, 1.0])) for a in (0.0, 2.0))
     assert abs(first - second) > 1e-3
 
