@@ -215,6 +215,15 @@ BIJECTORS = {
         )
     ),
 }
+for _gradient in ("recompute", "invert"):
+    BIJECTORS[f"Repeat, {_gradient}|condition"] = Item(
+        lambda rngs, gradient=_gradient: b.Repeat(
+            lambda rngs: b.Chain([_conditional(rngs), b.Permutation.random(DIM, rngs=rngs)]),
+            2,
+            gradient=gradient,
+            rngs=rngs,
+        )
+    )
 # Each transformer in each layer, each network, with and without a condition.
 for _name, _transformer in _TRANSFORMERS.items():
     BIJECTORS |= {

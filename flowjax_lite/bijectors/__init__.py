@@ -3,11 +3,12 @@
 from flowjax_lite.bijectors.affine import Affine, Scale, Shift, Standardize
 from flowjax_lite.bijectors.autoregressive import MaskedAutoregressive
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
-from flowjax_lite.bijectors.compose import Chain, Invert, Repeat
+from flowjax_lite.bijectors.compose import Chain, Invert
 from flowjax_lite.bijectors.coupling import Coupling
 from flowjax_lite.bijectors.elementwise import Exp, Logit, Sigmoid, Softplus, Tanh
 from flowjax_lite.bijectors.linear import LU
 from flowjax_lite.bijectors.permutation import Permutation, Reverse
+from flowjax_lite.bijectors.repeat import Repeat
 
 __all__ = [
     "LU",

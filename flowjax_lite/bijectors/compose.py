@@ -1,6 +1,6 @@
 """Bijectors made of bijectors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.numerics.recipe import remembers_recipe
-from flowjax_lite.numerics.shapes import check_positive_int, merge_condition_shapes
+from flowjax_lite.numerics.shapes import merge_condition_shapes
 
 
 class Chain(AbstractBijector):
@@ -55,60 +55,6 @@ class Chain(AbstractBijector):
             y, log_det = bijector.inverse_and_log_det(y, _for_part(bijector, condition), k)
             total += log_det
         return y, total
-
-
-class Repeat(AbstractBijector):
-    """The same kind of layer many times, each time with parameters of its own.
-
-    The layers' parameters are stacked and the layers run in a `scan`: compile time does not
-    grow with depth.
-    """
-
-    def __init__(
-        self,
-        make_layer: Callable[[nnx.Rngs], AbstractBijector],
-        num_layers: int,
-        *,
-        rngs: nnx.Rngs,
-    ) -> None:
-        """Build the layers.
-
-        Args:
-            make_layer: builds one layer; it is called once, mapped over num_layers keys.
-            num_layers: number of layers, at least 1.
-            rngs: source of each layer's initial state.
-        """
-        check_positive_int(num_layers, "num_layers")
-        keys = jax.random.split(rngs.params(), num_layers)
-        self.num_layers = num_layers
-        self.layers = jax.vmap(lambda key: make_layer(nnx.Rngs(key)))(keys)
-        self.event_shape = self.layers.event_shape
-        self.condition_shape = self.layers.condition_shape
-
-    def forward_and_log_det(
-        self, x: Array, condition: Array | None = None, key: Array | None = None
-    ) -> tuple[Array, Array]:
-        def apply(x: Array, layer: tuple[AbstractBijector, Array | None]) -> tuple[Array, Array]:
-            return layer[0].forward_and_log_det(x, condition, layer[1])
-
-        x, log_dets = jax.lax.scan(
-            apply, x, (self.layers, self._split(key)), length=self.num_layers
-        )
-        return x, jnp.sum(log_dets)
-
-    def inverse_and_log_det(
-        self, y: Array, condition: Array | None = None, key: Array | None = None
-    ) -> tuple[Array, Array]:
-        def apply(y: Array, layer: tuple[AbstractBijector, Array | None]) -> tuple[Array, Array]:
-            return layer[0].inverse_and_log_det(y, condition, layer[1])
-
-        y, log_dets = jax.lax.scan(
-            apply, y, (self.layers, self._split(key)), length=self.num_layers, reverse=True
-        )
-        return y, jnp.sum(log_dets)
-
-    def _split(self, key: Array | None) -> Array | None:
-        return None if key is None else jax.random.split(key, self.num_layers)
 
 
 class Invert(AbstractBijector):

@@ -1,5 +1,6 @@
 """Static checks of shapes and dtypes: one wording for every error, before anything compiles."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -143,3 +144,14 @@ def condition_shape_message(got: Shape, expected: Shape) -> str:
         f"condition has shape {got}; this flow expects {expected}, as given to condition_dim "
         f"when it was built"
     )
+
+
+def check_choice(value: str, choices: Sequence[str], name: str) -> str:
+    """Return the value, one of a few words.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
+    return value

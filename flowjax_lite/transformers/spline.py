@@ -2,9 +2,10 @@
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,43 +84,36 @@ class RationalQuadraticSpline(AbstractTransformer):
         return jnp.where(inside, result, value), jnp.where(inside, log_det, 0.0)
 
     def _find_bin(self, params: Array, value: Array, search: str) -> "_Bin":
-        """The bin that holds `value`, by comparison with the edges.
+        """The bin that holds `value`, by comparison with one knot after the other.
 
-        Every selected number is a sum over masked bins: nothing is gathered, and the gradient
-        of a sum is a mask. XLA would compute what is broadcast to all bins again for each of
-        them, unless it ends in a division: hence the divisions below come after the sums.
+        Everything is written as arithmetic on arrays of value's shape, which XLA fuses; an
+        array of masks or of knots for all bins would cost more than the spline itself.
         """
         num_bins = self.num_bins
         widths, heights, slopes = jnp.split(params, [num_bins, 2 * num_bins])
         widths = jnp.exp(soft_clip(widths, _MAX_LOGIT))
         heights = jnp.exp(soft_clip(heights, _MAX_LOGIT))
-        totals = jnp.sum(widths, axis=0), jnp.sum(heights, axis=0)
+        total_width, total_height = (_sum_where(_always, w, value) for w in (widths, heights))
 
-        searched, total = (widths, totals[0]) if search == "widths" else (heights, totals[1])
-        reached = [jnp.ones_like(value, bool)]
-        covered = jnp.zeros_like(value)
+        is_width = search == "widths"
+        searched, total = (widths, total_width) if is_width else (heights, total_height)
+        covered = count = jnp.zeros_like(value)
         for i, weight in enumerate(searched[:-1]):
             covered = covered + weight
-            reached.append(value >= self._knot(i + 1, covered, total))
-        started = jnp.stack(reached)
-        passed = jnp.stack([*reached[1:], jnp.zeros_like(value, bool)])
-        inside = started & ~passed
-        count = jnp.sum(passed.astype(value.dtype), axis=0)
-        one = jnp.sum(inside.astype(value.dtype), axis=0)  # only to divide by
-
-        def pick(mask: Array, values: Array) -> Array:
-            return jnp.sum(jnp.where(mask, values, 0.0), axis=0)
+            count = count + (value >= self._knot(i + 1, covered, total)).astype(value.dtype)
+        count = lax.stop_gradient(_computed_once(count, value))
 
         def ends(weights: Array, total: Array) -> tuple[Array, Array]:
-            end = self._knot(count + 1, pick(started, weights), total)
-            return (
-                self._knot(count, pick(passed, weights), total),
-                jnp.where(started[-1], self.bound, end),
-            )
+            before = _sum_where(operator.lt, weights, count)
+            through = before + _sum_where(operator.eq, weights, count)
+            end = self._knot(count + 1, through, total)
+            last = count == num_bins - 1
+            return self._knot(count, before, total), jnp.where(last, self.bound, end)
 
-        (x0, x1), (y0, y1) = ends(widths, totals[0]), ends(heights, totals[1])
+        (x0, x1), (y0, y1) = ends(widths, total_width), ends(heights, total_height)
         # The slope at both ends is one, as of the tails: a raw slope of zero.
-        left, right = pick(inside[1:], slopes) / one, pick(inside[:-1], slopes) / one
+        left = _sum_where(operator.eq, slopes, count - 1)
+        right = _sum_where(operator.eq, slopes, count)
         return _Bin(
             x0,
             y0,
@@ -133,6 +127,45 @@ class RationalQuadraticSpline(AbstractTransformer):
         """The knot right of `count` bins that hold `weight` of the `total` weight."""
         free = 1.0 - self.min_bin * self.num_bins
         return 2 * self.bound * (self.min_bin * count + free * (weight / total)) - self.bound
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _sum_where(relation: Callable[[Any, Any], Any], values: Array, count: Array) -> Array:
+    """The sum over axis 0 of those values[i] for which relation(i, count).
+
+    Unrolled, so that it takes one pass over the values. Its derivative is a sum over axis 0,
+    whose transpose is a mask; that of the unrolled sum would be a chain of paddings.
+    """
+    total = jnp.zeros_like(count)
+    for i, value in enumerate(values):
+        total = total + jnp.where(relation(i, count), value, 0.0)
+    return _computed_once(total, count)
+
+
+@_sum_where.defjvp
+def _sum_where_jvp(
+    relation: Callable[[Any, Any], Any],
+    primals: tuple[Array, Array],
+    tangents: tuple[Array, Array],
+) -> tuple[Array, Array]:
+    values, count = primals
+    index = lax.broadcasted_iota(count.dtype, values.shape, 0)
+    tangent = jnp.sum(jnp.where(relation(index, count[None]), tangents[0], 0.0), axis=0)
+    return _sum_where(relation, values, count), _computed_once(tangent, count)
+
+
+def _always(i: Any, count: Any) -> bool:
+    return True
+
+
+def _computed_once(x: Array, number: Array) -> Array:
+    """x, in a form that XLA computes once, both forwards and in a backward pass.
+
+    XLA on CPU repeats cheap operations inside everything that uses their result, such as for
+    each of the parameters that a cotangent is spread over; it does not repeat a division. This
+    one is by 1, which XLA cannot know, as `number` might be NaN.
+    """
+    return x / jnp.where(number == number, 1.0, jnp.nan)
 
 
 class _Bin(NamedTuple):
@@ -192,4 +225,5 @@ def _fraction(distance: Array, size: Array) -> Array:
 def _log_slope(s: Array, d0: Array, d1: Array, z: Array, o: Array) -> Array:
     denominator = s * (z * z + o * o) + (d0 + d1) * z * o
     numerator = d1 * z * z + 2 * s * z * o + d0 * o * o
-    return 2 * jnp.log(s) + jnp.log(numerator) - 2 * jnp.log(denominator)
+    ratio = s / denominator
+    return jnp.log(ratio * ratio * numerator)

@@ -1,11 +1,10 @@
-"""Chain, Repeat and Invert: order, conditions, keys, and compile time."""
+"""Chain and Invert: order, conditions, and keys."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import Array
 from measure import randomised
 from registry import CONDITION_DIM, DIM, autoregressive
 
@@ -43,49 +42,6 @@ def test_chain_starts_next_to_the_latent():
     x, inverse_log_det = chain.inverse_and_log_det(y)
     np.testing.assert_allclose(x, X, rtol=1e-5)
     np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-5)
-
-
-def test_repeat_is_a_chain_of_its_layers(x64: None):
-    """Catches layers that share parameters, run in the wrong order, or lose the condition."""
-    repeat = randomised(b.Repeat(make_layer, 3, rngs=nnx.Rngs(0)))
-    layers = [jax.tree.map(lambda leaf, i=i: leaf[i], repeat.layers) for i in range(3)]
-    chain = b.Chain(layers)
-    x, condition = X.astype(float), CONDITION.astype(float)
-    for name in ("forward_and_log_det", "inverse_and_log_det"):
-        value, log_det = jax.jit(getattr(repeat, name))(x, condition)
-        expected, expected_log_det = jax.jit(getattr(chain, name))(x, condition)
-        np.testing.assert_allclose(value, expected, rtol=1e-12)
-        np.testing.assert_allclose(log_det, expected_log_det, rtol=1e-12)
-
-
-def test_every_layer_is_drawn_and_trained_by_itself():
-    """Catches one random start for all layers, and a layer without a gradient."""
-    repeat = b.Repeat(make_layer, 3, rngs=nnx.Rngs(0))
-    kernel = repeat.layers.bijectors[0].conditioner.layers[0].kernel[...]
-    assert jnp.all(kernel[0] != kernel[1]) and jnp.all(kernel[1] != kernel[2])
-
-    graph, params, rest = nnx.split(randomised(repeat), nnx.Param, ...)
-
-    @jax.jit
-    @jax.grad
-    def gradient(params: nnx.State) -> Array:
-        y, log_det = nnx.merge(graph, params, rest).inverse_and_log_det(X, CONDITION)
-        return log_det + jnp.sum(jnp.sin(y))
-
-    for place, leaf in jax.tree_util.tree_leaves_with_path(gradient(params)):
-        assert jnp.all(jnp.any(leaf.reshape(3, -1) != 0, axis=1)), place
-
-
-@pytest.mark.parametrize("name", ["forward_and_log_det", "inverse_and_log_det"])
-def test_compile_time_does_not_grow_with_depth(name: str):
-    """Catches a loop in Python: the program for 70 layers is as long as that for 7."""
-
-    def length(num_layers: int) -> int:
-        repeat = b.Repeat(make_layer, num_layers, rngs=nnx.Rngs(0))
-        program = jax.jit(lambda repeat: getattr(repeat, name)(X, CONDITION)).lower(repeat)
-        return len(program.as_text().splitlines())
-
-    assert length(70) == length(7)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +89,6 @@ def test_invert_twice():
             lambda: b.Chain([autoregressive(nnx.Rngs(0), condition_dim=c) for c in (2, 4)]),
             r"conditions of different shapes \[\(2,\), \(4,\)\]",
         ),
-        (lambda: b.Repeat(lambda rngs: b.Exp(2), 0, rngs=nnx.Rngs(0)), "num_layers is 0"),
     ],
 )
 def test_mistakes_are_named(make, message: str):
