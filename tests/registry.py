@@ -104,6 +104,7 @@ def mlp(
     transformer: AbstractTransformer = _TRANSFORMERS["Affine"],
     network: type[MLP] | type[ResidualMLP] = MLP,
     condition_dim: int | None = None,
+    compute_dtype: str = "float32",
 ) -> MLP | ResidualMLP:
     """The network of a coupling layer that keeps the first entry."""
     return network(
@@ -112,6 +113,7 @@ def mlp(
         hidden=HIDDEN,
         condition_dim=condition_dim,
         activation=SMOOTH,
+        compute_dtype=compute_dtype,
         rngs=rngs,
     )
 
@@ -121,6 +123,7 @@ def made(
     transformer: AbstractTransformer = _TRANSFORMERS["Affine"],
     network: type[MADE] | type[ResidualMADE] = MADE,
     condition_dim: int | None = None,
+    compute_dtype: str = "float32",
 ) -> MADE | ResidualMADE:
     """The network of an autoregressive layer."""
     return network(
@@ -129,6 +132,7 @@ def made(
         hidden=HIDDEN,
         condition_dim=condition_dim,
         activation=SMOOTH,
+        compute_dtype=compute_dtype,
         rngs=rngs,
     )
 
@@ -148,9 +152,11 @@ def autoregressive(
     transformer: AbstractTransformer = _TRANSFORMERS["Affine"],
     network: type[MADE] | type[ResidualMADE] = MADE,
     condition_dim: int | None = None,
+    method: str = "cached",
 ) -> b.MaskedAutoregressive:
     """An autoregressive layer; that of MAF by default."""
-    return b.MaskedAutoregressive(transformer, made(rngs, transformer, network, condition_dim))
+    conditioner = made(rngs, transformer, network, condition_dim)
+    return b.MaskedAutoregressive(transformer, conditioner, method=method)
 
 
 def standardize() -> b.Standardize:
@@ -215,6 +221,10 @@ BIJECTORS = {
         )
     ),
 }
+for _method in ("jacobi", "sequential"):
+    BIJECTORS[f"MaskedAutoregressive, {_method}|condition"] = Item(
+        partial(autoregressive, condition_dim=CONDITION_DIM, method=_method)
+    )
 for _gradient in ("recompute", "invert"):
     BIJECTORS[f"Repeat, {_gradient}|condition"] = Item(
         lambda rngs, gradient=_gradient: b.Repeat(

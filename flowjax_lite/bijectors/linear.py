@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
 from flowjax_lite.bijectors.base import AbstractBijector
@@ -42,7 +42,9 @@ class LU(AbstractBijector):
         self, y: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
         lower, upper, log_diagonal = self._factors()
-        return (lower @ upper) @ y + self.shift[...], jnp.sum(log_diagonal)
+        matrix = jnp.matmul(lower, upper, precision=lax.Precision.HIGHEST)
+        x = jnp.matmul(matrix, y, precision=lax.Precision.HIGHEST) + self.shift[...]
+        return x, jnp.sum(log_diagonal)
 
     def _factors(self) -> tuple[Array, Array, Array]:
         factors = self.factors[...]

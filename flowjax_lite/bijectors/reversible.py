@@ -179,7 +179,8 @@ def _fingerprint(x: Array, event_ndim: int) -> Array:
     """One number of each event: a sum with signs and weights that let no two errors cancel."""
     events = x.reshape(*x.shape[: x.ndim - event_ndim], -1)
     index = jnp.arange(events.shape[-1], dtype=x.dtype)
-    return events @ (jnp.where(index % 2 == 0, 1.0, -1.0) * (1 + (0.618034 * index) % 1))
+    weights = jnp.where(index % 2 == 0, 1.0, -1.0) * (1 + (0.618034 * index) % 1)
+    return jnp.matmul(events, weights, precision=lax.Precision.HIGHEST)
 
 
 def _agree(rebuilt: Array, kept: Array, x: Array) -> Array:

@@ -3,13 +3,16 @@
 from flowjax_lite.conditioners.activations import ACTIVATIONS, get_activation
 from flowjax_lite.conditioners.made import MADE, AbstractMADE, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
+from flowjax_lite.conditioners.product import COMPUTE_DTYPES, check_compute_dtype
 
 __all__ = [
     "ACTIVATIONS",
+    "COMPUTE_DTYPES",
     "MADE",
     "MLP",
     "AbstractMADE",
     "ResidualMADE",
     "ResidualMLP",
+    "check_compute_dtype",
     "get_activation",
 ]

@@ -17,6 +17,7 @@ from jax import Array
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.masked import MaskedLinear, hidden_units, output_units
 from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
+from flowjax_lite.conditioners.product import check_compute_dtype
 from flowjax_lite.numerics.shapes import check_condition, check_event, check_positive_int
 
 
@@ -89,6 +90,7 @@ class MADE(AbstractMADE):
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
         degree_seed: int | None = None,
+        compute_dtype: str = "float32",
         rngs: nnx.Rngs,
     ) -> None:
         """Build the layers.
@@ -101,6 +103,8 @@ class MADE(AbstractMADE):
             activation: name or function.
             degree_seed: draw the degrees of hidden units at random from this seed; None
                 spreads them evenly.
+            compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
+                `check_compute_dtype`.
             rngs: source of the initial weights.
         """
         self.dim = check_positive_int(dim, "dim")
@@ -109,16 +113,14 @@ class MADE(AbstractMADE):
         self.hidden = check_hidden(hidden)
         self.activation = get_activation(activation)
         self.degree_seed = degree_seed
+        options: dict[str, Any] = {
+            "condition_dim": condition_dim,
+            "compute_dtype": check_compute_dtype(compute_dtype),
+            "rngs": rngs,
+        }
         widths = (dim, *self.hidden)
-        self.layers = nnx.List(
-            [
-                MaskedLinear(a, b, condition_dim=condition_dim, rngs=rngs)
-                for a, b in pairwise(widths)
-            ]
-        )
-        self.last = MaskedLinear(
-            widths[-1], num_params * dim, condition_dim=condition_dim, zero=True, rngs=rngs
-        )
+        self.layers = nnx.List([MaskedLinear(a, b, **options) for a, b in pairwise(widths)])
+        self.last = MaskedLinear(widths[-1], num_params * dim, zero=True, **options)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         h, condition = _check(self, x, condition)
@@ -148,12 +150,12 @@ class MADE(AbstractMADE):
         return tuple(fresh), (blocks, last)
 
     def step(self, fresh: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
-        layers, last = blocks
+        of_layers, of_last = blocks
         h, known = x, []
-        for block, cache in zip(layers, fresh, strict=True):
-            h = block.write(cache, self.activation(block.apply(h)))
+        for layer, block, cache in zip(self.layers, of_layers, fresh, strict=True):
+            h = block.write(cache, self.activation(layer.complete(block, h)))
             known.append(h)
-        return tuple(known), last.apply(h)
+        return tuple(known), self.last.complete(of_last, h)
 
 
 class ResidualMADE(AbstractMADE):
@@ -171,6 +173,7 @@ class ResidualMADE(AbstractMADE):
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
         degree_seed: int | None = None,
+        compute_dtype: str = "float32",
         rngs: nnx.Rngs,
     ) -> None:
         """Build the blocks.
@@ -183,6 +186,8 @@ class ResidualMADE(AbstractMADE):
             activation: name or function.
             degree_seed: draw the degrees of hidden units at random from this seed; None
                 spreads them evenly.
+            compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
+                `check_compute_dtype`.
             rngs: source of the initial weights.
         """
         self.dim = check_positive_int(dim, "dim")
@@ -192,16 +197,15 @@ class ResidualMADE(AbstractMADE):
         self.activation = get_activation(activation)
         self.degree_seed = degree_seed
         width = self.hidden[0]
-        self.first = MaskedLinear(dim, width, condition_dim=condition_dim, rngs=rngs)
-        self.inner = nnx.List(
-            [MaskedLinear(width, width, condition_dim=condition_dim, rngs=rngs) for _ in hidden]
-        )
-        self.outer = nnx.List(
-            [MaskedLinear(width, width, condition_dim=None, zero=True, rngs=rngs) for _ in hidden]
-        )
-        self.last = MaskedLinear(
-            width, num_params * dim, condition_dim=condition_dim, zero=True, rngs=rngs
-        )
+        options: dict[str, Any] = {
+            "compute_dtype": check_compute_dtype(compute_dtype),
+            "rngs": rngs,
+        }
+        conditional: dict[str, Any] = {"condition_dim": condition_dim, **options}
+        self.first = MaskedLinear(dim, width, **conditional)
+        self.inner = nnx.List([MaskedLinear(width, width, **conditional) for _ in hidden])
+        self.outer = nnx.List([MaskedLinear(width, width, zero=True, **options) for _ in hidden])
+        self.last = MaskedLinear(width, num_params * dim, zero=True, **conditional)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         x, condition = _check(self, x, condition)
@@ -235,17 +239,20 @@ class ResidualMADE(AbstractMADE):
         return tuple(jnp.zeros(units.total) for _ in activations), (first, inner, outer, last)
 
     def step(self, fresh: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
-        first, inner, outer, last = blocks
+        of_first, of_inner, of_outer, of_last = blocks
         known = []
-        h = first.apply(x)
-        for i, (into, out) in enumerate(zip(inner, outer, strict=True)):
-            before = into.write(fresh[2 * i], self.activation(h))
-            middle = self.activation(into.apply(before))
-            after = out.write(fresh[2 * i + 1], middle)
-            h = h + out.apply(after)
+        h = self.first.complete(of_first, x)
+        layers = zip(
+            self.inner, of_inner, self.outer, of_outer, fresh[:-1:2], fresh[1::2], strict=True
+        )
+        for inner, into, outer, out, cache, next_cache in layers:
+            before = into.write(cache, self.activation(h))
+            middle = self.activation(inner.complete(into, before))
+            after = out.write(next_cache, middle)
+            h = h + outer.complete(out, after)
             known += [before, after]
-        final = first.write(fresh[-1], self.activation(h))
-        return (*known, final), last.apply(final)
+        final = of_first.write(fresh[-1], self.activation(h))
+        return (*known, final), self.last.complete(of_last, final)
 
     def _degrees(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Degrees of the inputs, of the hidden units and of the outputs."""

@@ -12,6 +12,8 @@ import numpy as np
 from flax import nnx
 from jax import Array, lax
 
+from flowjax_lite.conditioners.product import product
+
 _KERNEL_INIT = nnx.initializers.lecun_normal()
 
 
@@ -30,10 +32,6 @@ class Block(NamedTuple):
     offset: Array  # (units in the block,): bias, condition, and the inputs known before
     start: Array  # (): index of the block's first unit within the chunk
 
-    def apply(self, fresh: Array) -> Array:
-        """The block's units, before the activation, from the inputs that the chunk makes known."""
-        return self.kernel @ fresh + self.offset
-
     def write(self, fresh: Array, values: Array) -> Array:
         """The chunk's units with this block's values in their place."""
         return lax.dynamic_update_slice(fresh, values.astype(fresh.dtype), (self.start,))
@@ -49,6 +47,7 @@ class MaskedLinear(nnx.Module):
         *,
         condition_dim: int | None = None,
         zero: bool = False,
+        compute_dtype: str,
         rngs: nnx.Rngs,
     ) -> None:
         def draw(rows: int) -> Array:
@@ -59,12 +58,14 @@ class MaskedLinear(nnx.Module):
         self.kernel = nnx.Param(draw(in_dim))
         self.bias = nnx.Param(jnp.zeros(out_dim))
         self.condition_kernel = None if condition_dim is None else nnx.Param(draw(condition_dim))
+        self.compute_dtype = compute_dtype
 
     def __call__(
         self, x: Array, condition: Array | None, below: np.ndarray, above: np.ndarray
     ) -> Array:
         """Map x, whose units have degrees `below`, to units of degrees `above`."""
-        return x @ self._masked(below, above) + self._offset(condition)
+        kernel = self._masked(below, above)
+        return product(x, kernel, self.compute_dtype) + self._offset(condition)
 
     def blocks(
         self,
@@ -86,9 +87,13 @@ class MaskedLinear(nnx.Module):
             num_fresh: number of inputs, after the known ones, that the chunk makes known.
         """
         kernel = self._masked(below, above).T[units.rows]
-        offset = self._offset(condition)[units.rows] + kernel[:, :, : known.size] @ known
-        fresh = kernel[:, :, known.size : known.size + num_fresh]
-        return Block(fresh, offset, jnp.asarray(units.starts))
+        of_known, of_fresh, _ = jnp.split(kernel, [known.size, known.size + num_fresh], axis=2)
+        offset = self._offset(condition)[units.rows] + product(of_known, known, self.compute_dtype)
+        return Block(of_fresh, offset, jnp.asarray(units.starts))
+
+    def complete(self, block: Block, fresh: Array) -> Array:
+        """The block's units, before the activation, from the inputs that the chunk makes known."""
+        return product(block.kernel, fresh, self.compute_dtype) + block.offset
 
     def _masked(self, below: np.ndarray, above: np.ndarray) -> Array:
         return jnp.where(below[:, None] <= above[None, :], self.kernel[...], 0)
@@ -96,7 +101,8 @@ class MaskedLinear(nnx.Module):
     def _offset(self, condition: Array | None) -> Array:
         if self.condition_kernel is None or condition is None:
             return self.bias[...]
-        return self.bias[...] + condition @ self.condition_kernel[...]
+        from_condition = product(condition, self.condition_kernel[...], self.compute_dtype)
+        return self.bias[...] + from_condition
 
 
 def chunks(dim: int) -> list[range]:

@@ -2,12 +2,14 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
+from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.numerics.shapes import Shape, check_condition, check_event, check_positive_int
 
 
@@ -25,6 +27,7 @@ class MLP(nnx.Module):
         hidden: tuple[int, ...] = (64, 64),
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
+        compute_dtype: str = "float32",
         rngs: nnx.Rngs,
     ) -> None:
         """Build the layers.
@@ -35,6 +38,8 @@ class MLP(nnx.Module):
             hidden: widths of the hidden layers.
             condition_dim: length of the condition, appended to the input; None for none.
             activation: name or function.
+            compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
+                `check_compute_dtype`.
             rngs: source of the initial weights.
         """
         hidden = check_hidden(hidden)
@@ -43,8 +48,12 @@ class MLP(nnx.Module):
         self.out_shape = tuple(out_shape)
         self.activation = get_activation(activation)
         widths = (in_dim + (condition_dim or 0), *hidden)
-        self.layers = nnx.List([dense(a, b, rngs=rngs) for a, b in pairwise(widths)])
-        self.last = dense(widths[-1], math.prod(self.out_shape), zero=True, rngs=rngs)
+        options: dict[str, Any] = {
+            "compute_dtype": check_compute_dtype(compute_dtype),
+            "rngs": rngs,
+        }
+        self.layers = nnx.List([Dense(a, b, **options) for a, b in pairwise(widths)])
+        self.last = Dense(widths[-1], math.prod(self.out_shape), zero=True, **options)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         """Map x (in_dim,) and the condition (condition_dim,) to an array of out_shape."""
@@ -69,6 +78,7 @@ class ResidualMLP(nnx.Module):
         hidden: tuple[int, ...] = (64, 64),
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
+        compute_dtype: str = "float32",
         rngs: nnx.Rngs,
     ) -> None:
         """Build the blocks.
@@ -79,6 +89,8 @@ class ResidualMLP(nnx.Module):
             hidden: width of each residual block, all equal; (64, 64) is two blocks.
             condition_dim: length of the condition; None for none.
             activation: name or function.
+            compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
+                `check_compute_dtype`.
             rngs: source of the initial weights.
         """
         hidden = check_hidden(hidden, equal=True)
@@ -87,11 +99,15 @@ class ResidualMLP(nnx.Module):
         self.condition_shape = condition_shape(condition_dim)
         self.out_shape = tuple(out_shape)
         self.activation = get_activation(activation)
-        self.first = dense(in_dim + (condition_dim or 0), width, rngs=rngs)
+        options: dict[str, Any] = {
+            "compute_dtype": check_compute_dtype(compute_dtype),
+            "rngs": rngs,
+        }
+        self.first = Dense(in_dim + (condition_dim or 0), width, **options)
         inner = width + (condition_dim or 0)
-        self.inner = nnx.List([dense(inner, width, rngs=rngs) for _ in hidden])
-        self.outer = nnx.List([dense(width, width, zero=True, rngs=rngs) for _ in hidden])
-        self.last = dense(width, math.prod(self.out_shape), zero=True, rngs=rngs)
+        self.inner = nnx.List([Dense(inner, width, **options) for _ in hidden])
+        self.outer = nnx.List([Dense(width, width, zero=True, **options) for _ in hidden])
+        self.last = Dense(width, math.prod(self.out_shape), zero=True, **options)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         """Map x (in_dim,) and the condition (condition_dim,) to an array of out_shape."""
@@ -102,16 +118,23 @@ class ResidualMLP(nnx.Module):
         return self.last(self.activation(h)).reshape(self.out_shape)
 
 
-# Made once: a layer remembers its initialiser, and fresh ones would make equal models differ.
-_LECUN_NORMAL = nnx.initializers.lecun_normal()
-_ZEROS = nnx.initializers.zeros_init()
+_KERNEL_INIT = nnx.initializers.lecun_normal()
 
 
-def dense(in_dim: int, out_dim: int, *, zero: bool = False, rngs: nnx.Rngs) -> nnx.Linear:
+class Dense(nnx.Module):
     """A dense layer, its weights zero on request or where there is no input to weigh."""
-    init = _ZEROS if zero or in_dim == 0 else _LECUN_NORMAL
-    dtype = jnp.zeros(()).dtype  # float64 where jax is set to it; nnx would take float32
-    return nnx.Linear(in_dim, out_dim, kernel_init=init, param_dtype=dtype, rngs=rngs)
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, zero: bool = False, compute_dtype: str, rngs: nnx.Rngs
+    ) -> None:
+        shape = in_dim, out_dim
+        empty = zero or in_dim == 0
+        self.kernel = nnx.Param(jnp.zeros(shape) if empty else _KERNEL_INIT(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.zeros(out_dim))
+        self.compute_dtype = compute_dtype
+
+    def __call__(self, x: Array) -> Array:
+        return product(x, self.kernel[...], self.compute_dtype) + self.bias[...]
 
 
 def check_hidden(hidden: tuple[int, ...], *, equal: bool = False) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ def stack(
     base: AbstractBase | None,
     data_map: AbstractBijector | None,
     condition_map: AbstractBijector | None,
+    gradient: str,
     rngs: nnx.Rngs,
 ) -> Flow:
     """Repeat a layer, each followed by a change of order, and close the flow.
@@ -49,6 +50,7 @@ def stack(
         data_map: a fixed bijector from the layers' unit scale to the data, such as
             `Standardize.from_data(x)`; None for data already of unit scale.
         condition_map: the same for conditions.
+        gradient: what a backward pass keeps of each layer; see `Repeat`.
         rngs: source of the initial weights.
     """
 
@@ -59,7 +61,8 @@ def stack(
         return Chain([make_layer(rngs), *mixing, order])
 
     base = StandardNormal(dim) if base is None else base
-    parts = [*_unbound(base, dim), Repeat(make_block, num_layers, rngs=rngs)]
+    layers = Repeat(make_block, num_layers, gradient=gradient, rngs=rngs)
+    parts = [*_unbound(base, dim), layers]
     if data_map is not None:
         parts.append(data_map)
     bijector = parts[0] if len(parts) == 1 else Chain(parts)
@@ -82,6 +85,7 @@ def coupling_layer(
     condition_dim: int | None,
     hidden: tuple[int, ...],
     activation: str | Activation,
+    compute_dtype: str,
 ) -> Callable[[nnx.Rngs], AbstractBijector]:
     """A maker of coupling layers that keep the first half of the event."""
     kept = dim // 2
@@ -93,6 +97,7 @@ def coupling_layer(
             hidden=hidden,
             condition_dim=condition_dim,
             activation=activation,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
         return Coupling(transformer, conditioner)

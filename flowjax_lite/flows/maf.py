@@ -24,6 +24,8 @@ def maf(
     base: AbstractBase | None = None,
     data_map: AbstractBijector | None = None,
     condition_map: AbstractBijector | None = None,
+    gradient: str = "store",
+    compute_dtype: str = "float32",
     rngs: nnx.Rngs,
 ) -> Flow:
     """Affine autoregressive layers whose density takes one parallel pass.
@@ -40,18 +42,23 @@ def maf(
         data_map: fixed bijector from unit scale to the data, such as
             `Standardize.from_data(x)`; None for data already of unit scale.
         condition_map: the same for conditions.
+        gradient: what a backward pass keeps of each layer: "store" all that it needs,
+            "recompute" its input, "invert" nothing; see `Repeat`.
+        compute_dtype: of the networks' products: "float32", "tensorfloat32" or "bfloat16"; see
+            `conditioners.check_compute_dtype`.
         rngs: source of the initial weights.
 
     Returns:
         The flow, the identity map at initialisation.
     """
     return stack(
-        _affine_made(dim, condition_dim, hidden, activation),
+        _affine_made(dim, condition_dim, hidden, activation, compute_dtype),
         dim=dim,
         num_layers=num_layers,
         base=base,
         data_map=data_map,
         condition_map=condition_map,
+        gradient=gradient,
         rngs=rngs,
     )
 
@@ -67,6 +74,8 @@ def iaf(
     base: AbstractBase | None = None,
     data_map: AbstractBijector | None = None,
     condition_map: AbstractBijector | None = None,
+    gradient: str = "store",
+    compute_dtype: str = "float32",
     rngs: nnx.Rngs,
 ) -> Flow:
     """Affine autoregressive layers whose sampling takes one parallel pass.
@@ -86,12 +95,16 @@ def iaf(
         data_map: fixed bijector from unit scale to the data, such as
             `Standardize.from_data(x)`; None for data already of unit scale.
         condition_map: the same for conditions.
+        gradient: what a backward pass keeps of each layer: "store" all that it needs,
+            "recompute" its input, "invert" nothing; see `Repeat`.
+        compute_dtype: of the networks' products: "float32", "tensorfloat32" or "bfloat16"; see
+            `conditioners.check_compute_dtype`.
         rngs: source of the initial weights.
 
     Returns:
         The flow, the identity map at initialisation.
     """
-    layer = _affine_made(dim, condition_dim, hidden, activation)
+    layer = _affine_made(dim, condition_dim, hidden, activation, compute_dtype)
     return stack(
         lambda rngs: Invert(layer(rngs)),
         dim=dim,
@@ -99,6 +112,7 @@ def iaf(
         base=base,
         data_map=data_map,
         condition_map=condition_map,
+        gradient=gradient,
         rngs=rngs,
     )
 
@@ -108,6 +122,7 @@ def _affine_made(
     condition_dim: int | None,
     hidden: tuple[int, ...],
     activation: str | Activation,
+    compute_dtype: str,
 ) -> Callable[[nnx.Rngs], MaskedAutoregressive]:
     def make_layer(rngs: nnx.Rngs) -> MaskedAutoregressive:
         transformer = Affine()
@@ -117,6 +132,7 @@ def _affine_made(
             hidden=hidden,
             condition_dim=condition_dim,
             activation=activation,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
         return MaskedAutoregressive(transformer, network)

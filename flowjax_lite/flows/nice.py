@@ -22,6 +22,8 @@ def nice(
     base: AbstractBase | None = None,
     data_map: AbstractBijector | None = None,
     condition_map: AbstractBijector | None = None,
+    gradient: str = "store",
+    compute_dtype: str = "float32",
     rngs: nnx.Rngs,
 ) -> Flow:
     """Volume-preserving couplings, then one learned scale per entry.
@@ -38,13 +40,23 @@ def nice(
         data_map: fixed bijector from unit scale to the data, such as
             `Standardize.from_data(x)`; None for data already of unit scale.
         condition_map: the same for conditions.
+        gradient: what a backward pass keeps of each layer: "store" all that it needs,
+            "recompute" its input, "invert" nothing; see `Repeat`.
+        compute_dtype: of the networks' products: "float32", "tensorfloat32" or "bfloat16"; see
+            `conditioners.check_compute_dtype`.
         rngs: source of the initial weights.
 
     Returns:
         The flow, the identity map at initialisation.
     """
     layer = coupling_layer(
-        Additive(), MLP, dim=dim, condition_dim=condition_dim, hidden=hidden, activation=activation
+        Additive(),
+        MLP,
+        dim=dim,
+        condition_dim=condition_dim,
+        hidden=hidden,
+        activation=activation,
+        compute_dtype=compute_dtype,
     )
     scale = Scale(dim)
     return stack(
@@ -55,5 +67,6 @@ def nice(
         base=base,
         data_map=scale if data_map is None else Chain([scale, data_map]),
         condition_map=condition_map,
+        gradient=gradient,
         rngs=rngs,
     )

@@ -24,6 +24,8 @@ def nsf_coupling(
     base: AbstractBase | None = None,
     data_map: AbstractBijector | None = None,
     condition_map: AbstractBijector | None = None,
+    gradient: str = "store",
+    compute_dtype: str = "float32",
     rngs: nnx.Rngs,
 ) -> Flow:
     """Spline couplings with learned linear maps between them.
@@ -42,6 +44,10 @@ def nsf_coupling(
         data_map: fixed bijector from unit scale to the data, such as
             `Standardize.from_data(x)`; None for data already of unit scale.
         condition_map: the same for conditions.
+        gradient: what a backward pass keeps of each layer: "store" all that it needs,
+            "recompute" its input, "invert" nothing; see `Repeat`.
+        compute_dtype: of the networks' products: "float32", "tensorfloat32" or "bfloat16"; see
+            `conditioners.check_compute_dtype`.
         rngs: source of the initial weights.
 
     Returns:
@@ -54,6 +60,7 @@ def nsf_coupling(
         condition_dim=condition_dim,
         hidden=hidden,
         activation=activation,
+        compute_dtype=compute_dtype,
     )
     return stack(
         layer,
@@ -64,6 +71,7 @@ def nsf_coupling(
         base=base,
         data_map=data_map,
         condition_map=condition_map,
+        gradient=gradient,
         rngs=rngs,
     )
 
@@ -81,6 +89,8 @@ def nsf_autoregressive(
     base: AbstractBase | None = None,
     data_map: AbstractBijector | None = None,
     condition_map: AbstractBijector | None = None,
+    gradient: str = "store",
+    compute_dtype: str = "float32",
     rngs: nnx.Rngs,
 ) -> Flow:
     """Spline autoregressive layers with learned linear maps between them.
@@ -99,6 +109,10 @@ def nsf_autoregressive(
         data_map: fixed bijector from unit scale to the data, such as
             `Standardize.from_data(x)`; None for data already of unit scale.
         condition_map: the same for conditions.
+        gradient: what a backward pass keeps of each layer: "store" all that it needs,
+            "recompute" its input, "invert" nothing; see `Repeat`.
+        compute_dtype: of the networks' products: "float32", "tensorfloat32" or "bfloat16"; see
+            `conditioners.check_compute_dtype`.
         rngs: source of the initial weights.
 
     Returns:
@@ -113,6 +127,7 @@ def nsf_autoregressive(
             hidden=hidden,
             condition_dim=condition_dim,
             activation=activation,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
         return MaskedAutoregressive(transformer, network)
@@ -126,5 +141,6 @@ def nsf_autoregressive(
         base=base,
         data_map=data_map,
         condition_map=condition_map,
+        gradient=gradient,
         rngs=rngs,
     )

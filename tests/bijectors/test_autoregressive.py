@@ -32,7 +32,7 @@ CASES: dict[str, tuple[type, tuple[int, ...], int | None, int | None, AbstractTr
 }
 
 
-def build(case: str, dim: int = DIM) -> MaskedAutoregressive:
+def build(case: str, dim: int = DIM, method: str = "cached") -> MaskedAutoregressive:
     """A layer whose every weight is random."""
     network, hidden, seed, condition_dim, transformer = CASES[case]
     conditioner = network(
@@ -44,7 +44,7 @@ def build(case: str, dim: int = DIM) -> MaskedAutoregressive:
         degree_seed=seed,
         rngs=nnx.Rngs(0),
     )
-    return randomised(MaskedAutoregressive(transformer, conditioner), scale=0.7)
+    return randomised(MaskedAutoregressive(transformer, conditioner, method=method), scale=0.7)
 
 
 def full_passes(
@@ -59,10 +59,17 @@ def full_passes(
     return y, jnp.sum(log_det)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_forward_equals_full_passes(case: str, x64: None):
+@pytest.mark.parametrize(
+    ("method", "case"),
+    [
+        *(("cached", case) for case in CASES),
+        *(("jacobi", case) for case in ("plain, condition", "residual, spline")),
+        *(("sequential", case) for case in ("plain, condition", "residual, spline")),
+    ],
+)
+def test_forward_equals_full_passes(method: str, case: str, x64: None):
     """Catches an activation kept too long or computed too early, in values and gradients."""
-    layer = build(case)
+    layer = build(case, method=method)
     graph, params, rest = nnx.split(layer, nnx.Param, ...)
     x = jnp.asarray(np.random.default_rng(3).normal(size=DIM))
     condition = None if layer.condition_shape is None else jnp.array([0.3, -0.8])
@@ -119,8 +126,34 @@ def test_starts_as_the_identity():
         assert log_det == 0
 
 
+@pytest.mark.parametrize("method", ["cached", "jacobi", "sequential"])
+def test_gradients_of_samples(method: str, x64: None):
+    """Catches gradients of samples that miss what an entry does to the entries after it."""
+    layer = build("plain, condition", method=method)
+    graph, params, rest = nnx.split(layer, nnx.Param, ...)
+    x, conditions = np.random.default_rng(4).normal(size=(2, 5, DIM))
+    conditions = jnp.asarray(conditions[:, :2])
+
+    @functools.partial(jax.jit, static_argnums=0, compiler_options=COMPILE_FAST)
+    def gradient(forward: Callable, params: nnx.State, x: Array, conditions: Array) -> nnx.State:
+        def mean(params: nnx.State) -> Array:
+            layer = nnx.merge(graph, params, rest)
+            y, log_det = jax.vmap(lambda x, c: forward(layer, x, c))(x, conditions)
+            return jnp.mean(jnp.sin(y[:, -1])) + jnp.mean(log_det)
+
+        return jax.grad(mean)(params)
+
+    actual = gradient(MaskedAutoregressive.forward_and_log_det, params, x, conditions)
+    expected = gradient(full_passes, params, x, conditions)
+    jax.tree.map(
+        lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-11, atol=1e-12), actual, expected
+    )
+
+
 def test_mistakes_are_named():
-    """Catches a network with too many or too few outputs."""
+    """Catches a network with too many or too few outputs, and a method that does not exist."""
     network = MADE(3, num_params=2, hidden=(8,), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="method is 'cache'; expected one of 'cached', 'jacobi'"):
+        MaskedAutoregressive(Affine(), network, method="cache")
     with pytest.raises(ValueError, match="num_params is 2; Additive expects 1"):
         MaskedAutoregressive(Additive(), network)

@@ -121,6 +121,8 @@ def test_settings_are_passed_on(name: str):
         "data_map": b.Exp(3),
         "num_bins": 3,
         "bound": 2.0,
+        "gradient": "invert",
+        "compute_dtype": "bfloat16",
     }
     plain = structure()
     for setting in set(inspect.signature(NAMED[name]).parameters) - {"rngs", "condition_map"}:

@@ -1,0 +1,130 @@
+"""Precision of products: what is rounded, to how many digits, and what never is."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from measure import COMPILE_FAST, randomised
+from registry import CONDITIONERS, made, mlp
+
+from flowjax_lite import bijectors as b
+from flowjax_lite.conditioners import COMPUTE_DTYPES, MADE, MLP
+from flowjax_lite.conditioners.product import product
+from flowjax_lite.flows import NAMED
+
+EPS = {"float32": 2.0**-24, "tensorfloat32": 2.0**-24, "bfloat16": 2.0**-9}  # on CPU
+DIM = 6
+
+
+@pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES)
+def test_factors_are_rounded_and_sums_are_not(compute_dtype: str):
+    """Catches a product in another precision than was asked for, or sums of few digits."""
+    a, b = np.random.default_rng(0).normal(size=(2, 200, 200)).astype(np.float32)
+    result = product(jnp.asarray(a), jnp.asarray(b), compute_dtype)
+    assert result.dtype == jnp.float32
+    error = np.abs(np.asarray(result, np.float64) - a.astype(float) @ b.astype(float))
+    unit = EPS[compute_dtype] * np.sqrt(200)
+    assert 0.1 * unit < error.mean() < 10 * unit
+    if compute_dtype == "bfloat16":
+        rounded = [np.asarray(jnp.asarray(m).astype(jnp.bfloat16), float) for m in (a, b)]
+        np.testing.assert_allclose(result, rounded[0] @ rounded[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CONDITIONERS)
+def test_default_is_full_precision_on_every_device(name: str):
+    """Catches a product that JAX may round to TF32 on GPU or to bfloat16 on TPU."""
+    module = CONDITIONERS[name].make(nnx.Rngs(0))
+    x = jnp.zeros(3 if hasattr(module, "dim") else 1)
+    condition = None if module.condition_shape is None else jnp.zeros(module.condition_shape)
+    check_all_products_are_full(jax.value_and_grad(lambda x: jnp.sum(module(x, condition))), x)
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("direction", ["forward_and_log_det", "inverse_and_log_det"])
+def test_no_flow_rounds_in_secret(name: str, direction: str):
+    """Catches the same in a linear layer or in the steps of a sequential direction."""
+    flow = NAMED[name](dim=DIM, condition_dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(0))
+
+    def score(x: jax.Array) -> jax.Array:
+        y, log_det = getattr(flow.bijector, direction)(x, jnp.zeros(2))
+        return jnp.sum(y) + log_det
+
+    check_all_products_are_full(jax.grad(score), jnp.zeros(DIM))
+
+
+def check_all_products_are_full(function, x: jax.Array) -> None:
+    """Look at every product of the program that JAX hands to the compiler."""
+    program = jax.jit(function).lower(x).as_text()
+    products = re.findall(r"stablehlo\.dot_general.*", program)
+    assert products
+    for line in products:
+        assert "precision = [HIGHEST, HIGHEST]" in line, line
+
+
+def test_a_product_of_jax_itself_would_be_noticed():
+    """The twin: catches a check that any product passes."""
+    with pytest.raises(AssertionError):
+        check_all_products_are_full(lambda x: jnp.ones((3, 3)) @ x, jnp.zeros(3))
+
+
+@pytest.mark.parametrize("make", [functools.partial(mlp, network=MLP), made])
+def test_an_unknown_precision_is_named(make):
+    """Catches a misspelt precision that is taken for the default."""
+    with pytest.raises(ValueError, match="compute_dtype is 'float16'; expected one of 'float32'"):
+        make(nnx.Rngs(0), compute_dtype="float16")
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_bfloat16_networks(name: str):
+    """Catches parameters, results or log-determinants of few digits, and a lossy round trip.
+
+    The network differs from that of float32 by its rounding, but the density is that of its
+    own map: the round trip and the log-determinants of both directions agree to float32 where
+    both evaluate the network alike, and to a few roundings of bfloat16 where one is sequential.
+    """
+
+    def build(compute_dtype: str) -> b.AbstractBijector:
+        flow = NAMED[name](
+            dim=DIM, num_layers=3, hidden=(32,), compute_dtype=compute_dtype, rngs=nnx.Rngs(0)
+        )
+        return randomised(flow, scale=0.05).bijector
+
+    bijector, full = build("bfloat16"), build("float32")
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(bijector, nnx.Param))} == {
+        jnp.dtype("float32")
+    }
+    z = jax.random.normal(jax.random.key(0), (20, DIM))
+
+    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    def evaluate(bijector: b.AbstractBijector) -> tuple:
+        x, log_det = jax.vmap(bijector.forward_and_log_det)(z)
+        return x, log_det, *jax.vmap(bijector.inverse_and_log_det)(x)
+
+    x, log_det, back, back_log_det = evaluate(bijector)
+    expected_x, expected_log_det, *_ = evaluate(full)
+    assert x.dtype == log_det.dtype == jnp.float32
+    assert 1e-5 < jnp.max(jnp.abs(x - expected_x)) < 3e-2
+    assert jnp.max(jnp.abs(log_det - expected_log_det)) < 3e-2
+    tolerance = 1e-5 if "autoregressive" not in name and name not in ("maf", "iaf") else 5e-3
+    np.testing.assert_allclose(back, z, atol=tolerance)
+    np.testing.assert_allclose(back_log_det, -log_det, atol=tolerance)
+
+
+def test_bfloat16_trains(x64: None):
+    """Catches gradients that are lost by rounding: they are those of float64 to two digits."""
+
+    def gradient(compute_dtype: str) -> np.ndarray:
+        network = randomised(
+            MADE(DIM, num_params=2, hidden=(64,), compute_dtype=compute_dtype, rngs=nnx.Rngs(0))
+        )
+        graph, params, rest = nnx.split(network, nnx.Param, ...)
+        x = jax.random.normal(jax.random.key(0), (50, DIM))
+        loss = lambda params: jnp.mean(jax.vmap(nnx.merge(graph, params, rest))(x) ** 2)  # noqa: E731
+        return np.concatenate([g.ravel() for g in jax.tree.leaves(jax.grad(loss)(params))])
+
+    actual, expected = gradient("bfloat16"), gradient("float32")
+    assert 1e-6 < np.linalg.norm(actual - expected) / np.linalg.norm(expected) < 1e-2
