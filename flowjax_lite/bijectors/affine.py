@@ -11,6 +11,7 @@ from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.numerics.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
+from flowjax_lite.numerics.shapes import default_dtype
 
 _MAX_LOG_SCALE = 10.0
 
@@ -113,7 +114,7 @@ class Standardize(AbstractElementwise):
                 f"numbers and a scale other than zero: drop a constant column, and repair NaN "
                 f"and inf cells"
             )
-        dtype = jnp.zeros(()).dtype
+        dtype = default_dtype()
         self.loc, self.scale = Buffer(jnp.asarray(loc, dtype)), Buffer(jnp.asarray(scale, dtype))
 
     def _forward(self, x: Array) -> tuple[Array, Array]:

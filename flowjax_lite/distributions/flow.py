@@ -15,6 +15,7 @@ from flowjax_lite.numerics.shapes import (
     Shape,
     check_batch,
     check_condition_batch,
+    default_dtype,
     merge_condition_shapes,
 )
 
@@ -177,7 +178,7 @@ def _where_taken(part: AbstractBase | AbstractBijector, condition: Array | None)
 
 def _at_least_default(x: Array) -> Array:
     """x in the default precision if it has less, as the parameters have."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.zeros(()).dtype))
+    return x.astype(jnp.promote_types(x.dtype, default_dtype()))
 
 
 def _leading(array: Array | None, shape: Shape | None) -> Shape:

@@ -9,6 +9,11 @@ from jax import Array
 Shape = tuple[int, ...]
 
 
+def default_dtype() -> jnp.dtype:
+    """The precision of parameters: float32, or float64 where jax is set to it."""
+    return jnp.result_type(float)
+
+
 def check_float(value: Any, name: str) -> Array:
     """Return value as a JAX array, or explain why it cannot enter a density.
 

@@ -52,6 +52,7 @@ class FitState(NamedTuple):
 def run_epoch(
     state: FitState,
     key: Array,
+    epoch: int,
     train: Rows,
     validation: Rows | None,
     *,
@@ -63,7 +64,8 @@ def run_epoch(
 
     Args:
         state: from the epoch before; its buffers are given up.
-        key: randomness of the order and of the loss.
+        key: randomness of the order and of the loss in all epochs.
+        epoch: number of the epoch.
         train: training rows.
         validation: rows never trained on; None selects by the training loss.
         loss: as `negative_log_likelihood`.
@@ -73,10 +75,11 @@ def run_epoch(
     Returns:
         The new state, the mean training loss over the epoch and the validation loss after it.
     """
-    key_order, key_steps, key_validation = jax.random.split(key, 3)
-    order = jax.random.permutation(key_order, train.num_rows)
     step = make_train_step(loss, optimizer)
     index, valid = batch_index(train.num_rows, batch_size)
+    keys = jax.random.split(jax.random.fold_in(key, epoch), 2 + len(index))
+    # One sort of 32 random bits; jax.random.permutation sorts twice, for the sake of equal bits.
+    order = jnp.argsort(jax.random.bits(keys[0], (train.num_rows,)))
 
     def train_batch(
         carry: TrainState, batch: tuple[Array, Array, Array]
@@ -85,14 +88,14 @@ def run_epoch(
         carry, value = step(carry, rows.x, rows.condition, weights, batch[2])
         return carry, (value, jnp.sum(weights))
 
-    batches = (jnp.asarray(index), jnp.asarray(valid), jax.random.split(key_steps, len(index)))
+    batches = (jnp.asarray(index), jnp.asarray(valid), keys[2:])
     trained, results = jax.lax.scan(train_batch, state.train, batches)
     train_loss = _mean(*results)
     if validation is None:
         validation_loss = train_loss
     else:
         validation_loss = evaluate(
-            trained.flow, validation, key_validation, loss=loss, batch_size=batch_size
+            trained.flow, validation, keys[1], loss=loss, batch_size=batch_size
         )
     better = validation_loss < state.best_loss  # False for NaN
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), trained.flow, state.best)

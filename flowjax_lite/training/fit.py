@@ -1,5 +1,6 @@
 """Training by maximum likelihood with one call."""
 
+import functools
 import time
 import warnings
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from flowjax_lite.numerics.shapes import (
     check_condition_presence,
     check_positive_int,
     condition_shape_message,
+    default_dtype,
 )
 from flowjax_lite.training.epoch import FitState, Rows, batch_index, run_epoch
 from flowjax_lite.training.losses import negative_log_likelihood
@@ -96,8 +98,7 @@ def fit(
     if patience is not None:
         check_positive_int(patience, "patience")
     rows = _check_rows(flow, data, condition, weights)
-    key_split, key_epochs = jax.random.split(key)
-    train, held_out = _split(flow, rows, validation, key_split)
+    train, held_out = jax.device_put(_split(flow, rows, validation, key))
     if train.num_rows < batch_size:
         raise ValueError(
             f"data has {train.num_rows} training rows, fewer than batch_size {batch_size}: pass "
@@ -109,9 +110,7 @@ def fit(
         num_steps = max_epochs * len(batch_index(train.num_rows, batch_size)[0])
         optimizer = default_optimizer(float(learning_rate), num_steps)
 
-    flow, best = (jax.tree.map(jnp.copy, flow) for _ in range(2))  # their buffers are donated
-    worst = jnp.asarray(jnp.inf, jnp.zeros(()).dtype)  # with a dtype, or it would compile twice
-    state = FitState(TrainState.create(flow, optimizer), best, worst)
+    state = _first_state(flow, optimizer=optimizer)
     history: dict[str, list[float]] = {"train": [], "validation": [], "seconds": []}
     best_epoch = -1
     start = time.perf_counter()
@@ -119,7 +118,8 @@ def fit(
         for epoch in range(max_epochs):
             state, train_loss, validation_loss = run_epoch(
                 state,
-                jax.random.fold_in(key_epochs, epoch),
+                key,
+                epoch,
                 train,
                 held_out,
                 loss=loss,
@@ -149,8 +149,8 @@ def fit(
 def _check_rows(
     flow: Flow, x: Any, condition: Any, weights: Any, *, held_out: bool = False
 ) -> Rows:
-    """Check aligned rows in the model's precision, and put them on the device."""
-    name, dtype = "validation" if held_out else "data", jnp.zeros(()).dtype
+    """Check aligned rows, in the model's precision."""
+    name, dtype = "validation" if held_out else "data", default_dtype()
     x = check_data(x, name=name, dtype=dtype, allow_degenerate=held_out)
     if x.shape[1:] != flow.event_shape:
         raise ValueError(
@@ -163,13 +163,12 @@ def _check_rows(
         if condition.shape[1:] != flow.condition_shape:
             raise ValueError(condition_shape_message(condition.shape[1:], flow.condition_shape))
         _check_count("condition", len(condition), name, len(x))
-        condition = jnp.asarray(condition)
-    return Rows(jnp.asarray(x), condition, _check_weights(weights, name, len(x), dtype))
+    return Rows(x, condition, _check_weights(weights, name, len(x), dtype))
 
 
-def _check_weights(weights: Any, name: str, count: int, dtype: Any) -> Array:
+def _check_weights(weights: Any, name: str, count: int, dtype: Any) -> Any:
     if weights is None:
-        return jnp.ones(count, dtype)
+        return np.ones(count, dtype)
     weights = np.asarray(weights, np.float64)
     if weights.ndim != 1:
         raise ValueError(f"weights has shape {weights.shape}; expected ({count},), one a row")
@@ -181,7 +180,7 @@ def _check_weights(weights: Any, name: str, count: int, dtype: Any) -> Array:
         )
     if not weights.any():
         raise ValueError("weights are all zero; at least one row needs a positive weight")
-    return jnp.asarray(weights, dtype)
+    return weights.astype(dtype)
 
 
 def _check_count(name: str, count: int, other: str, expected: int) -> None:
@@ -208,10 +207,21 @@ def _split(flow: Flow, rows: Rows, validation: Any, key: Array) -> tuple[Rows, R
             f"validation={validation} of {rows.num_rows} rows leaves {held_out} to validate on; "
             f"pass a larger fraction, arrays, or None"
         )
-    order = jax.random.permutation(key, rows.num_rows)
+    seed = key if jnp.issubdtype(key.dtype, jnp.integer) else jax.random.key_data(key)
+    order = np.random.default_rng(np.asarray(seed)).permutation(rows.num_rows)
     parts = order[held_out:], order[:held_out]
     train, test = (jax.tree.map(lambda array, part=part: array[part], rows) for part in parts)
     return train, test
+
+
+@functools.partial(jax.jit, static_argnames=("optimizer",))
+def _first_state(flow: Flow, *, optimizer: optax.GradientTransformation) -> FitState:
+    """The state before the first epoch, in buffers of its own, which are donated.
+
+    Compiled as a whole: called one by one, its operations would compile one by one.
+    """
+    flow, best = (jax.tree.map(jnp.copy, flow) for _ in range(2))
+    return FitState(TrainState.create(flow, optimizer), best, jnp.asarray(jnp.inf, default_dtype()))
 
 
 def _report_divergence(epoch: int, best_epoch: int) -> None:
