@@ -15,9 +15,9 @@ def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
-def environment() -> str:
-    """One line on the machine and the versions."""
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+def environment(packages: tuple[str, ...] = PACKAGES) -> str:
+    """One line on the machine and the versions of packages."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     device = jax.devices()[0]
     return (
         f"Measured on {os.cpu_count()} cores ({platform.machine()}, {platform.system()}), device "

@@ -19,6 +19,8 @@ import numpy as np
 import optax
 from common import environment, markdown_table
 from flax import nnx
+from floor import floor_calls
+from timing import interleaved
 
 import flowjax_lite as fl
 
@@ -34,69 +36,25 @@ CASES = {
 }
 
 
-class Networks(nnx.Module):
-    """The conditioners of a flow without the flow: each layer's output steers the next."""
-
-    def __init__(self, layers: nnx.Module, kept: int) -> None:
-        self.layers = layers
-        self.kept = kept
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """A scalar that depends on every layer, from one event (dim,)."""
-
-        def apply(x: jax.Array, network: nnx.Module) -> tuple[jax.Array, jax.Array]:
-            total = jnp.sum(network(x[: self.kept]), axis=0)
-            return x + jnp.resize(total, x.shape), jnp.zeros(())
-
-        return jnp.sum(jax.lax.scan(apply, x, self.layers)[0])
-
-
-def floor_of(flow: fl.Flow) -> Networks:
-    """The stacked conditioners of a named flow."""
-    layer = flow.bijector.layers.bijectors[0]
-    kept = getattr(layer.conditioner, "in_dim", DIM)
-    return Networks(layer.conditioner, kept)
-
-
-def interleaved(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each function, runs interleaved.
-
-    Each timed call follows one of the same function, as in a loop: after another function it
-    would also pay for memory that the allocator had given back.
-    """
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            jax.block_until_ready(function())
-            start = time.perf_counter()
-            jax.block_until_ready(function())
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: float(np.median(values)) for name, values in times.items()}
-
-
 def measure(make: Callable[..., fl.Flow], settings: dict[str, object], repeats: int) -> list[str]:
     """One row of the table."""
     flow = make(dim=DIM, rngs=nnx.Rngs(0), **settings)
-    networks = floor_of(flow)
     x = jax.random.normal(jax.random.key(0), (BATCH, DIM))
     key = jax.random.key(1)
     optimizer = optax.adam(1e-4)
     step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
-    floor_step = jax.jit(fl.make_train_step(lambda net, x: jnp.mean(jax.vmap(net)(x)), optimizer))
     log_prob = jax.jit(lambda flow, x: flow.log_prob(x))
-    forward = jax.jit(lambda net, x: jax.vmap(net)(x))
     sample = jax.jit(lambda flow, key: flow.sample(key, (BATCH,)))
     state = fl.TrainState.create(flow, optimizer)
-    floor_state = fl.TrainState.create(networks, optimizer)
     ms = interleaved(
         {
             "log_prob": lambda: log_prob(flow, x),
-            "floor": lambda: forward(networks, x),
             "step": lambda: step(state, x)[1],
-            "floor step": lambda: floor_step(floor_state, x)[1],
             "sample": lambda: sample(flow, key),
+            **floor_calls(flow, x),
         },
         repeats,
+        jax.block_until_ready,
     )
     return [
         f"{ms['log_prob']:.2f}",
