@@ -8,9 +8,10 @@ from flowjax_lite.bijectors.coupling import Coupling
 from flowjax_lite.bijectors.elementwise import Exp, Logit, Sigmoid, Softplus, Tanh
 from flowjax_lite.bijectors.linear import LU
 from flowjax_lite.bijectors.permutation import Permutation, Reverse
-from flowjax_lite.bijectors.repeat import Repeat
+from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
 
 __all__ = [
+    "GRADIENTS",
     "LU",
     "AbstractBijector",
     "Affine",

@@ -72,6 +72,8 @@ class FlowConfig:
         num_bins: The number of spline bins (spline families).
         bound: The splines act on [-bound, bound] (spline families).
         base: The base distribution, by name.
+        gradient: What training keeps of each layer: store, recompute or invert.
+        compute_dtype: The precision of the networks' products: float32, tensorfloat32 or bfloat16.
     """
 
     family: str
@@ -81,6 +83,8 @@ class FlowConfig:
     num_bins: int | None = None
     bound: float | None = None
     base: str | None = None
+    gradient: str | None = None
+    compute_dtype: str | None = None
 
     def __post_init__(self) -> None:
         families.check(self.family, self.given())

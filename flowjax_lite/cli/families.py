@@ -19,6 +19,12 @@ BASES: dict[str, Callable[[int, nnx.Rngs], AbstractBase]] = {
         dim, num_components=10, rngs=rngs
     ),
 }
+_CHOICES: dict[str, Collection[str]] = {
+    "base": BASES,
+    "activation": fl.conditioners.ACTIVATIONS,
+    "gradient": fl.bijectors.GRADIENTS,
+    "compute_dtype": fl.conditioners.COMPUTE_DTYPES,
+}
 # What follows from the data and the seed.
 _NO_OPTIONS = {"dim", "condition_dim", "data_map", "condition_map", "rngs"}
 
@@ -37,15 +43,14 @@ def check(family: str, given: Mapping[str, Any]) -> None:
         given: The options.
 
     Raises:
-        FieldError: The family, the base or the activation is unknown, or the family does not take
-            an option.
+        FieldError: The family or a named choice is unknown, or the family does not take an option.
     """
     _check_name("family", family, fl.flows.NAMED)
     taken = options(family)
     for option in given:
         if option not in taken:
             raise FieldError(option, f"{family} does not take it; it takes {', '.join(taken)}")
-    for field, known in (("base", BASES), ("activation", fl.conditioners.ACTIVATIONS)):
+    for field, known in _CHOICES.items():
         if field in given:
             _check_name(field, given[field], known)
 

@@ -18,6 +18,8 @@ def test_wrong_names_are_fields_with_suggestions() -> None:
         ("maf", {"num_bins": 8}, "num_bins"),
         ("maf", {"base": "student"}, "base"),
         ("maf", {"activation": "rellu"}, "activation"),
+        ("maf", {"gradient": "inverse"}, "gradient"),
+        ("maf", {"compute_dtype": "float16"}, "compute_dtype"),
     ):
         with pytest.raises(FieldError) as caught:
             families.check(family, given)
