@@ -16,7 +16,14 @@ from flowjax_lite import bijectors, conditioners, distributions, flows, transfor
 from flowjax_lite.flows import NAMED
 from flowjax_lite.transformers import AbstractTransformer
 
-SMOKE = ("LU", "RationalQuadraticSpline", "Repeat|condition", "maf(3)", "GaussianMixture")
+SMOKE = (
+    "LU",
+    "RationalQuadraticSpline",
+    "Repeat, invert|condition",
+    "MaskedAutoregressive, jacobi|condition",
+    "maf(3)",
+    "GaussianMixture",
+)
 INVERTIBLE = registry.TRANSFORMERS | registry.BIJECTORS | registry.FLOWS
 
 
