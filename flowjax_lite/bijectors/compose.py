@@ -41,8 +41,8 @@ class Chain(AbstractBijector):
         self, x: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
         total = jnp.zeros((), x.dtype)
-        for bijector, k in zip(self.bijectors, _split(key, len(self.bijectors)), strict=True):
-            x, log_det = bijector.forward_and_log_det(x, _for_part(bijector, condition), k)
+        for bijector, k in zip(self.bijectors, split_key(key, len(self.bijectors)), strict=True):
+            x, log_det = bijector.forward_and_log_det(x, condition_of(bijector, condition), k)
             total += log_det
         return x, total
 
@@ -50,9 +50,9 @@ class Chain(AbstractBijector):
         self, y: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
         total = jnp.zeros((), y.dtype)
-        keys = _split(key, len(self.bijectors))
+        keys = split_key(key, len(self.bijectors))
         for bijector, k in zip(reversed(self.bijectors), reversed(keys), strict=True):
-            y, log_det = bijector.inverse_and_log_det(y, _for_part(bijector, condition), k)
+            y, log_det = bijector.inverse_and_log_det(y, condition_of(bijector, condition), k)
             total += log_det
         return y, total
 
@@ -82,9 +82,11 @@ class Invert(AbstractBijector):
         return self.bijector.forward_and_log_det(y, condition, key)
 
 
-def _for_part(bijector: AbstractBijector, condition: Array | None) -> Array | None:
+def condition_of(bijector: AbstractBijector, condition: Array | None) -> Array | None:
+    """The condition for a part that takes one, and None for the others."""
     return None if bijector.condition_shape is None else condition
 
 
-def _split(key: Array | None, number: int) -> list[Array | None]:
+def split_key(key: Array | None, number: int) -> list[Array | None]:
+    """A key for each part, if there is one."""
     return [None] * number if key is None else list(jax.random.split(key, number))

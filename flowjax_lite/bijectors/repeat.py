@@ -10,6 +10,7 @@ from flax import nnx
 from jax import Array, lax
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.compose import Chain, condition_of, split_key
 from flowjax_lite.bijectors.reversible import Apply, reversible_scan
 from flowjax_lite.numerics.shapes import check_choice, check_positive_int
 
@@ -25,10 +26,10 @@ class Repeat(AbstractBijector):
     - `"store"` keeps what each layer's gradient needs: memory grows with depth and width.
     - `"recompute"` keeps each layer's input and runs the layer again: one event per layer.
     - `"invert"` keeps the last output alone and rebuilds each input by the layer's other
-      direction: memory does not grow with depth. An event whose input cannot be rebuilt, to
-      half of the digits, gets a NaN gradient. Only `jax.grad` and `jax.vjp` work, once:
-      forward mode and second derivatives do not. Choose it where both directions are cheap,
-      as in coupling layers; running autoregressive layers back is sequential.
+      direction: memory does not grow with depth, but for one number of each event and layer.
+      An event whose input cannot be rebuilt, to half of the digits, gets a NaN gradient. Choose
+      it where both directions are cheap, as in coupling layers; running autoregressive layers
+      back is sequential. It is meant for gradients; other derivatives work, at the usual cost.
     """
 
     def __init__(
@@ -61,30 +62,25 @@ class Repeat(AbstractBijector):
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
-        return self._scan(_forward, _inverse, x, condition, key, reverse=False)
+        return self._scan(x, condition, key, forward=True)
 
     def inverse_and_log_det(
         self, y: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
-        return self._scan(_inverse, _forward, y, condition, key, reverse=True)
+        return self._scan(y, condition, key, forward=False)
 
     def _scan(
-        self,
-        apply: Apply,
-        undo: Apply,
-        value: Array,
-        condition: Array | None,
-        key: Array | None,
-        *,
-        reverse: bool,
+        self, value: Array, condition: Array | None, key: Array | None, *, forward: bool
     ) -> tuple[Array, Array]:
         layers = self.layers, None if key is None else jax.random.split(key, self.num_layers)
-        over_layers: dict[str, Any] = {"length": self.num_layers, "reverse": reverse}
+        over_layers: dict[str, Any] = {"length": self.num_layers, "reverse": not forward}
         if self.gradient == "invert":
-            return reversible_scan(apply, undo, layers, value, condition, **over_layers)
+            stages = _stages(self.layers, forward=forward)
+            return reversible_scan(stages, layers, value, condition, **over_layers)
 
         def body(value: Array, layer: Any) -> tuple[Array, Array]:
-            return apply(layer, value, condition)
+            bijector, key = layer
+            return _run(bijector, key, value, condition, forward=forward)
 
         if self.gradient == "recompute":
             body = functools.partial(jax.checkpoint, prevent_cse=False)(body)
@@ -92,11 +88,31 @@ class Repeat(AbstractBijector):
         return value, jnp.sum(log_dets)
 
 
-def _forward(layer: Any, x: Array, condition: Array | None) -> tuple[Array, Array]:
-    bijector, key = layer
-    return bijector.forward_and_log_det(x, condition, key)
+def _run(
+    bijector: AbstractBijector,
+    key: Array | None,
+    value: Array,
+    condition: Array | None,
+    *,
+    forward: bool,
+) -> tuple[Array, Array]:
+    function = bijector.forward_and_log_det if forward else bijector.inverse_and_log_det
+    return function(value, condition_of(bijector, condition), key)
 
 
-def _inverse(layer: Any, y: Array, condition: Array | None) -> tuple[Array, Array]:
-    bijector, key = layer
-    return bijector.inverse_and_log_det(y, condition, key)
+def _stages(layers: AbstractBijector, *, forward: bool) -> list[tuple[Apply, Apply]]:
+    """The parts of a layer, in the order in which they are applied, each with its inverse."""
+
+    def stage(part: int | None, forward: bool) -> Apply:
+        def apply(layer: Any, value: Array, condition: Array | None) -> tuple[Array, Array]:
+            bijector, key = layer
+            if part is not None:
+                keys = split_key(key, len(bijector.bijectors))
+                bijector, key = bijector.bijectors[part], keys[part]
+            return _run(bijector, key, value, condition, forward=forward)
+
+        return apply
+
+    parts = range(len(layers.bijectors)) if isinstance(layers, Chain) else [None]
+    order = parts if forward else reversed(parts)
+    return [(stage(part, forward), stage(part, not forward)) for part in order]
