@@ -9,13 +9,10 @@ one process, each after a call of its own; read the ratios, not the milliseconds
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 from common import environment, markdown_table
 from flax import nnx
@@ -66,17 +63,6 @@ def measure(make: Callable[..., fl.Flow], settings: dict[str, object], repeats: 
     ]
 
 
-def compile_seconds(num_layers: int) -> float:
-    """Seconds to trace and compile a training step of a MAF of that depth."""
-    flow = fl.flows.maf(dim=DIM, num_layers=num_layers, hidden=(64, 64), rngs=nnx.Rngs(0))
-    optimizer = optax.adam(1e-4)
-    step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
-    state = fl.TrainState.create(flow, optimizer)
-    start = time.perf_counter()
-    step.lower(state, jnp.zeros((BATCH, DIM))).compile()
-    return time.perf_counter() - start
-
-
 def main() -> None:
     """Measure the chosen cases and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -94,16 +80,11 @@ def main() -> None:
         "sample ms",
         "÷ log_prob",
     ]
-    compile_seconds(2)  # the first compilation of a process warms caches
-    shallow, deep = (np.median([compile_seconds(n) for _ in range(3)]) for n in (8, 64))
     text = "\n".join(
         [
             "# Speed",
             "",
             markdown_table(header, rows),
-            "",
-            f"Compiling a training step of a MAF: 8 layers {shallow:.2f} s, 64 layers {deep:.2f} s,"
-            f" ratio {deep / shallow:.2f}.",
             "",
             environment(),
             "",

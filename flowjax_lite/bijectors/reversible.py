@@ -170,6 +170,7 @@ def _differentiate_push(
     leaves: list[Array], tangents: list[Any], **static: Any
 ) -> tuple[list[Array], list[Array]]:
     """Forward mode over forward mode, by the derivative of the plain scan."""
+    # `jax.jvp` would refuse the zeros of indices and keys, so these are left out.
     given = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]
 
     def evaluate(*changing: Array) -> list[Array]:

@@ -12,9 +12,8 @@ import numpy as np
 from flax import nnx
 from jax import Array, lax
 
+from flowjax_lite.conditioners.mlp import KERNEL_INIT
 from flowjax_lite.conditioners.product import product
-
-_KERNEL_INIT = nnx.initializers.lecun_normal()
 
 
 class Units(NamedTuple):
@@ -53,7 +52,7 @@ class MaskedLinear(nnx.Module):
         def draw(rows: int) -> Array:
             if zero:
                 return jnp.zeros((rows, out_dim))
-            return _KERNEL_INIT(rngs.params(), (rows, out_dim))
+            return KERNEL_INIT(rngs.params(), (rows, out_dim))
 
         self.kernel = nnx.Param(draw(in_dim))
         self.bias = nnx.Param(jnp.zeros(out_dim))

@@ -118,7 +118,7 @@ class ResidualMLP(nnx.Module):
         return self.last(self.activation(h)).reshape(self.out_shape)
 
 
-_KERNEL_INIT = nnx.initializers.lecun_normal()
+KERNEL_INIT = nnx.initializers.lecun_normal()
 
 
 class Dense(nnx.Module):
@@ -129,7 +129,7 @@ class Dense(nnx.Module):
     ) -> None:
         shape = in_dim, out_dim
         empty = zero or in_dim == 0
-        self.kernel = nnx.Param(jnp.zeros(shape) if empty else _KERNEL_INIT(rngs.params(), shape))
+        self.kernel = nnx.Param(jnp.zeros(shape) if empty else KERNEL_INIT(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros(out_dim))
         self.compute_dtype = compute_dtype
 

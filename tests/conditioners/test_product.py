@@ -123,7 +123,10 @@ def test_bfloat16_trains(x64: None):
         )
         graph, params, rest = nnx.split(network, nnx.Param, ...)
         x = jax.random.normal(jax.random.key(0), (50, DIM))
-        loss = lambda params: jnp.mean(jax.vmap(nnx.merge(graph, params, rest))(x) ** 2)  # noqa: E731
+
+        def loss(params: nnx.State) -> jax.Array:
+            return jnp.mean(jax.vmap(nnx.merge(graph, params, rest))(x) ** 2)
+
         return np.concatenate([g.ravel() for g in jax.tree.leaves(jax.grad(loss)(params))])
 
     actual, expected = gradient("bfloat16"), gradient("float32")
