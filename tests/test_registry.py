@@ -70,7 +70,7 @@ def unregistered(room: ModuleType, items: dict[str, registry.Item]) -> set[str]:
     for name, item in items.items():
         module = jax.eval_shape(lambda make=item.make: make(nnx.Rngs(0)))
         assert (module.condition_shape is not None) == is_conditional(name), name
-        built.append(module.transformer if isinstance(module, registry.WithParams) else module)
+        built.append(module.transformer if room is transformers else module)
     public = {name: getattr(room, name) for name in room.__all__}
     return {
         name

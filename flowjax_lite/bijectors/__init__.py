@@ -6,6 +6,7 @@ from flowjax_lite.bijectors.base import AbstractBijector, Buffer
 from flowjax_lite.bijectors.compose import Chain, Invert
 from flowjax_lite.bijectors.coupling import Coupling
 from flowjax_lite.bijectors.elementwise import Exp, Logit, Sigmoid, Softplus, Tanh
+from flowjax_lite.bijectors.independent import Independent
 from flowjax_lite.bijectors.linear import LU
 from flowjax_lite.bijectors.permutation import Permutation, Reverse
 from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
@@ -19,6 +20,7 @@ __all__ = [
     "Chain",
     "Coupling",
     "Exp",
+    "Independent",
     "Invert",
     "Logit",
     "MaskedAutoregressive",

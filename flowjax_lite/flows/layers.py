@@ -11,13 +11,14 @@ from flowjax_lite.bijectors import (
     Coupling,
     Invert,
     Logit,
+    MaskedAutoregressive,
     Permutation,
     Repeat,
     Reverse,
     Standardize,
 )
+from flowjax_lite.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
 from flowjax_lite.conditioners.activations import Activation
-from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
 from flowjax_lite.distributions import AbstractBase, Flow, StandardNormal
 from flowjax_lite.transformers import AbstractTransformer
 
@@ -101,5 +102,32 @@ def coupling_layer(
             rngs=rngs,
         )
         return Coupling(transformer, conditioner)
+
+    return make_layer
+
+
+def autoregressive_layer(
+    transformer: AbstractTransformer,
+    network: type[MADE] | type[ResidualMADE],
+    *,
+    dim: int,
+    condition_dim: int | None,
+    hidden: tuple[int, ...],
+    activation: str | Activation,
+    compute_dtype: str,
+) -> Callable[[nnx.Rngs], MaskedAutoregressive]:
+    """A maker of autoregressive layers."""
+
+    def make_layer(rngs: nnx.Rngs) -> MaskedAutoregressive:
+        conditioner = network(
+            dim,
+            num_params=transformer.num_params,
+            hidden=hidden,
+            condition_dim=condition_dim,
+            activation=activation,
+            compute_dtype=compute_dtype,
+            rngs=rngs,
+        )
+        return MaskedAutoregressive(transformer, conditioner)
 
     return make_layer

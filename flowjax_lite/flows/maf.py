@@ -1,14 +1,12 @@
 """MAF and IAF: affine autoregressive layers, in the two directions."""
 
-from collections.abc import Callable
-
 from flax import nnx
 
-from flowjax_lite.bijectors import AbstractBijector, Invert, MaskedAutoregressive
+from flowjax_lite.bijectors import AbstractBijector, Invert
 from flowjax_lite.conditioners import MADE
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.distributions import AbstractBase, Flow
-from flowjax_lite.flows.layers import stack
+from flowjax_lite.flows.layers import autoregressive_layer, stack
 from flowjax_lite.numerics.recipe import remembers_recipe
 from flowjax_lite.transformers import Affine
 
@@ -51,8 +49,17 @@ def maf(
     Returns:
         The flow, the identity map at initialisation.
     """
+    layer = autoregressive_layer(
+        Affine(),
+        MADE,
+        dim=dim,
+        condition_dim=condition_dim,
+        hidden=hidden,
+        activation=activation,
+        compute_dtype=compute_dtype,
+    )
     return stack(
-        _affine_made(dim, condition_dim, hidden, activation, compute_dtype),
+        layer,
         dim=dim,
         num_layers=num_layers,
         base=base,
@@ -104,7 +111,15 @@ def iaf(
     Returns:
         The flow, the identity map at initialisation.
     """
-    layer = _affine_made(dim, condition_dim, hidden, activation, compute_dtype)
+    layer = autoregressive_layer(
+        Affine(),
+        MADE,
+        dim=dim,
+        condition_dim=condition_dim,
+        hidden=hidden,
+        activation=activation,
+        compute_dtype=compute_dtype,
+    )
     return stack(
         lambda rngs: Invert(layer(rngs)),
         dim=dim,
@@ -115,26 +130,3 @@ def iaf(
         gradient=gradient,
         rngs=rngs,
     )
-
-
-def _affine_made(
-    dim: int,
-    condition_dim: int | None,
-    hidden: tuple[int, ...],
-    activation: str | Activation,
-    compute_dtype: str,
-) -> Callable[[nnx.Rngs], MaskedAutoregressive]:
-    def make_layer(rngs: nnx.Rngs) -> MaskedAutoregressive:
-        transformer = Affine()
-        network = MADE(
-            dim,
-            num_params=transformer.num_params,
-            hidden=hidden,
-            condition_dim=condition_dim,
-            activation=activation,
-            compute_dtype=compute_dtype,
-            rngs=rngs,
-        )
-        return MaskedAutoregressive(transformer, network)
-
-    return make_layer

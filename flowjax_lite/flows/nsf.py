@@ -2,11 +2,11 @@
 
 from flax import nnx
 
-from flowjax_lite.bijectors import AbstractBijector, MaskedAutoregressive
+from flowjax_lite.bijectors import AbstractBijector
 from flowjax_lite.conditioners import ResidualMADE, ResidualMLP
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.distributions import AbstractBase, Flow
-from flowjax_lite.flows.layers import coupling_layer, stack
+from flowjax_lite.flows.layers import autoregressive_layer, coupling_layer, stack
 from flowjax_lite.numerics.recipe import remembers_recipe
 from flowjax_lite.transformers import RationalQuadraticSpline
 
@@ -118,22 +118,17 @@ def nsf_autoregressive(
     Returns:
         The flow, the identity map at initialisation.
     """
-    transformer = RationalQuadraticSpline(num_bins, bound)
-
-    def make_layer(rngs: nnx.Rngs) -> MaskedAutoregressive:
-        network = ResidualMADE(
-            dim,
-            num_params=transformer.num_params,
-            hidden=hidden,
-            condition_dim=condition_dim,
-            activation=activation,
-            compute_dtype=compute_dtype,
-            rngs=rngs,
-        )
-        return MaskedAutoregressive(transformer, network)
-
+    layer = autoregressive_layer(
+        RationalQuadraticSpline(num_bins, bound),
+        ResidualMADE,
+        dim=dim,
+        condition_dim=condition_dim,
+        hidden=hidden,
+        activation=activation,
+        compute_dtype=compute_dtype,
+    )
     return stack(
-        make_layer,
+        layer,
         dim=dim,
         num_layers=num_layers,
         shuffle=True,

@@ -2,7 +2,13 @@
 
 from flowjax_lite.transformers.additive import Additive
 from flowjax_lite.transformers.affine import Affine
-from flowjax_lite.transformers.base import AbstractTransformer
+from flowjax_lite.transformers.base import AbstractNumericalForward, AbstractTransformer
 from flowjax_lite.transformers.spline import RationalQuadraticSpline
 
-__all__ = ["AbstractTransformer", "Additive", "Affine", "RationalQuadraticSpline"]
+__all__ = [
+    "AbstractNumericalForward",
+    "AbstractTransformer",
+    "Additive",
+    "Affine",
+    "RationalQuadraticSpline",
+]

@@ -106,29 +106,28 @@ def test_settings_are_passed_on(name: str):
     """Catches a setting that is accepted and ignored."""
 
     def structure(**settings: object) -> object:
-        common = {"dim": 3, "num_layers": 2, "hidden": (4,)}
+        common = {"dim": 3, "condition_dim": 2, "num_layers": 2, "hidden": (4,)}
         build = functools.partial(NAMED[name], **common | settings)
         model = jax.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
         return jax.tree.structure(model), [leaf.shape for leaf in jax.tree.leaves(model)]
 
     changes = {
         "dim": 4,
-        "condition_dim": 2,
-        "num_layers": 3,
+        "condition_dim": 3,
+        "num_layers": 4,
         "hidden": (5,),
         "activation": "tanh",
         "base": DiagonalNormal(3),
         "data_map": b.Exp(3),
+        "condition_map": b.Exp(2),
         "num_bins": 3,
         "bound": 2.0,
         "gradient": "invert",
         "compute_dtype": "bfloat16",
     }
     plain = structure()
-    for setting in set(inspect.signature(NAMED[name]).parameters) - {"rngs", "condition_map"}:
+    for setting in set(inspect.signature(NAMED[name]).parameters) - {"rngs"}:
         assert structure(**{setting: changes[setting]}) != plain, setting
-    mapped = structure(condition_dim=2, condition_map=b.Exp(2))
-    assert mapped != structure(condition_dim=2)
 
 
 @every_flow

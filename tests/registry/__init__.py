@@ -1,0 +1,33 @@
+"""Everything public that can be built, each with the values it is tried on."""
+
+from registry.bases import BASES
+from registry.bijectors import BIJECTORS, autoregressive, coupling, standardize
+from registry.conditioners import CONDITIONERS, made, mlp
+from registry.flows import FLOWS, flow
+from registry.item import CONDITION_DIM, DIM, HIDDEN, REAL, SMOOTH, Domain, Item
+from registry.transformers import SPLINE, TRANSFORMERS
+
+ALL: dict[str, Item] = {**TRANSFORMERS, **CONDITIONERS, **BIJECTORS, **BASES, **FLOWS}
+
+__all__ = [
+    "ALL",
+    "BASES",
+    "BIJECTORS",
+    "CONDITIONERS",
+    "CONDITION_DIM",
+    "DIM",
+    "FLOWS",
+    "HIDDEN",
+    "REAL",
+    "SMOOTH",
+    "SPLINE",
+    "TRANSFORMERS",
+    "Domain",
+    "Item",
+    "autoregressive",
+    "coupling",
+    "flow",
+    "made",
+    "mlp",
+    "standardize",
+]

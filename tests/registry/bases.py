@@ -1,0 +1,24 @@
+"""Base distributions."""
+
+import distrax
+import jax.numpy as jnp
+
+from flowjax_lite import distributions as d
+from registry.item import CONDITION_DIM, DIM, UNIT, Item
+
+BASES = {
+    "StandardNormal": Item(lambda rngs: d.StandardNormal(DIM)),
+    "DiagonalNormal": Item(lambda rngs: d.DiagonalNormal(DIM)),
+    "Uniform": Item(lambda rngs: d.Uniform(DIM), data=UNIT),
+    "Beta": Item(lambda rngs: d.Beta(DIM, alpha=2.0, beta=5.0), data=UNIT),
+    "StudentT": Item(lambda rngs: d.StudentT(DIM)),
+    "GaussianMixture": Item(lambda rngs: d.GaussianMixture(DIM, num_components=2, rngs=rngs)),
+    "ConditionalNormal": Item(
+        lambda rngs: d.ConditionalNormal(DIM, condition_dim=CONDITION_DIM, hidden=(8,), rngs=rngs)
+    ),
+    "FromDistrax": Item(
+        lambda rngs: d.FromDistrax(
+            distrax.Independent(distrax.Normal(jnp.zeros(DIM), jnp.ones(DIM)), 1)
+        )
+    ),
+}

@@ -1,0 +1,62 @@
+"""Networks, and the makers of those that layers are built around."""
+
+from functools import partial
+
+from flax import nnx
+
+from flowjax_lite.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
+from flowjax_lite.transformers import AbstractTransformer
+from registry.item import CONDITION_DIM, DIM, HIDDEN, SMOOTH, Item
+from registry.transformers import CORE
+
+
+def mlp(
+    rngs: nnx.Rngs,
+    transformer: AbstractTransformer = CORE["Affine"],
+    network: type[MLP] | type[ResidualMLP] = MLP,
+    condition_dim: int | None = None,
+    compute_dtype: str = "float32",
+) -> MLP | ResidualMLP:
+    """The network of a coupling layer that keeps the first entry."""
+    return network(
+        1,
+        out_shape=(transformer.num_params, DIM - 1),
+        hidden=HIDDEN,
+        condition_dim=condition_dim,
+        activation=SMOOTH,
+        compute_dtype=compute_dtype,
+        rngs=rngs,
+    )
+
+
+def made(
+    rngs: nnx.Rngs,
+    transformer: AbstractTransformer = CORE["Affine"],
+    network: type[MADE] | type[ResidualMADE] = MADE,
+    condition_dim: int | None = None,
+    compute_dtype: str = "float32",
+) -> MADE | ResidualMADE:
+    """The network of an autoregressive layer."""
+    return network(
+        DIM,
+        num_params=transformer.num_params,
+        hidden=HIDDEN,
+        condition_dim=condition_dim,
+        activation=SMOOTH,
+        compute_dtype=compute_dtype,
+        rngs=rngs,
+    )
+
+
+CONDITIONERS = {
+    "MLP": Item(partial(mlp, network=MLP)),
+    "MLP|condition": Item(partial(mlp, network=MLP, condition_dim=CONDITION_DIM)),
+    "ResidualMLP": Item(partial(mlp, network=ResidualMLP)),
+    "ResidualMLP|condition": Item(partial(mlp, network=ResidualMLP, condition_dim=CONDITION_DIM)),
+    "MADE": Item(partial(made, network=MADE)),
+    "MADE|condition": Item(partial(made, network=MADE, condition_dim=CONDITION_DIM)),
+    "ResidualMADE": Item(partial(made, network=ResidualMADE)),
+    "ResidualMADE|condition": Item(
+        partial(made, network=ResidualMADE, condition_dim=CONDITION_DIM)
+    ),
+}

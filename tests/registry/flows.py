@@ -1,0 +1,42 @@
+"""Named flows, small."""
+
+from functools import partial
+from typing import Any
+
+from flax import nnx
+
+from flowjax_lite.distributions import Flow
+from flowjax_lite.flows import NAMED
+from registry.item import HIDDEN, SMOOTH, Item
+
+# What keeps a flow small, beside the settings that all flows take.
+SMALL: dict[str, dict[str, Any]] = {
+    "nsf_coupling": {"num_bins": 2, "bound": 2.0},
+    "nsf_autoregressive": {"num_bins": 2, "bound": 2.0},
+}
+
+
+def flow(rngs: nnx.Rngs, name: str, dim: int, condition_dim: int | None = None) -> Flow:
+    """A small flow of that architecture."""
+    return NAMED[name](
+        dim=dim,
+        condition_dim=condition_dim,
+        num_layers=2,
+        hidden=HIDDEN,
+        activation=SMOOTH,
+        rngs=rngs,
+        **SMALL.get(name, {}),
+    )
+
+
+FLOWS: dict[str, Item] = {}
+for _name in NAMED:
+    FLOWS |= {
+        f"{_name}(4)|condition": Item(partial(flow, name=_name, dim=4, condition_dim=2)),
+        f"{_name}(3)": Item(
+            partial(flow, name=_name, dim=3), dtypes=("float32",), second_order=False
+        ),
+        f"{_name}(1)": Item(
+            partial(flow, name=_name, dim=1), dtypes=("float64",), second_order=False
+        ),
+    }
