@@ -1,4 +1,4 @@
-"""Two honest baselines for a density: a Gaussian with full covariance and a kernel estimate.
+"""Honest baselines for a density: a Gaussian with full covariance and a kernel estimate.
 
 Both are fitted to the training rows and choose their settings on the validation rows. A condition
 c is put beside the event y, and log p(y | c) = log p(c, y) - log p(c): for the Gaussian that is
@@ -232,8 +232,8 @@ def fit_kernels(train: Examples, *, validation: Examples, seed: int = 0) -> Kern
         The kernel estimate.
     """
     generator = np.random.default_rng(seed)
-    kept = _thin(train, MAX_CENTRES, generator)
-    choosing = _thin(validation, MAX_CHOOSING, generator)
+    kept = thin(train, MAX_CENTRES, generator)
+    choosing = thin(validation, MAX_CHOOSING, generator)
     candidates = []
     for shape in _shapes(train, KERNEL_SHRINKAGES):
         kernels = Kernels(kept, shape, 1.0, len(train))
@@ -260,7 +260,8 @@ def _shapes(train: Examples, shrinkages: Sequence[float]) -> Iterator[Shape]:
             yield Shape(factor, z.shape[1] - train.x.shape[1], note)
 
 
-def _thin(examples: Examples, most: int, generator: np.random.Generator) -> Examples:
+def thin(examples: Examples, most: int, generator: np.random.Generator) -> Examples:
+    """Return all examples, or a random choice of `most` in their order."""
     if len(examples) <= most:
         return examples
     return examples.take(np.sort(generator.choice(len(examples), most, replace=False)))

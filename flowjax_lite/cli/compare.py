@@ -69,7 +69,7 @@ def compare(
         (directory / TABLE).write_text(text, encoding="utf-8")
         lines = [json.dumps(dataclasses.asdict(row)) + "\n" for row in rows]
         (directory / ROWS).write_text("".join(lines), encoding="utf-8")
-        title = f"{data.name}: {len(configs)} flows beside two baselines"
+        title = f"{data.name}: {len(configs)} flows beside three baselines"
         plots.save(plots.comparison(rows, title=title), directory / PICTURE)
     print(f"\n{text}\nWrote {out}")
     return rows

@@ -15,6 +15,7 @@ import flowjax_lite as fl
 from flowjax_lite.cli import batched, build, report
 from flowjax_lite.cli.baselines import Baseline, fit_gaussian, fit_kernels
 from flowjax_lite.cli.config import Config, DataConfig
+from flowjax_lite.cli.mixture import fit_mixture
 from flowjax_lite.cli.report import Score
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.distributions import Flow
@@ -107,12 +108,13 @@ def train(experiment: Experiment) -> Outcome:
 
 
 def baseline_scores(data: Dataset, *, logit: float | None) -> list[Score]:
-    """Return the scores of a Gaussian and of a kernel density estimate on the same splits."""
+    """Return the scores of three baselines on the same splits."""
     rows = {name: build.examples(split, logit=logit) for name, split in splits(data).items()}
     train, validation = rows["train"], rows["validation"]
     baselines: tuple[Baseline, ...] = (
         fit_gaussian(train, validation=validation),
         fit_kernels(train, validation=validation),
+        fit_mixture(train, validation=validation),
     )
     scores = []
     for baseline in baselines:

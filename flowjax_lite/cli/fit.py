@@ -1,4 +1,4 @@
-"""`flowjax-lite fit`: train a flow, score it beside two baselines, write a run directory."""
+"""`flowjax-lite fit`: train a flow, score it beside three baselines, write a run directory."""
 
 import dataclasses
 import json

@@ -28,7 +28,13 @@ def test_comparison_end_to_end(
     assert str(tmp_path) not in text
     assert (out / PICTURE).read_bytes().startswith(b"\x89PNG")
     rows = [json.loads(line) for line in (out / ROWS).read_text().splitlines()]
-    assert [row["score"]["name"] for row in rows] == ["one", "two", "Gaussian", "KDE"]
+    assert [row["score"]["name"] for row in rows] == [
+        "one",
+        "two",
+        "Gaussian",
+        "KDE",
+        "Gaussian mixture",
+    ]
     for row in rows[:2]:
         rates = ("seconds_per_epoch", "log_prob_per_second", "samples_per_second")
         assert all(row[rate] > 0 for rate in (*rates, "total_seconds"))

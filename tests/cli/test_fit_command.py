@@ -44,7 +44,12 @@ def test_metrics_have_a_line_for_each_epoch_and_one_for_the_result(tiny_run: Pat
     assert seconds == sorted(seconds)
     assert all(line["train"] < 0 for line in epochs)  # nats; moons are several units wide
     assert last["columns"] == ["x0", "x1"]
-    assert [score["name"] for score in last["scores"]] == ["tiny", "Gaussian", "KDE"]
+    assert [score["name"] for score in last["scores"]] == [
+        "tiny",
+        "Gaussian",
+        "KDE",
+        "Gaussian mixture",
+    ]
     best = epochs[last["best_epoch"] - 1]
     assert best["validation"] == max(line["validation"] for line in epochs)
     flow_score = last["scores"][0]
@@ -90,10 +95,12 @@ def test_images_are_reported_in_bits(tiny_config: Callable[..., Path], tmp_path:
         assert score.bits_per_dim is not None
         nats = -score.test / 64 + np.log(17)
         assert score.bits_per_dim == pytest.approx(nats / np.log(2), rel=1e-5)
-    gaussian, kernels = scores[1:]
+    gaussian, kernels, mixture = scores[1:]
     assert gaussian.bits_per_dim == pytest.approx(2.45, abs=0.02)
     assert kernels.bits_per_dim is not None
     assert kernels.bits_per_dim < 2.5
+    assert mixture.bits_per_dim is not None
+    assert mixture.bits_per_dim < 2.35
 
 
 @pytest.mark.parametrize(
