@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from measure import EXTREME, INFINITE, MINUS, ORDINARY, PLUS, STEP, Measured, score_functions
+from measure import EXTREME, FAR, INFINITE, MINUS, ORDINARY, PLUS, STEP, Measured, score_functions
+from registry import REAL
 
 from flowjax_lite.bijectors import AbstractBijector
 from flowjax_lite.distributions import AbstractBase, Flow
+
+# Relative to each number: what a numerical inverse promises far out.
+FAR_TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 
 def agree(actual: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
@@ -23,6 +27,17 @@ def check_round_trip(m: Measured) -> None:
     """Catches an inverse of another map than the forward direction's, in either order."""
     for name, way in m.maps.items():
         agree(way.back[ORDINARY], way.value[ORDINARY], m.tolerance, name)
+
+
+def check_far_round_trip(m: Measured) -> None:
+    """Catches a numerical inverse that stops early, or whose bracket is too small, far out."""
+    if not m.item.latent == m.item.data == REAL:
+        return
+    tolerance = FAR_TOLERANCE[m.dtype] * m.item.tolerance
+    for name, way in m.maps.items():
+        value, back = way.value[FAR], way.back[FAR]
+        np.testing.assert_allclose(back, value, rtol=tolerance, atol=0, err_msg=name)
+        agree(way.back_log_det[FAR], -way.log_det[FAR], tolerance, name)
 
 
 def check_log_det(m: Measured) -> None:
@@ -155,7 +170,7 @@ def check_equal_configurations_share_code(m: Measured) -> None:
     assert len(traced) == 1, "the same configuration compiles again"
 
 
-MAP_CHECKS = (check_round_trip, check_log_det, check_log_dets_cancel)
+MAP_CHECKS = (check_round_trip, check_far_round_trip, check_log_det, check_log_dets_cancel)
 CHECKS = (
     *MAP_CHECKS,
     check_eager,

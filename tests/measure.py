@@ -19,8 +19,10 @@ from registry import REAL, Domain, Item
 from flowjax_lite.bijectors import AbstractBijector
 from flowjax_lite.distributions import AbstractBase, Flow
 
-# Rows: ordinary values; two neighbours of row 0, for finite differences; extreme values.
+# Rows: ordinary values; two neighbours of row 0, for finite differences; extreme values; and
+# values of 10 to 100, where numerical inverses are put to the test.
 ORDINARY, PLUS, MINUS, EXTREME, INFINITE = slice(0, 4), 4, 5, slice(6, 12), slice(12, 14)
+FAR = slice(14, 18)
 STEP = 1e-5
 TOLERANCE = {"float64": 1e-11, "float32": 3e-5}
 # Each program runs once, so nearly all of its time goes into optimising it.
@@ -228,4 +230,6 @@ def ordinary_and_extreme(domain: Domain, dim: int, rng: np.random.Generator) -> 
         rows[row, 0] = rows[row + 1, -1] = rows[row + 2] = extreme
     if domain is REAL:
         rows[INFINITE, 0] = -math.inf, math.inf
-    return rows
+        sign = np.where(np.arange(4 * dim).reshape(4, dim) % 3 == 0, -1, 1)
+        return np.vstack([rows, sign * np.geomspace(10, 100, 4 * dim).reshape(4, dim)])
+    return np.vstack([rows, rows[:4]])

@@ -16,6 +16,7 @@ from flowjax_lite.bijectors import AbstractBijector
 # One flaw for each check.
 FLAWS = {
     "round_trip": "the inverse adds the shift",
+    "far_round_trip": "the inverse is sought between -20 and 20",
     "log_det": "both log-determinants have the wrong sign",
     "log_dets_cancel": "the inverse forgets its log-determinant",
     "eager": "the result is another one under a transformation",
@@ -64,7 +65,10 @@ class Flawed(AbstractBijector):
         log_det = -self._sign() * jnp.sum(log_scale)
         if self.flaw == FLAWS["log_dets_cancel"]:
             log_det = jnp.zeros_like(log_det)
-        return (y - shift) / scale, log_det
+        x = (y - shift) / scale
+        if self.flaw == FLAWS["far_round_trip"]:
+            x = jnp.clip(x, -20.0, 20.0)
+        return x, log_det
 
     def _sign(self) -> int:
         return -1 if self.flaw == FLAWS["log_det"] else 1
