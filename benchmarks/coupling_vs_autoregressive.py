@@ -10,12 +10,11 @@ picture of each set are written to --results from all flows that are there.
 """
 
 import argparse
-import json
 from pathlib import Path
 
-from flowjax_lite.cli import compare, plots
+from trained import rows_in, train_missing, write
+
 from flowjax_lite.cli.config import Config, DataConfig, FlowConfig, TrainingConfig
-from flowjax_lite.cli.report import Score
 
 COUPLING, AUTOREGRESSIVE = ("realnvp", "nsf_coupling"), ("maf", "nsf_autoregressive", "iaf")
 FLOWS = COUPLING + AUTOREGRESSIVE
@@ -73,23 +72,6 @@ TITLES = {
 }
 
 
-def rows_in(directory: Path) -> list[compare.ComparisonRow]:
-    """All flows trained so far, then what was trained elsewhere, then the baselines once."""
-    flows, baselines = [], {}
-    for family in [*FLOWS, "flowjax_maf"]:
-        path = directory / family / compare.ROWS
-        for line in path.read_text().splitlines() if path.exists() else []:
-            fields = json.loads(line)
-            score = Score(**fields.pop("score"))
-            curve = tuple(map(tuple, fields.pop("curve")))
-            row = compare.ComparisonRow(score, curve=curve, **fields)
-            if row.epochs is None:
-                baselines[score.name] = row
-            else:
-                flows.append(row)
-    return [*flows, *baselines.values()]
-
-
 def main() -> None:
     """Train what is missing and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -101,15 +83,10 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.sets:
         directory = arguments.out / name
-        for family in arguments.flows:
-            if not (directory / family / compare.ROWS).exists():
-                config = SETS[name](family, arguments.data_dir)
-                compare.compare([config], out=directory / family)
-        rows = rows_in(directory)
+        configs = [SETS[name](family, arguments.data_dir) for family in arguments.flows]
+        train_missing(configs, directory)
         stem = arguments.results / f"coupling_vs_autoregressive_{name}"
-        stem.parent.mkdir(exist_ok=True)
-        stem.with_suffix(".md").write_text(f"# {TITLES[name]}\n\n{compare.table(rows)}")
-        plots.save(plots.comparison(rows, title=TITLES[name]), stem.with_suffix(".png"))
+        write(rows_in(directory, [*FLOWS, "flowjax_maf"]), stem, title=TITLES[name])
 
 
 if __name__ == "__main__":
