@@ -13,7 +13,7 @@ from flowjax_lite.distributions.flow import Flow, at_least_default, batch_shape
 from flowjax_lite.numerics.shapes import check_batch, check_condition_batch
 
 
-def initialize(flow: Flow, x: Array, condition: Array | None = None) -> Flow:
+def initialize(flow: Flow, x: Any, condition: Any = None) -> Flow:
     """Set the constants of every `ActNorm` and `BatchNorm` from data, before training.
 
     The rows go through the flow from the data side to the latent side, and each such layer is set
@@ -41,19 +41,17 @@ def initialize(flow: Flow, x: Array, condition: Array | None = None) -> Flow:
         >>> flow = fl.initialize(flow, 100 * jax.random.normal(jax.random.key(0), (64, 2)))
     """
     rows = _rows(flow, x, condition, None)
-    if len(rows[0]) < 2:
-        raise ValueError(
-            f"x has shape {jnp.shape(x)}; expected at least two rows, (rows, *{flow.event_shape}): "
-            f"one event has no scale"
-        )
     if not holds(flow, AbstractNormalization):
         return flow
+    if len(rows[0]) < 2:
+        raise ValueError(
+            f"x has shape {jnp.shape(x)}; expected two events at least, on an axis before those of "
+            f"an event, {flow.event_shape}: one alone has no scale"
+        )
     return _renewed(flow, *rows, renew=_initialized)
 
 
-def observe(
-    flow: Flow, x: Array, condition: Array | None = None, weights: Array | None = None
-) -> Flow:
+def observe(flow: Flow, x: Any, condition: Any = None, weights: Any = None) -> Flow:
     """Move the running statistics of every `BatchNorm` towards those of a batch.
 
     They become momentum · old + (1 - momentum) · the batch's, which goes on its way normalised
