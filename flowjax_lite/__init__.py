@@ -1,7 +1,7 @@
 """Normalizing flows on JAX: exact likelihood, exact sampling."""
 
 from flowjax_lite import bijectors, conditioners, data, distributions, flows, transformers
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions import Flow, initialize
 from flowjax_lite.flows import load, save
 from flowjax_lite.training import (
     FitResult,
@@ -23,6 +23,7 @@ __all__ = [
     "distributions",
     "fit",
     "flows",
+    "initialize",
     "load",
     "make_train_step",
     "negative_log_likelihood",

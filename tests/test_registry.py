@@ -70,6 +70,8 @@ def unregistered(room: ModuleType, items: dict[str, registry.Item]) -> set[str]:
     for name, item in items.items():
         module = jax.eval_shape(lambda make=item.make: make(nnx.Rngs(0)))
         assert (module.condition_shape is not None) == is_conditional(name), name
+        if isinstance(module, registry.Flat):
+            module = module.bijector
         built.append(module.transformer if room is transformers else module)
     public = {name: getattr(room, name) for name in room.__all__}
     return {

@@ -3,34 +3,46 @@
 from flowjax_lite.bijectors.affine import Affine, Scale, Shift, Standardize
 from flowjax_lite.bijectors.autoregressive import MaskedAutoregressive
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.bijectors.channelwise import Channelwise
 from flowjax_lite.bijectors.compose import Chain, Invert
 from flowjax_lite.bijectors.coupling import Coupling
 from flowjax_lite.bijectors.elementwise import Exp, Logit, Sigmoid, Softplus, Tanh
 from flowjax_lite.bijectors.independent import Independent
-from flowjax_lite.bijectors.linear import LU
+from flowjax_lite.bijectors.linear import LU, PLU, Linear, Triangular
+from flowjax_lite.bijectors.normalization import ActNorm, BatchNorm
+from flowjax_lite.bijectors.orthogonal import QR, RandomRotation, Rotation
 from flowjax_lite.bijectors.permutation import Permutation, Reverse
 from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
 
 __all__ = [
     "GRADIENTS",
     "LU",
+    "PLU",
+    "QR",
     "AbstractBijector",
+    "ActNorm",
     "Affine",
+    "BatchNorm",
     "Buffer",
     "Chain",
+    "Channelwise",
     "Coupling",
     "Exp",
     "Independent",
     "Invert",
+    "Linear",
     "Logit",
     "MaskedAutoregressive",
     "Permutation",
+    "RandomRotation",
     "Repeat",
     "Reverse",
+    "Rotation",
     "Scale",
     "Shift",
     "Sigmoid",
     "Softplus",
     "Standardize",
     "Tanh",
+    "Triangular",
 ]

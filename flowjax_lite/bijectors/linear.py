@@ -1,14 +1,18 @@
-"""Learned linear maps of the whole event."""
+"""Learned linear maps of the whole event, dense or by their triangular factors."""
+
+from typing import Any, Self
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.permutation import Permutation
 from flowjax_lite.numerics.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
-from flowjax_lite.numerics.shapes import check_positive_int
+from flowjax_lite.numerics.shapes import check_positive_int, default_dtype
 
 _MAX_LOG_SCALE = 5.0
 
@@ -52,3 +56,169 @@ class LU(AbstractBijector):
         lower = jnp.tril(factors, -1) + jnp.eye(len(factors), dtype=factors.dtype)
         upper = jnp.triu(factors, 1) + jnp.diag(jnp.exp(log_diagonal))
         return lower, upper, log_diagonal
+
+
+class PLU(AbstractBijector):
+    """A fixed random permutation times `LU`: the inverse is x = P (L (U y) + shift).
+
+    Without the permutation a dense matrix whose pivots vanish is out of reach. It starts as the
+    permutation alone.
+
+    Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.2, equation 10.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int, *, rngs: nnx.Rngs) -> None:
+        """Draw the permutation.
+
+        Args:
+            dim: number of entries.
+            rngs: source of the permutation.
+        """
+        self.permutation = Permutation.random(dim, rngs=rngs)
+        self.lu = LU(dim)
+        self.event_shape, self.condition_shape = self.lu.event_shape, None
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return self.lu.forward_and_log_det(self.permutation.inverse(x))
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        x, log_det = self.lu.inverse_and_log_det(y)
+        return self.permutation.forward(x), log_det
+
+
+class Triangular(AbstractBijector):
+    """A lower-triangular map with a bounded positive diagonal: the inverse is x = L y + shift.
+
+    Each entry takes up those before it: the whole covariance of a Gaussian, for half of the
+    price of `LU`. It starts as the identity.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int) -> None:
+        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.condition_shape = None
+        self.raw_diagonal = nnx.Param(jnp.zeros(dim))
+        self.below = nnx.Param(jnp.zeros(num_below(dim)))
+        self.shift = nnx.Param(jnp.zeros(dim))
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        matrix, log_diagonal = lower_triangle(self.raw_diagonal[...], self.below[...])
+        return solve_triangular(matrix, x - self.shift[...], lower=True), -jnp.sum(log_diagonal)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        matrix, log_diagonal = lower_triangle(self.raw_diagonal[...], self.below[...])
+        x = jnp.matmul(matrix, y, precision=lax.Precision.HIGHEST) + self.shift[...]
+        return x, jnp.sum(log_diagonal)
+
+
+class Linear(AbstractBijector):
+    """A dense map y = A x + shift, its matrix free; sampling costs a product, a density a solve.
+
+    Nothing keeps the matrix away from singular ones. Where it is singular to the precision of
+    its dtype, both directions give NaN. It starts as the identity.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int) -> None:
+        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.condition_shape = None
+        self.matrix = nnx.Param(jnp.eye(dim))
+        self.shift = nnx.Param(jnp.zeros(dim))
+
+    @classmethod
+    def from_matrix(cls, matrix: Any, shift: Any = None) -> Self:
+        """The map with that matrix at the start.
+
+        Args:
+            matrix: (dim, dim), invertible.
+            shift: (dim,); None is zero.
+
+        Raises:
+            ValueError: the matrix is not square, not finite or singular, or the shift has
+                another length or is not finite.
+        """
+        matrix = np.asarray(matrix, np.float64)
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+            raise ValueError(
+                f"matrix has shape {matrix.shape}; expected a square one, (dim, dim): a map "
+                f"between different dimensions has no inverse"
+            )
+        dim, dtype = len(matrix), default_dtype()
+        shift = np.zeros(dim) if shift is None else np.asarray(shift, np.float64)
+        if shift.shape != (dim,):
+            raise ValueError(f"shift has shape {shift.shape}; expected ({dim},), as the matrix")
+        for name, array in (("matrix", matrix), ("shift", shift)):
+            bad = np.argwhere(~np.isfinite(array))
+            if bad.size:
+                place = tuple(bad[0].tolist())
+                raise ValueError(f"{name}{list(place)} is {array[place]}; expected finite numbers")
+        condition_number = np.linalg.cond(matrix)
+        if not condition_number < _largest_condition_number(dim, dtype):
+            raise ValueError(
+                f"matrix is singular in {dtype}: its condition number is {condition_number:.3g}; "
+                f"expected one below {_largest_condition_number(dim, dtype):.3g}: drop rows and "
+                f"columns that depend on others, or rescale them"
+            )
+        linear = cls(dim)
+        linear.matrix[...] = jnp.asarray(matrix, dtype)
+        linear.shift[...] = jnp.asarray(shift, dtype)
+        return linear
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        matrix = self._regular_matrix()
+        y = jnp.matmul(matrix, x, precision=lax.Precision.HIGHEST) + self.shift[...]
+        return y, jnp.linalg.slogdet(matrix)[1]
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        matrix = self._regular_matrix()
+        return jnp.linalg.solve(matrix, y - self.shift[...]), -jnp.linalg.slogdet(matrix)[1]
+
+    def _regular_matrix(self) -> Array:
+        """The matrix; NaN if it is singular, of which rounding would make plausible numbers."""
+        matrix = self.matrix[...]
+        condition_number = jnp.linalg.cond(lax.stop_gradient(matrix), p=1)
+        largest = _largest_condition_number(len(matrix), matrix.dtype)
+        return jnp.where(condition_number < largest, matrix, jnp.nan)
+
+
+def _largest_condition_number(dim: int, dtype: Any) -> float:
+    """From here on, rounding the matrix may make it singular."""
+    return 1 / (dim * float(jnp.finfo(dtype).eps))
+
+
+def num_below(dim: int) -> int:
+    """The number of entries below the diagonal of a square matrix."""
+    return dim * (dim - 1) // 2
+
+
+def strictly_lower(below: Array, dim: int) -> Array:
+    """The matrix (dim, dim) with those entries below its diagonal, and zeros elsewhere."""
+    return jnp.zeros((dim, dim), below.dtype).at[np.tril_indices(dim, -1)].set(below)
+
+
+def lower_triangle(raw_diagonal: Array, below: Array) -> tuple[Array, Array]:
+    """A lower-triangular matrix with a bounded positive diagonal.
+
+    Args:
+        raw_diagonal: (dim,), unconstrained; zeros give a diagonal of ones.
+        below: (dim · (dim - 1) / 2,), the entries below it.
+
+    Returns:
+        The matrix (dim, dim), and the logarithm of its diagonal (dim,).
+    """
+    log_diagonal = log_scale(raw_diagonal, _MAX_LOG_SCALE)
+    matrix = strictly_lower(below, len(raw_diagonal)) + jnp.diag(jnp.exp(log_diagonal))
+    return matrix, log_diagonal

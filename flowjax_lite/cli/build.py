@@ -9,8 +9,11 @@ from flowjax_lite.cli.baselines import Examples
 from flowjax_lite.cli.config import DataConfig, FlowConfig
 from flowjax_lite.cli.errors import FieldError
 from flowjax_lite.cli.families import BASES
+from flowjax_lite.cli.rows import spread
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.distributions import Flow
+
+NUM_FIRST = 10_000  # rows that go through a new flow at once, all layers' numbers in memory
 
 
 def flow(config: FlowConfig, data: Dataset, *, logit: float | None, seed: int) -> Flow:
@@ -18,7 +21,8 @@ def flow(config: FlowConfig, data: Dataset, *, logit: float | None, seed: int) -
 
     Args:
         config: The family and its options.
-        data: The data; its training rows fix the maps to and from the data's units.
+        data: The data; its training rows fix the maps to and from the data's units, and the
+            layers that start from data.
         logit: As in `DataConfig`.
         seed: The seed of the initial parameters.
 
@@ -34,7 +38,9 @@ def flow(config: FlowConfig, data: Dataset, *, logit: float | None, seed: int) -
         given["condition_dim"] = condition.shape[1]
         given["condition_map"] = fl.bijectors.Standardize.from_data(condition)
     data_map = _data_map(data.train.x, logit)
-    return fl.flows.NAMED[config.family](dim=data.dim, data_map=data_map, rngs=rngs, **given)
+    flow = fl.flows.NAMED[config.family](dim=data.dim, data_map=data_map, rngs=rngs, **given)
+    first = spread(data.train, NUM_FIRST)
+    return fl.initialize(flow, first.x, first.condition)
 
 
 def examples(split: Split, *, logit: float | None) -> Examples:

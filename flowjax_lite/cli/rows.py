@@ -73,3 +73,9 @@ def join(*parts: Split) -> Split:
 def head(split: Split, num: int) -> Split:
     """Return the first rows of a split."""
     return Split(split.x[:num], None if split.condition is None else split.condition[:num])
+
+
+def spread(split: Split, num: int) -> Split:
+    """Return at most that many rows of a split, at equal distances."""
+    step = -(-len(split) // num)
+    return Split(split.x[::step], None if split.condition is None else split.condition[::step])

@@ -83,10 +83,10 @@ class Flow(nnx.Module):
             TypeError: x or the condition is not floating-point, or a condition is missing.
             ValueError: x or the condition has the wrong shape, or none is taken.
         """
-        x = _at_least_default(check_batch(x, self.event_shape, "x"))
+        x = at_least_default(check_batch(x, self.event_shape, "x"))
         condition = check_condition_batch(condition, self.condition_shape)
 
-        batch = _batch_shape(x, self.event_shape, condition, self.condition_shape)
+        batch = batch_shape(x, self.event_shape, condition, self.condition_shape)
         return _log_prob(self, x, condition, None if key is None else _split(key, batch))
 
     def sample(self, key: Array, shape: Shape = (), condition: Array | None = None) -> Array:
@@ -176,7 +176,7 @@ def _where_taken(part: AbstractBase | AbstractBijector, condition: Array | None)
     return None if part.condition_shape is None else condition
 
 
-def _at_least_default(x: Array) -> Array:
+def at_least_default(x: Array) -> Array:
     """x in the default precision if it has less, as the parameters have."""
     return x.astype(jnp.promote_types(x.dtype, default_dtype()))
 
@@ -186,9 +186,10 @@ def _leading(array: Array | None, shape: Shape | None) -> Shape:
     return () if array is None or shape is None else array.shape[: array.ndim - len(shape)]
 
 
-def _batch_shape(
+def batch_shape(
     x: Array, event_shape: Shape, condition: Array | None, condition_shape: Shape | None
 ) -> Shape:
+    """The leading axes of x and the condition, broadcast against each other."""
     batches = _leading(x, event_shape), _leading(condition, condition_shape)
     try:
         return jnp.broadcast_shapes(*batches)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from flowjax_lite.distributions import Flow
+from flowjax_lite.flows.glow_1d import glow_1d
 from flowjax_lite.flows.maf import iaf, maf
 from flowjax_lite.flows.nice import nice
 from flowjax_lite.flows.nsf import nsf_autoregressive, nsf_coupling
@@ -12,6 +13,7 @@ from flowjax_lite.flows.serialization import load, save
 NAMED: dict[str, Callable[..., Flow]] = {
     "nice": nice,
     "realnvp": realnvp,
+    "glow_1d": glow_1d,
     "maf": maf,
     "iaf": iaf,
     "nsf_coupling": nsf_coupling,
@@ -20,6 +22,7 @@ NAMED: dict[str, Callable[..., Flow]] = {
 
 __all__ = [
     "NAMED",
+    "glow_1d",
     "iaf",
     "load",
     "maf",

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -87,6 +88,18 @@ def test_conditions_are_standardised() -> None:
     assert flow.condition_shape == (3,)
     inside = jax.vmap(flow.condition_map.inverse)(data.train.condition)
     np.testing.assert_allclose(np.mean(inside, 0), 0.0, atol=1e-3)
+
+
+def test_new_flow_starts_from_training_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Would catch normalising layers that training meets untouched, or set by other rows."""
+    monkeypatch.setattr(build, "NUM_FIRST", 10)
+    rng = np.random.default_rng(0)
+    train = Split(rng.normal(size=(195, 2)).astype(np.float32))
+    data = dataclasses.replace(_data(rng.normal(size=(9, 2))), train=train)
+    config = FlowConfig("glow_1d", num_layers=2, hidden=(4,))
+    z = jax.vmap(build.flow(config, data, logit=None, seed=0).bijector.inverse)(train.x[::20])
+    np.testing.assert_allclose(np.mean(z, 0), 0.0, atol=1e-6)
+    np.testing.assert_allclose(np.std(z, 0), 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from measure import COMPILE_FAST, randomised
-from registry import CONDITIONERS, made, mlp
+from registry import BIJECTORS, CONDITIONERS, made, mlp
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import COMPUTE_DTYPES, MADE, MLP
@@ -56,7 +57,22 @@ def test_no_flow_rounds_in_secret(name: str, direction: str):
     check_all_products_are_full(jax.grad(score), jnp.zeros(DIM))
 
 
-def check_all_products_are_full(function, x: jax.Array) -> None:
+@pytest.mark.parametrize("name", ["PLU", "Triangular", "Linear", "QR", "Rotation", "Channelwise"])
+def test_no_linear_map_rounds_in_secret(name: str):
+    """Catches the same in a matrix decomposition, or in the derivatives of one."""
+    graph, params, rest = nnx.split(BIJECTORS[name].make(nnx.Rngs(0)), nnx.Param, ...)
+
+    def score(params: nnx.State) -> jax.Array:
+        module = nnx.merge(graph, params, rest)
+        x = jnp.ones(module.event_shape)
+        y, log_det = module.forward_and_log_det(x)
+        back, back_log_det = module.inverse_and_log_det(x)
+        return jnp.sum(y) + jnp.sum(back) + log_det - 2 * back_log_det
+
+    check_all_products_are_full(jax.value_and_grad(score), params)
+
+
+def check_all_products_are_full(function, x: Any) -> None:
     """Look at every product of the program that JAX hands to the compiler."""
     program = jax.jit(function).lower(x).as_text()
     products = re.findall(r"stablehlo\.dot_general.*", program)

@@ -1,7 +1,7 @@
 """Everything public that can be built, each with the values it is tried on."""
 
 from registry.bases import BASES
-from registry.bijectors import BIJECTORS, autoregressive, coupling, standardize
+from registry.bijectors import BIJECTORS, Flat, autoregressive, coupling, standardize
 from registry.conditioners import CONDITIONERS, made, mlp
 from registry.flows import FLOWS, flow
 from registry.item import CONDITION_DIM, DIM, HIDDEN, REAL, SMOOTH, Domain, Item
@@ -23,6 +23,7 @@ __all__ = [
     "SPLINE",
     "TRANSFORMERS",
     "Domain",
+    "Flat",
     "Item",
     "autoregressive",
     "coupling",

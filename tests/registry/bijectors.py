@@ -1,8 +1,11 @@
 """Bijectors, and every transformer in every kind of layer."""
 
+import math
 from functools import partial
 
+import jax.numpy as jnp
 from flax import nnx
+from jax import Array
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
@@ -49,6 +52,35 @@ def standardize() -> b.Standardize:
     return b.Standardize.from_data([[0.0, 1.0, -3.0], [2.0, 1.5, 3.0]])
 
 
+class Flat(b.AbstractBijector):
+    """A bijector of arrays as one of vectors, which the battery measures."""
+
+    def __init__(self, bijector: b.AbstractBijector) -> None:
+        self.bijector = bijector
+        self.event_shape = (math.prod(bijector.event_shape),)
+        self.condition_shape = bijector.condition_shape
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        x = x.reshape(self.bijector.event_shape)
+        y, log_det = self.bijector.forward_and_log_det(x, condition, key)
+        return y.ravel(), log_det
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        y = y.reshape(self.bijector.event_shape)
+        x, log_det = self.bijector.inverse_and_log_det(y, condition, key)
+        return x.ravel(), log_det
+
+
+def after_a_batch(layer: b.ActNorm | b.BatchNorm) -> b.ActNorm | b.BatchNorm:
+    """A normalising layer with another location and scale for each entry."""
+    batch = jnp.array([[0.0, 1.0, -3.0], [2.0, 1.5, 3.0]])
+    return layer.initialized(batch, jnp.ones(2), forward=False)
+
+
 _conditional = partial(coupling, transformer=Affine(), network=MLP, condition_dim=CONDITION_DIM)
 BIJECTORS = {
     "Affine": Item(lambda rngs: b.Affine(DIM)),
@@ -70,7 +102,22 @@ BIJECTORS = {
             rngs=rngs,
         )
     ),
+    "ActNorm": Item(lambda rngs: b.ActNorm(DIM)),
+    "ActNorm, initialised": Item(lambda rngs: after_a_batch(b.ActNorm(DIM))),
+    "BatchNorm": Item(lambda rngs: b.BatchNorm(DIM)),
+    "BatchNorm, initialised": Item(lambda rngs: after_a_batch(b.BatchNorm(DIM))),
     "LU": Item(lambda rngs: b.LU(DIM)),
+    "PLU": Item(lambda rngs: b.PLU(DIM, rngs=rngs)),
+    "Triangular": Item(lambda rngs: b.Triangular(DIM)),
+    "Linear": Item(lambda rngs: b.Linear(DIM)),
+    "Linear.from_matrix": Item(
+        lambda rngs: b.Linear.from_matrix([[0.0, 2.0, 0.5], [-1.0, 0.3, 0.0], [0.2, 0.0, 1.0]])
+    ),
+    "QR": Item(lambda rngs: b.QR(DIM, num_reflections=4)),
+    "Rotation": Item(lambda rngs: b.Rotation(DIM)),
+    "RandomRotation": Item(lambda rngs: b.RandomRotation(DIM, rngs=rngs)),
+    "Channelwise": Item(lambda rngs: Flat(b.Channelwise(b.PLU(DIM, rngs=rngs), (1, 2)))),
+    "Channelwise|condition": Item(lambda rngs: Flat(b.Channelwise(_conditional(rngs), [2]))),
     "Permutation": Item(lambda rngs: b.Permutation([2, 0, 1])),
     "Permutation.random": Item(lambda rngs: b.Permutation.random(DIM, rngs=rngs)),
     "Reverse": Item(lambda rngs: b.Reverse(DIM)),

@@ -1,0 +1,169 @@
+"""Layers that bring each entry to unit scale, by statistics of the batches that reach them.
+
+A bijector sees single events, so the statistics come from outside: `bijectors.batch` walks a
+batch through a flow and asks each of these layers for a new one.
+"""
+
+from abc import abstractmethod
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+
+from flowjax_lite.bijectors.base import Buffer
+from flowjax_lite.bijectors.elementwise import AbstractElementwise
+from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.numerics.scalar import log_scale
+
+_MAX_LOG_SCALE = 10.0
+
+
+class AbstractNormalization(AbstractElementwise):
+    """An elementwise layer whose constants are statistics of a batch."""
+
+    @abstractmethod
+    def initialized(self, batch: Array, weights: Array, *, forward: bool) -> Self:
+        """A new layer that gives this batch mean zero and variance one.
+
+        Args:
+            batch: (rows, dim), what reaches the layer.
+            weights: (rows,), not negative; rows of weight zero have no influence.
+            forward: whether the batch goes through the layer in its forward direction, as it
+                does inside `Invert`.
+        """
+
+    def _with(self, **values: Array) -> Self:
+        """A copy with other numbers in some of its variables."""
+        copy = jax.tree.map(lambda leaf: leaf, self)
+        for name, value in values.items():
+            variable = getattr(copy, name)
+            variable[...] = value.astype(variable[...].dtype)
+        return copy
+
+
+class ActNorm(AbstractNormalization):
+    """A learned shift and scale of each entry, on top of the location and scale of a first batch.
+
+    The latent side is ((y - loc) / scale - shift) · exp(-s): loc and scale are constants that
+    `initialize` measures, whatever the units of the data, so shift and s are learned in units of
+    one. Until then the layer is the identity.
+
+    Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.1.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.loc, self.scale = Buffer(jnp.zeros(dim)), Buffer(jnp.ones(dim))
+        self.shift, self.raw_scale = nnx.Param(jnp.zeros(dim)), nnx.Param(jnp.zeros(dim))
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        s, scale = log_scale(self.raw_scale[...], _MAX_LOG_SCALE), self.scale[...]
+        y = (x * jnp.exp(s) + self.shift[...]) * scale + self.loc[...]
+        return y, s + jnp.log(scale)
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        s, scale = log_scale(self.raw_scale[...], _MAX_LOG_SCALE), self.scale[...]
+        x = ((y - self.loc[...]) / scale - self.shift[...]) * jnp.exp(-s)
+        return x, -s - jnp.log(scale)
+
+    def initialized(self, batch: Array, weights: Array, *, forward: bool) -> Self:
+        mean, variance = moments(batch, weights)
+        # What varies in a constant entry is rounding, which must not be blown up.
+        constant = jnp.sqrt(variance) <= 4 * jnp.finfo(batch.dtype).eps * jnp.abs(mean)
+        scale = jnp.sqrt(jnp.where(constant, 1.0, variance))
+        loc, scale = (-mean / scale, 1 / scale) if forward else (mean, scale)
+        zeros = jnp.zeros_like(mean)
+        return self._with(loc=loc, scale=scale, shift=zeros, raw_scale=zeros)
+
+
+class BatchNorm(AbstractNormalization):
+    """Normalise each entry by running statistics: x = (y - mean) / √(variance + ε).
+
+    Both directions use the stored statistics, as constants: the inverse is exact. In training,
+    each step first moves them towards the batch, and its gradient knows how the batch's own
+    statistics depend on the layers before; see `observe`. Nothing here is learned by descent.
+
+    RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, section 3.7 and appendix E.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int, *, momentum: float = 0.9, epsilon: float = 1e-5) -> None:
+        """Start with mean zero and variance one.
+
+        Args:
+            dim: number of entries.
+            momentum: how much of the old statistics each training step keeps, in [0, 1).
+            epsilon: added to the variance; positive.
+
+        Raises:
+            ValueError: a setting is out of range.
+        """
+        super().__init__(dim)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum is {momentum}; expected a number in [0, 1)")
+        if not 0 < epsilon < float("inf"):
+            raise ValueError(f"epsilon is {epsilon}; expected a positive number")
+        self.momentum, self.epsilon = float(momentum), float(epsilon)
+        self.mean, self.variance = Buffer(jnp.zeros(dim)), Buffer(jnp.ones(dim))
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        variance = self.variance[...] + self.epsilon
+        return x * jnp.sqrt(variance) + self.mean[...], 0.5 * jnp.log(variance)
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        variance = self.variance[...] + self.epsilon
+        return (y - self.mean[...]) / jnp.sqrt(variance), -0.5 * jnp.log(variance)
+
+    def initialized(self, batch: Array, weights: Array, *, forward: bool) -> Self:
+        _check_direction(forward)
+        mean, variance = moments(batch, weights)
+        return self._with(mean=mean, variance=variance)
+
+    def observed(self, batch: Array, weights: Array, *, forward: bool) -> Self:
+        """A new layer whose statistics have moved towards this batch's.
+
+        Gradients go through the batch's statistics; the old ones are constants.
+
+        Args:
+            batch: (rows, dim), what reaches the layer.
+            weights: (rows,), not negative; rows of weight zero have no influence.
+            forward: as for `initialized`.
+
+        Raises:
+            ValueError: the batch comes from the other side.
+        """
+        _check_direction(forward)
+
+        def moved(old: Buffer, new: Array) -> Array:
+            return self.momentum * lax.stop_gradient(old[...]) + (1 - self.momentum) * new
+
+        mean, variance = moments(batch, weights)
+        return self._with(mean=moved(self.mean, mean), variance=moved(self.variance, variance))
+
+
+def _check_direction(forward: bool) -> None:
+    if forward:
+        raise ValueError(
+            "a BatchNorm inside Invert meets the batch on the side that it has normalised "
+            "already, of which it holds no statistics: put it outside, or use ActNorm"
+        )
+
+
+def moments(batch: Array, weights: Array) -> tuple[Array, Array]:
+    """The weighted mean and variance of each entry.
+
+    Args:
+        batch: (rows, dim).
+        weights: (rows,), not negative; a row of weight zero may hold anything.
+
+    Returns:
+        Two arrays (dim,); the variance is the mean squared deviation.
+    """
+    share = (weights / jnp.sum(weights))[:, None]
+    batch = jnp.where(share > 0, batch, 0.0)  # before any product, which would keep NaN
+    mean = jnp.sum(share * batch, axis=0)
+    mean += jnp.sum(share * (batch - mean[None]), axis=0)  # what rounding has left, far from zero
+    return mean, jnp.sum(share * (batch - mean[None]) ** 2, axis=0)

@@ -1,0 +1,139 @@
+"""Rotations, learned or fixed, and a dense map made of one and a triangular factor."""
+
+from abc import abstractmethod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array, lax
+from jax.scipy.linalg import solve_triangular
+
+from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.bijectors.linear import lower_triangle, num_below, strictly_lower
+from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.numerics.reflections import reflect
+from flowjax_lite.numerics.scalar import soft_clip
+from flowjax_lite.numerics.shapes import check_positive_int, default_dtype
+
+_MAX_TANGENT = 2.0
+
+
+class AbstractOrthogonal(AbstractBijector):
+    """A map y = Q x whose inverse is the transpose and whose volume is one."""
+
+    @abstractmethod
+    def _matrix(self) -> Array:
+        """Q, (dim, dim)."""
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        y = jnp.matmul(self._matrix(), x, precision=lax.Precision.HIGHEST)
+        return y, jnp.zeros((), x.dtype)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        x = jnp.matmul(self._matrix().T, y, precision=lax.Precision.HIGHEST)
+        return x, jnp.zeros((), y.dtype)
+
+
+class Rotation(AbstractOrthogonal):
+    """A learned rotation, y = Q x with det Q = 1; it starts as the identity and reaches them all.
+
+    Q is the square of the Cayley transform (I + S)⁻¹ (I - S) of a skew-symmetric matrix S.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int) -> None:
+        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.condition_shape = None
+        self.tangents = nnx.Param(jnp.zeros(num_below(dim)))
+
+    def _matrix(self) -> Array:
+        # Against a matrix exponential, one solve in place of a series whose length depends on
+        # the parameters. Cayley's angles are 2 arctan s, below half a turn for every finite s;
+        # squared they are 4 arctan s, so |s| ≤ 1 gives every rotation and I + S stays well
+        # conditioned, which is what keeps Q orthogonal to rounding.
+        (dim,) = self.event_shape
+        lower = strictly_lower(soft_clip(self.tangents[...], _MAX_TANGENT), dim)
+        skew, identity = lower - lower.T, jnp.eye(dim, dtype=lower.dtype)
+        half = jnp.linalg.solve(identity + skew, identity - skew)
+        return jnp.matmul(half, half, precision=lax.Precision.HIGHEST)
+
+
+class RandomRotation(AbstractOrthogonal):
+    """A fixed orthogonal map drawn uniformly, with or without a reflection. It is not trained."""
+
+    @remembers_recipe
+    def __init__(self, dim: int, *, rngs: nnx.Rngs) -> None:
+        """Draw the matrix.
+
+        Args:
+            dim: number of entries.
+            rngs: source of the matrix.
+        """
+        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.condition_shape = None
+        self.matrix = Buffer(jax.random.orthogonal(rngs.params(), dim))
+
+    def _matrix(self) -> Array:
+        return self.matrix[...]
+
+
+class QR(AbstractBijector):
+    """A dense map by an orthogonal and a triangular factor: the inverse is x = Q (R y) + shift.
+
+    Written on the inverse side, so a density costs one matrix product. Q is a product of
+    Householder reflections and R upper-triangular with a bounded positive diagonal; the map
+    starts as the identity. From dim - 1 reflections on, Q can be every rotation.
+
+    Emerging convolutions: Hoogeboom, van den Berg and Welling, 2019, arXiv:1901.11137, section 4.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int, *, num_reflections: int) -> None:
+        """Build the factors.
+
+        Args:
+            dim: number of entries.
+            num_reflections: number of Householder reflections; even, as equal pairs cancel at
+                the start.
+
+        Raises:
+            ValueError: num_reflections is odd or below 2.
+        """
+        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.condition_shape = None
+        if check_positive_int(num_reflections, "num_reflections", minimum=2) % 2:
+            raise ValueError(
+                f"num_reflections is {num_reflections}; expected an even number, with which the "
+                f"map can start as the identity: pass {num_reflections + 1}"
+            )
+        # Fixed numbers, no two pairs alike. The gradients of the two of a pair are opposite.
+        pairs = np.random.default_rng(0).normal(size=(num_reflections // 2, dim))
+        self.vectors = nnx.Param(jnp.asarray(np.repeat(pairs, 2, axis=0), default_dtype()))
+        self.raw_diagonal = nnx.Param(jnp.zeros(dim))
+        self.above = nnx.Param(jnp.zeros(num_below(dim)))
+        self.shift = nnx.Param(jnp.zeros(dim))
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        upper, log_diagonal = self._upper()
+        turned_back = reflect(self.vectors[...][::-1], x - self.shift[...])
+        return solve_triangular(upper, turned_back, lower=False), -jnp.sum(log_diagonal)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        upper, log_diagonal = self._upper()
+        # The columns are reflected, not the event: once for a whole batch.
+        matrix = jax.vmap(reflect, in_axes=(None, 1), out_axes=1)(self.vectors[...], upper)
+        x = jnp.matmul(matrix, y, precision=lax.Precision.HIGHEST) + self.shift[...]
+        return x, jnp.sum(log_diagonal)
+
+    def _upper(self) -> tuple[Array, Array]:
+        lower, log_diagonal = lower_triangle(self.raw_diagonal[...], self.above[...])
+        return lower.T, log_diagonal

@@ -1,0 +1,121 @@
+"""What a flow takes from a batch as a whole: first constants, and running statistics."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from flowjax_lite.bijectors.batch import Renew, holds, renew_with_batch
+from flowjax_lite.bijectors.normalization import AbstractNormalization, BatchNorm
+from flowjax_lite.distributions.flow import Flow, at_least_default, batch_shape
+from flowjax_lite.numerics.shapes import check_batch, check_condition_batch
+
+
+def initialize(flow: Flow, x: Any, condition: Any = None) -> Flow:
+    """Set the constants of every `ActNorm` and `BatchNorm` from data, before training.
+
+    The rows go through the flow from the data side to the latent side, and each such layer is set
+    so that they leave it with mean zero and variance one, entry by entry; a constant entry
+    keeps its scale. Some thousand rows are plenty.
+
+    Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.1.
+
+    Args:
+        flow: the model; it is left as it is.
+        x: (..., *event_shape), at least two rows.
+        condition: (..., *condition_shape); its leading axes broadcast against those of x.
+
+    Returns:
+        The new flow; a flow without such layers comes back unchanged.
+
+    Raises:
+        TypeError: x or the condition is not floating-point, or a condition is missing.
+        ValueError: x or the condition has the wrong shape, or there are fewer than two rows.
+
+    Example:
+        >>> import jax, flowjax_lite as fl
+        >>> from flax import nnx
+        >>> flow = fl.flows.glow_1d(dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(0))
+        >>> flow = fl.initialize(flow, 100 * jax.random.normal(jax.random.key(0), (64, 2)))
+    """
+    rows = _rows(flow, x, condition, None)
+    if not holds(flow, AbstractNormalization):
+        return flow
+    if len(rows[0]) < 2:
+        raise ValueError(
+            f"x has shape {jnp.shape(x)}; expected two events at least, on an axis before those of "
+            f"an event, {flow.event_shape}: one alone has no scale"
+        )
+    return _renewed(flow, *rows, renew=_initialized)
+
+
+def observe(flow: Flow, x: Any, condition: Any = None, weights: Any = None) -> Flow:
+    """Move the running statistics of every `BatchNorm` towards those of a batch.
+
+    They become momentum · old + (1 - momentum) · the batch's, which goes on its way normalised
+    by them. Gradients go through the batch's statistics; the old ones are constants. A training
+    step evaluates its loss on this flow, and keeps its statistics; see `make_train_step`.
+
+    RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, appendix E.
+
+    Args:
+        flow: the model; it is left as it is.
+        x: (..., *event_shape).
+        condition: (..., *condition_shape); its leading axes broadcast against those of x.
+        weights: (...), not negative; rows of weight zero have no influence. None weighs all
+            rows alike.
+
+    Returns:
+        The new flow; a flow without such layers comes back unchanged.
+
+    Raises:
+        TypeError: x or the condition is not floating-point, or a condition is missing.
+        ValueError: x or the condition has the wrong shape.
+    """
+    rows = _rows(flow, x, condition, weights)
+    if not holds(flow, BatchNorm):
+        return flow
+    return _renewed(flow, *rows, renew=_observed)
+
+
+def _rows(flow: Flow, x: Any, condition: Any, weights: Any) -> tuple[Array, Array | None, Array]:
+    """Aligned rows, along one axis."""
+    x = at_least_default(check_batch(x, flow.event_shape, "x"))
+    condition = check_condition_batch(condition, flow.condition_shape)
+    batch = batch_shape(x, flow.event_shape, condition, flow.condition_shape)
+
+    def aligned(array: Array, shape: tuple[int, ...]) -> Array:
+        return jnp.broadcast_to(array, batch + shape).reshape(-1, *shape)
+
+    if condition is not None and flow.condition_shape is not None:
+        condition = aligned(condition, flow.condition_shape)
+    weights = aligned(jnp.ones((), x.dtype) if weights is None else jnp.asarray(weights), ())
+    return aligned(x, flow.event_shape), condition, weights
+
+
+def _initialized(
+    layer: AbstractNormalization, batch: Array, weights: Array, forward: bool
+) -> AbstractNormalization:
+    return layer.initialized(batch, weights, forward=forward)
+
+
+def _observed(
+    layer: AbstractNormalization, batch: Array, weights: Array, forward: bool
+) -> AbstractNormalization:
+    if not isinstance(layer, BatchNorm):
+        return layer
+    return layer.observed(batch, weights, forward=forward)
+
+
+# Compiled once for each structure and shape, also where a notebook calls without `jit`.
+@functools.partial(jax.jit, static_argnames=("renew",))
+def _renewed(
+    flow: Flow, x: Array, condition: Array | None, weights: Array, *, renew: Renew
+) -> Flow:
+    if condition is not None:
+        condition = jax.vmap(flow._map_condition)(condition)
+    new = jax.tree.map(lambda leaf: leaf, flow)
+    new.bijector, _ = renew_with_batch(flow.bijector, x, condition, weights, renew)
+    return new

@@ -1,0 +1,81 @@
+"""Glow for vectors: normalisation, a linear map and an affine coupling in each block."""
+
+from flax import nnx
+
+from flowjax_lite.bijectors import LU, AbstractBijector, ActNorm, Chain
+from flowjax_lite.conditioners import MLP
+from flowjax_lite.conditioners.activations import Activation
+from flowjax_lite.distributions import AbstractBase, Flow
+from flowjax_lite.flows.layers import coupling_layer, stack
+from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.transformers import Affine
+
+
+@remembers_recipe
+def glow_1d(
+    *,
+    dim: int,
+    condition_dim: int | None = None,
+    num_layers: int = 8,
+    hidden: tuple[int, ...] = (128, 128),
+    activation: str | Activation = "relu",
+    base: AbstractBase | None = None,
+    data_map: AbstractBijector | None = None,
+    condition_map: AbstractBijector | None = None,
+    gradient: str = "store",
+    compute_dtype: str = "float32",
+    rngs: nnx.Rngs,
+) -> Flow:
+    """Affine couplings between learned linear maps and normalisations: one pass either way.
+
+    Each block is, from the data to the latent, a random permutation, `ActNorm`, `LU` and a
+    coupling: the steps of Glow without its images, as a permutation and an elementwise layer may
+    change places. Set the normalisations from data before training, with
+    `flow = fl.initialize(flow, x)`.
+
+    Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.
+
+    Args:
+        dim: dimension of an event; 1 is allowed.
+        condition_dim: dimension of a condition; None for an unconditional flow.
+        num_layers: number of blocks.
+        hidden: widths of each network's hidden layers.
+        activation: name or function.
+        base: distribution of the latent; None is a standard normal.
+        data_map: fixed bijector from unit scale to the data, such as
+            `Standardize.from_data(x)`; None for data already of unit scale, and for flows that
+            `initialize` sets from data.
+        condition_map: the same for conditions.
+        gradient: what a backward pass keeps of each layer: "store" all that it needs,
+            "recompute" its input, "invert" nothing; see `Repeat`.
+        compute_dtype: of the networks' products: "float32", "tensorfloat32" or "bfloat16"; see
+            `conditioners.check_compute_dtype`.
+        rngs: source of the initial weights.
+
+    Returns:
+        The flow, the identity map at initialisation but for the order of the entries.
+    """
+    make_coupling = coupling_layer(
+        Affine(),
+        MLP,
+        dim=dim,
+        condition_dim=condition_dim,
+        hidden=hidden,
+        activation=activation,
+        compute_dtype=compute_dtype,
+    )
+
+    def make_layer(rngs: nnx.Rngs) -> AbstractBijector:
+        return Chain([make_coupling(rngs), LU(dim), ActNorm(dim)])
+
+    return stack(
+        make_layer,
+        dim=dim,
+        num_layers=num_layers,
+        shuffle=True,
+        base=base,
+        data_map=data_map,
+        condition_map=condition_map,
+        gradient=gradient,
+        rngs=rngs,
+    )
