@@ -1,10 +1,17 @@
-"""What the benchmarks share: tables, and the machine they ran on."""
+"""What the benchmarks share: tables, the machine they ran on, and training without data."""
 
+import functools
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import jax
+import optax
+from jax import Array
+
+import flowjax_lite as fl
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "numpy")
 
@@ -23,3 +30,28 @@ def environment(packages: tuple[str, ...] = PACKAGES) -> str:
         f"Measured on {os.cpu_count()} cores ({platform.machine()}, {platform.system()}), device "
         f"{device.device_kind}, Python {platform.python_version()}, {versions}."
     )
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "steps", "learning_rate"))
+def train_on_samples(
+    flow: fl.Flow,
+    key: Array,
+    *batch: Any,
+    loss: Callable[..., Array],
+    steps: int,
+    learning_rate: float,
+) -> tuple[fl.Flow, Array]:
+    """Minimise loss(flow, key, *batch) with Adam and a cosine decay, all steps on the device.
+
+    Returns:
+        The trained flow, and the loss (steps,) before each step.
+    """
+    schedule = optax.cosine_decay_schedule(learning_rate, steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
+    step = fl.make_train_step(loss, optimizer)
+    state, losses = jax.lax.scan(
+        lambda state, key: step(state, key, *batch),
+        fl.TrainState.create(flow, optimizer),
+        jax.random.split(key, steps),
+    )
+    return state.flow, losses

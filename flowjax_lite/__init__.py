@@ -6,9 +6,12 @@ from flowjax_lite.flows import load, save
 from flowjax_lite.training import (
     FitResult,
     TrainState,
+    distillation,
     fit,
+    importance_weighted,
     make_train_step,
     negative_log_likelihood,
+    reverse_kl,
 )
 
 __version__ = "0.1.0"
@@ -20,13 +23,16 @@ __all__ = [
     "bijectors",
     "conditioners",
     "data",
+    "distillation",
     "distributions",
     "fit",
     "flows",
+    "importance_weighted",
     "initialize",
     "load",
     "make_train_step",
     "negative_log_likelihood",
+    "reverse_kl",
     "save",
     "transformers",
 ]

@@ -4,12 +4,16 @@ from flowjax_lite.training.fit import FitResult, fit
 from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import default_optimizer
 from flowjax_lite.training.step import TrainState, make_train_step
+from flowjax_lite.training.variational import distillation, importance_weighted, reverse_kl
 
 __all__ = [
     "FitResult",
     "TrainState",
     "default_optimizer",
+    "distillation",
     "fit",
+    "importance_weighted",
     "make_train_step",
     "negative_log_likelihood",
+    "reverse_kl",
 ]
