@@ -7,18 +7,24 @@ from flowjax_lite.bijectors.channelwise import Channelwise
 from flowjax_lite.bijectors.compose import Chain, Invert
 from flowjax_lite.bijectors.coupling import Coupling
 from flowjax_lite.bijectors.elementwise import Exp, Logit, Sigmoid, Softplus, Tanh
+from flowjax_lite.bijectors.householder import Householder
 from flowjax_lite.bijectors.independent import Independent
 from flowjax_lite.bijectors.linear import LU, PLU, Linear, Triangular
 from flowjax_lite.bijectors.normalization import ActNorm, BatchNorm
 from flowjax_lite.bijectors.orthogonal import QR, RandomRotation, Rotation
 from flowjax_lite.bijectors.permutation import Permutation, Reverse
+from flowjax_lite.bijectors.planar import PLANAR_NONLINEARITIES, Planar
+from flowjax_lite.bijectors.radial import Radial
 from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
+from flowjax_lite.bijectors.sylvester import SYLVESTER_FORMS, Sylvester
 
 __all__ = [
     "GRADIENTS",
     "LU",
+    "PLANAR_NONLINEARITIES",
     "PLU",
     "QR",
+    "SYLVESTER_FORMS",
     "AbstractBijector",
     "ActNorm",
     "Affine",
@@ -28,12 +34,15 @@ __all__ = [
     "Channelwise",
     "Coupling",
     "Exp",
+    "Householder",
     "Independent",
     "Invert",
     "Linear",
     "Logit",
     "MaskedAutoregressive",
     "Permutation",
+    "Planar",
+    "Radial",
     "RandomRotation",
     "Repeat",
     "Reverse",
@@ -43,6 +52,7 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Standardize",
+    "Sylvester",
     "Tanh",
     "Triangular",
 ]

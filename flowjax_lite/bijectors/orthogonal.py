@@ -122,7 +122,7 @@ class QR(AbstractBijector):
         self, x: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
         upper, log_diagonal = self._upper()
-        turned_back = reflect(self.vectors[...][::-1], x - self.shift[...])
+        turned_back = reflect(self.vectors[...], x - self.shift[...], transpose=True)
         return solve_triangular(upper, turned_back, lower=False), -jnp.sum(log_diagonal)
 
     def inverse_and_log_det(

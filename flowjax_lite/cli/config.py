@@ -71,6 +71,10 @@ class FlowConfig:
         activation: The activation of the networks, by name.
         num_bins: The number of spline bins (spline families).
         bound: The splines act on [-bound, bound] (spline families).
+        nonlinearity: How a layer bends space: tanh or leaky_relu (planar).
+        form: How layers choose directions: orthogonal, householder or triangular (sylvester).
+        rank: The number of directions of an orthogonal layer (sylvester).
+        num_reflections: The number of reflections of a Householder layer (sylvester).
         base: The base distribution, by name.
         gradient: What training keeps of each layer: store, recompute or invert.
         compute_dtype: The precision of the networks' products: float32, tensorfloat32 or bfloat16.
@@ -82,13 +86,17 @@ class FlowConfig:
     activation: str | None = None
     num_bins: int | None = None
     bound: float | None = None
+    nonlinearity: str | None = None
+    form: str | None = None
+    rank: int | None = None
+    num_reflections: int | None = None
     base: str | None = None
     gradient: str | None = None
     compute_dtype: str | None = None
 
     def __post_init__(self) -> None:
         families.check(self.family, self.given())
-        for field in ("num_layers", "num_bins", "bound"):
+        for field in ("num_layers", "num_bins", "bound", "rank", "num_reflections"):
             value = getattr(self, field)
             require(self, field, value is None or value > 0, "a positive number")
         widths = self.hidden is None or (self.hidden != () and min(self.hidden) > 0)

@@ -22,6 +22,8 @@ BASES: dict[str, Callable[[int, nnx.Rngs], AbstractBase]] = {
 _CHOICES: dict[str, Collection[str]] = {
     "base": BASES,
     "activation": fl.conditioners.ACTIVATIONS,
+    "nonlinearity": fl.bijectors.PLANAR_NONLINEARITIES,
+    "form": fl.bijectors.SYLVESTER_FORMS,
     "gradient": fl.bijectors.GRADIENTS,
     "compute_dtype": fl.conditioners.COMPUTE_DTYPES,
 }

@@ -7,8 +7,11 @@ from flowjax_lite.flows.glow_1d import glow_1d
 from flowjax_lite.flows.maf import iaf, maf
 from flowjax_lite.flows.nice import nice
 from flowjax_lite.flows.nsf import nsf_autoregressive, nsf_coupling
+from flowjax_lite.flows.planar import planar
+from flowjax_lite.flows.radial import radial
 from flowjax_lite.flows.realnvp import realnvp
 from flowjax_lite.flows.serialization import load, save
+from flowjax_lite.flows.sylvester import sylvester
 
 NAMED: dict[str, Callable[..., Flow]] = {
     "nice": nice,
@@ -18,6 +21,9 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "iaf": iaf,
     "nsf_coupling": nsf_coupling,
     "nsf_autoregressive": nsf_autoregressive,
+    "planar": planar,
+    "radial": radial,
+    "sylvester": sylvester,
 }
 
 __all__ = [
@@ -29,6 +35,9 @@ __all__ = [
     "nice",
     "nsf_autoregressive",
     "nsf_coupling",
+    "planar",
+    "radial",
     "realnvp",
     "save",
+    "sylvester",
 ]

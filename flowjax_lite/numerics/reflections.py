@@ -4,15 +4,16 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 
-def reflect(vectors: Array, x: Array) -> Array:
+def reflect(vectors: Array, x: Array, *, transpose: bool = False) -> Array:
     """Mirror x at the hyperplane orthogonal to each vector, the first vector first.
 
-    It costs O(num · dim), keeps lengths, and is undone by the same vectors in reverse order.
-    A vector too short to have a direction, such as zero, leaves x as it is.
+    It costs O(num · dim), keeps lengths, and is undone by its transpose. A vector too short to
+    have a direction, such as zero, leaves x as it is.
 
     Args:
         vectors: (num, dim), of any length.
         x: (dim,).
+        transpose: take the last vector first.
 
     Returns:
         (dim,), x - 2 v (v · x) / (v · v) for one vector v after the other.
@@ -27,4 +28,4 @@ def reflect(vectors: Array, x: Array) -> Array:
     def mirror(x: Array, unit: Array) -> tuple[Array, None]:
         return x - 2 * jnp.dot(unit, x, precision=lax.Precision.HIGHEST) * unit, None
 
-    return lax.scan(mirror, x, jnp.where(short, 0.0, units))[0]
+    return lax.scan(mirror, x, jnp.where(short, 0.0, units), reverse=transpose)[0]

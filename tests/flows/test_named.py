@@ -122,6 +122,10 @@ def test_settings_are_passed_on(name: str):
         "condition_map": b.Exp(2),
         "num_bins": 3,
         "bound": 2.0,
+        "nonlinearity": "leaky_relu",
+        "form": "triangular",
+        "rank": 2,
+        "num_reflections": 3,
         "gradient": "invert",
         "compute_dtype": "bfloat16",
     }

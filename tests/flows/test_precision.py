@@ -10,13 +10,15 @@ from measure import randomised
 import flowjax_lite as fl
 
 DIM, LAYERS, EVENTS = 16, 8, 20
+# How far parameters are moved off the identity; flows without a network have few of them.
+NOISE = {"planar": 0.2, "radial": 0.2, "sylvester": 0.2}
 
 
 @pytest.mark.parametrize("name", fl.flows.NAMED)
 def test_float32_is_accurate(name):
     """Catches a formula that cancels: errors beyond rounding after eight layers."""
     flow = fl.flows.NAMED[name](dim=DIM, num_layers=LAYERS, hidden=(32, 32), rngs=nnx.Rngs(0))
-    flow = randomised(flow, scale=0.02)  # off its initial identity
+    flow = randomised(flow, scale=NOISE.get(name, 0.02))
     z = jax.random.normal(jax.random.key(0), (EVENTS, DIM))
     x, log_det = jax.jit(jax.vmap(flow.bijector.forward_and_log_det))(z)
     back = jax.jit(jax.vmap(flow.bijector.inverse))(x)

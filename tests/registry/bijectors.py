@@ -1,7 +1,9 @@
 """Bijectors, and every transformer in every kind of layer."""
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -50,6 +52,12 @@ def autoregressive(
 def standardize() -> b.Standardize:
     """A fixed map with another location and scale for each entry."""
     return b.Standardize.from_data([[0.0, 1.0, -3.0], [2.0, 1.5, 3.0]])
+
+
+def _low_rank(
+    rngs: nnx.Rngs, kind: Callable[..., b.AbstractBijector], **settings: Any
+) -> b.AbstractBijector:
+    return kind(DIM, **settings, rngs=rngs)
 
 
 class Flat(b.AbstractBijector):
@@ -145,6 +153,24 @@ BIJECTORS = {
         )
     ),
 }
+# Residual layers of low rank, with parameters that are learned or made from a condition.
+for _name, _kind, _settings in (
+    ("Planar", b.Planar, {}),
+    ("Planar, leaky_relu", b.Planar, {"nonlinearity": "leaky_relu"}),
+    ("Radial", b.Radial, {}),
+    ("Householder, even", b.Householder, {"num_reflections": 2}),
+    ("Householder, odd", b.Householder, {"num_reflections": 3}),
+    ("Sylvester, orthogonal", b.Sylvester, {"rank": 2}),
+    ("Sylvester, householder", b.Sylvester, {"form": "householder", "num_reflections": 2}),
+    ("Sylvester, triangular", b.Sylvester, {"form": "triangular"}),
+):
+    _make = partial(_low_rank, kind=_kind, **_settings)
+    BIJECTORS |= {
+        _name: Item(_make, dtypes=("float32",), second_order=False),
+        f"{_name}|condition": Item(
+            partial(_make, condition_dim=CONDITION_DIM, hidden=HIDDEN, activation=SMOOTH)
+        ),
+    }
 for _method in ("jacobi", "sequential"):
     BIJECTORS[f"MaskedAutoregressive, {_method}|condition"] = Item(
         partial(autoregressive, condition_dim=CONDITION_DIM, method=_method)
