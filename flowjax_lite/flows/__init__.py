@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows.maf import iaf, maf
+from flowjax_lite.flows.naf import naf
 from flowjax_lite.flows.nice import nice
 from flowjax_lite.flows.nsf import nsf_autoregressive, nsf_coupling
 from flowjax_lite.flows.realnvp import realnvp
 from flowjax_lite.flows.serialization import load, save
+from flowjax_lite.flows.unaf import unaf
 
 NAMED: dict[str, Callable[..., Flow]] = {
     "nice": nice,
@@ -16,6 +18,8 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "iaf": iaf,
     "nsf_coupling": nsf_coupling,
     "nsf_autoregressive": nsf_autoregressive,
+    "naf": naf,
+    "unaf": unaf,
 }
 
 __all__ = [
@@ -23,9 +27,11 @@ __all__ = [
     "iaf",
     "load",
     "maf",
+    "naf",
     "nice",
     "nsf_autoregressive",
     "nsf_coupling",
     "realnvp",
     "save",
+    "unaf",
 ]
