@@ -5,6 +5,7 @@ from collections.abc import Callable
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows.glow_1d import glow_1d
 from flowjax_lite.flows.maf import iaf, maf
+from flowjax_lite.flows.naf import naf
 from flowjax_lite.flows.nice import nice
 from flowjax_lite.flows.nsf import nsf_autoregressive, nsf_coupling
 from flowjax_lite.flows.planar import planar
@@ -12,6 +13,7 @@ from flowjax_lite.flows.radial import radial
 from flowjax_lite.flows.realnvp import realnvp
 from flowjax_lite.flows.serialization import load, save
 from flowjax_lite.flows.sylvester import sylvester
+from flowjax_lite.flows.unaf import unaf
 
 NAMED: dict[str, Callable[..., Flow]] = {
     "nice": nice,
@@ -24,6 +26,8 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "planar": planar,
     "radial": radial,
     "sylvester": sylvester,
+    "naf": naf,
+    "unaf": unaf,
 }
 
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "iaf",
     "load",
     "maf",
+    "naf",
     "nice",
     "nsf_autoregressive",
     "nsf_coupling",
@@ -40,4 +45,5 @@ __all__ = [
     "realnvp",
     "save",
     "sylvester",
+    "unaf",
 ]

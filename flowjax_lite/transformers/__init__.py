@@ -3,6 +3,8 @@
 from flowjax_lite.transformers.additive import Additive
 from flowjax_lite.transformers.affine import Affine
 from flowjax_lite.transformers.base import AbstractNumericalForward, AbstractTransformer
+from flowjax_lite.transformers.monotonic_network import MonotonicNetwork
+from flowjax_lite.transformers.sigmoidal import DeepDenseSigmoid, DeepSigmoid
 from flowjax_lite.transformers.spline import RationalQuadraticSpline
 
 __all__ = [
@@ -10,5 +12,8 @@ __all__ = [
     "AbstractTransformer",
     "Additive",
     "Affine",
+    "DeepDenseSigmoid",
+    "DeepSigmoid",
+    "MonotonicNetwork",
     "RationalQuadraticSpline",
 ]

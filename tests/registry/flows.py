@@ -13,6 +13,8 @@ from registry.item import HIDDEN, SMOOTH, Item
 SMALL: dict[str, dict[str, Any]] = {
     "nsf_coupling": {"num_bins": 2, "bound": 2.0},
     "nsf_autoregressive": {"num_bins": 2, "bound": 2.0},
+    "naf": {"num_units": 2, "num_sigmoid_layers": 1},
+    "unaf": {"integrand_hidden": (2,), "bound": 2.0, "num_nodes": 8},
 }
 
 

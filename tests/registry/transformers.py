@@ -5,6 +5,9 @@ from flowjax_lite.transformers import (
     AbstractTransformer,
     Additive,
     Affine,
+    DeepDenseSigmoid,
+    DeepSigmoid,
+    MonotonicNetwork,
     RationalQuadraticSpline,
 )
 from registry.item import DIM, Item
@@ -18,7 +21,12 @@ CORE: dict[str, AbstractTransformer] = {
     "RationalQuadraticSpline": SPLINE,
 }
 # Real numbers to real numbers; tried once in each kind of layer.
-MONOTONE: dict[str, AbstractTransformer] = {}
+MONOTONE: dict[str, AbstractTransformer] = {
+    "DeepSigmoid": DeepSigmoid(num_units=2),
+    "DeepDenseSigmoid": DeepDenseSigmoid(num_units=2, num_layers=2),
+    # The interval ends inside the domain, so tails are met too.
+    "MonotonicNetwork": MonotonicNetwork(hidden=(2, 2), bound=2.0, num_nodes=16),
+}
 
 TRANSFORMERS = {
     name: Item(lambda rngs, transformer=transformer: Independent(transformer, DIM))
