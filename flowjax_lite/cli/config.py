@@ -70,11 +70,21 @@ class FlowConfig:
         hidden: The hidden widths of each layer's network.
         activation: The activation of the networks, by name.
         num_bins: The number of spline bins (spline families).
-        bound: The splines act on [-bound, bound] (spline families).
+        num_components: The number of components of each mixture (flowpp, gaussianization).
+        transformer: The map of each entry: dsf or ddsf (naf).
+        num_units: The number of sigmoids in a layer of that map (naf).
+        num_sigmoid_layers: The number of such layers (naf).
+        integrand_hidden: The hidden widths of the integrand (unaf).
+        num_nodes: The number of nodes of the integral (unaf).
+        num_polynomials: The number of squares (sos).
+        degree: The degree of each polynomial (sos, bernstein).
+        bound: The map acts on [-bound, bound] (splines, sos, bernstein).
         nonlinearity: How a layer bends space: tanh or leaky_relu (planar).
         form: How layers choose directions: orthogonal, householder or triangular (sylvester).
         rank: The number of directions of an orthogonal layer (sylvester).
         num_reflections: The number of reflections of a Householder layer (sylvester).
+        coefficient: The bound of each network's Lipschitz constant (residual).
+        log_det: How log-determinants are found in training: exact or series (residual).
         base: The base distribution, by name.
         gradient: What training keeps of each layer: store, recompute or invert.
         compute_dtype: The precision of the networks' products: float32, tensorfloat32 or bfloat16.
@@ -85,22 +95,34 @@ class FlowConfig:
     hidden: tuple[int, ...] | None = None
     activation: str | None = None
     num_bins: int | None = None
+    num_components: int | None = None
+    transformer: str | None = None
+    num_units: int | None = None
+    num_sigmoid_layers: int | None = None
+    integrand_hidden: tuple[int, ...] | None = None
+    num_nodes: int | None = None
+    num_polynomials: int | None = None
+    degree: int | None = None
     bound: float | None = None
     nonlinearity: str | None = None
     form: str | None = None
     rank: int | None = None
     num_reflections: int | None = None
+    coefficient: float | None = None
+    log_det: str | None = None
     base: str | None = None
     gradient: str | None = None
     compute_dtype: str | None = None
 
     def __post_init__(self) -> None:
         families.check(self.family, self.given())
-        for field in ("num_layers", "num_bins", "bound", "rank", "num_reflections"):
-            value = getattr(self, field)
-            require(self, field, value is None or value > 0, "a positive number")
-        widths = self.hidden is None or (self.hidden != () and min(self.hidden) > 0)
-        require(self, "hidden", widths, "widths such as [64, 64]")
+        for field, value in self.given().items():
+            if isinstance(value, int | float):
+                require(self, field, value > 0, "a positive number")
+        for field in ("hidden", "integrand_hidden"):
+            widths = getattr(self, field)
+            right = widths is None or (widths != () and min(widths) > 0)
+            require(self, field, right, "widths such as [64, 64]")
 
     def given(self) -> dict[str, Any]:
         """Return the options that are not left to the family."""
