@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from flowjax_lite.distributions import Flow
+from flowjax_lite.flows.bnaf import bnaf
 from flowjax_lite.flows.maf import iaf, maf
 from flowjax_lite.flows.nice import nice
 from flowjax_lite.flows.nsf import nsf_autoregressive, nsf_coupling
 from flowjax_lite.flows.realnvp import realnvp
+from flowjax_lite.flows.residual import residual
 from flowjax_lite.flows.serialization import load, save
 
 NAMED: dict[str, Callable[..., Flow]] = {
@@ -16,10 +18,13 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "iaf": iaf,
     "nsf_coupling": nsf_coupling,
     "nsf_autoregressive": nsf_autoregressive,
+    "residual": residual,
+    "bnaf": bnaf,
 }
 
 __all__ = [
     "NAMED",
+    "bnaf",
     "iaf",
     "load",
     "maf",
@@ -27,5 +32,6 @@ __all__ = [
     "nsf_autoregressive",
     "nsf_coupling",
     "realnvp",
+    "residual",
     "save",
 ]
