@@ -3,6 +3,7 @@
 from flowjax_lite.bijectors.affine import Affine, Scale, Shift, Standardize
 from flowjax_lite.bijectors.autoregressive import MaskedAutoregressive
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.bijectors.block_autoregressive import BlockAutoregressive
 from flowjax_lite.bijectors.channelwise import Channelwise
 from flowjax_lite.bijectors.compose import Chain, Invert
 from flowjax_lite.bijectors.coupling import Coupling
@@ -16,10 +17,12 @@ from flowjax_lite.bijectors.permutation import Permutation, Reverse
 from flowjax_lite.bijectors.planar import PLANAR_NONLINEARITIES, Planar
 from flowjax_lite.bijectors.radial import Radial
 from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
+from flowjax_lite.bijectors.residual import LOG_DETS, InvertibleResidual
 from flowjax_lite.bijectors.sylvester import SYLVESTER_FORMS, Sylvester
 
 __all__ = [
     "GRADIENTS",
+    "LOG_DETS",
     "LU",
     "PLANAR_NONLINEARITIES",
     "PLU",
@@ -29,6 +32,7 @@ __all__ = [
     "ActNorm",
     "Affine",
     "BatchNorm",
+    "BlockAutoregressive",
     "Buffer",
     "Chain",
     "Channelwise",
@@ -37,6 +41,7 @@ __all__ = [
     "Householder",
     "Independent",
     "Invert",
+    "InvertibleResidual",
     "Linear",
     "Logit",
     "MaskedAutoregressive",

@@ -1,6 +1,7 @@
 """Networks that emit the parameters of transformers."""
 
 from flowjax_lite.conditioners.activations import ACTIVATIONS, get_activation
+from flowjax_lite.conditioners.lipschitz import LipschitzMLP
 from flowjax_lite.conditioners.made import MADE, AbstractMADE, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
 from flowjax_lite.conditioners.product import COMPUTE_DTYPES, check_compute_dtype
@@ -11,6 +12,7 @@ __all__ = [
     "MADE",
     "MLP",
     "AbstractMADE",
+    "LipschitzMLP",
     "ResidualMADE",
     "ResidualMLP",
     "check_compute_dtype",

@@ -8,6 +8,15 @@ from jax import Array
 
 Activation = Callable[[Array], Array]
 
+
+def lipswish(x: Array) -> Array:
+    """x · sigmoid(x) / 1.1: smooth, and no two values are further apart than their arguments.
+
+    LipSwish: Chen, Behrmann, Duvenaud and Jacobsen, 2019, arXiv:1906.02735, section 3.3.
+    """
+    return jax.nn.silu(x) / 1.1
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "relu": jax.nn.relu,
     "leaky_relu": jax.nn.leaky_relu,
@@ -16,7 +25,11 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": jax.nn.silu,
     "softplus": jax.nn.softplus,
     "tanh": jnp.tanh,
+    "lipswish": lipswish,
 }
+# Slopes between -1 and 1, and those among them that never decrease.
+LIPSCHITZ = ("relu", "leaky_relu", "elu", "softplus", "tanh", "lipswish")
+INCREASING = ("relu", "leaky_relu", "elu", "softplus", "tanh")
 
 
 def get_activation(activation: str | Activation) -> Activation:
@@ -35,3 +48,15 @@ def get_activation(activation: str | Activation) -> Activation:
             f"activation is {activation!r}; expected a function or one of {sorted(ACTIVATIONS)}"
         )
     return ACTIVATIONS[activation]
+
+
+def get_activation_among(activation: str | Activation, names: tuple[str, ...]) -> Activation:
+    """The activation of that name, where only some have a property that a network rests on.
+
+    Raises:
+        ValueError: it is none of the names, nor the function of one of them.
+    """
+    for name in names:
+        if activation in (name, ACTIVATIONS[name]):
+            return ACTIVATIONS[name]
+    raise ValueError(f"activation is {activation!r}; expected one of {', '.join(map(repr, names))}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from flowjax_lite.distributions import Flow
+from flowjax_lite.flows.bnaf import bnaf
 from flowjax_lite.flows.glow_1d import glow_1d
 from flowjax_lite.flows.maf import iaf, maf
 from flowjax_lite.flows.naf import naf
@@ -11,6 +12,7 @@ from flowjax_lite.flows.nsf import nsf_autoregressive, nsf_coupling
 from flowjax_lite.flows.planar import planar
 from flowjax_lite.flows.radial import radial
 from flowjax_lite.flows.realnvp import realnvp
+from flowjax_lite.flows.residual import residual
 from flowjax_lite.flows.serialization import load, save
 from flowjax_lite.flows.sylvester import sylvester
 from flowjax_lite.flows.unaf import unaf
@@ -28,10 +30,13 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "sylvester": sylvester,
     "naf": naf,
     "unaf": unaf,
+    "residual": residual,
+    "bnaf": bnaf,
 }
 
 __all__ = [
     "NAMED",
+    "bnaf",
     "glow_1d",
     "iaf",
     "load",
@@ -43,6 +48,7 @@ __all__ = [
     "planar",
     "radial",
     "realnvp",
+    "residual",
     "save",
     "sylvester",
     "unaf",

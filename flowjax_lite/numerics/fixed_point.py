@@ -1,12 +1,17 @@
-"""Fixed points of maps whose entries depend on the entries before them alone."""
+"""Fixed points of triangular maps and of contractions, differentiable by the implicit theorem."""
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array, lax
 
+Function = Callable[[Array], Array]
 
-def triangular_fixed_point(function: Callable[[Array], Array], start: Array) -> Array:
+_MAX_ROUNDS = 10_000
+_PATIENCE = 10
+
+
+def triangular_fixed_point(function: Function, start: Array) -> Array:
     """Solve x = function(x) where entry i of the result depends on x[:i] alone.
 
     All entries are computed at once, again and again: after k rounds the first k are exact, so
@@ -25,23 +30,47 @@ def triangular_fixed_point(function: Callable[[Array], Array], start: Array) -> 
     Returns:
         (dim,), the fixed point, to the last bit.
     """
+    return _fixed_point(function, start, _repeat)
 
-    def solve_linear(linear: Callable[[Array], Array], y: Array) -> Array:
-        # linear(v) = J v - v with J strictly triangular, so v = J v - y = v + linear(v) - y.
-        def solve(linear: Callable[[Array], Array], y: Array) -> Array:
-            return _iterate(lambda v: v + linear(v) - y, jnp.zeros_like(y))
+
+def contraction_fixed_point(function: Function, start: Array) -> Array:
+    """Solve x = function(x) where the function brings any two points nearer to each other.
+
+    It is applied again and again until rounding alone moves the result. Derivatives of any
+    order and in any mode follow from the implicit function theorem, by rounds of the same kind.
+
+    Args:
+        function: from a vector to a vector, with a Lipschitz constant below one. It may close
+            over traced values; gradients reach them.
+        start: (dim,), the first guess, of the size of the numbers at stake; it does not affect
+            the result.
+
+    Returns:
+        (dim,), the fixed point, or NaN where the last round still moved it by more than the
+        fourth part of the dtype's digits.
+    """
+    return _fixed_point(function, start, _contract)
+
+
+def _fixed_point(
+    function: Function, start: Array, iterate: Callable[[Function, Array], Array]
+) -> Array:
+    def solve_linear(linear: Function, y: Array) -> Array:
+        # linear(v) = J v - v with the Jacobian J, so v = J v - y = v + linear(v) - y.
+        def solve(linear: Function, y: Array) -> Array:
+            return iterate(lambda v: v + linear(v) - y, jnp.zeros_like(y))
 
         return lax.custom_linear_solve(linear, y, solve, transpose_solve=solve)
 
     return lax.custom_root(
         lambda x: function(x) - x,
         lax.stop_gradient(start),
-        lambda _, start: _iterate(function, start),
+        lambda _, start: iterate(function, start),
         solve_linear,
     )
 
 
-def _iterate(function: Callable[[Array], Array], x: Array) -> Array:
+def _repeat(function: Function, x: Array) -> Array:
     def unfinished(carry: tuple[Array, Array, Array]) -> Array:
         x, before, count = carry
         return (count < x.size) & jnp.any(x != before)
@@ -51,3 +80,30 @@ def _iterate(function: Callable[[Array], Array], x: Array) -> Array:
         return function(x), x, count + 1
 
     return lax.while_loop(unfinished, improve, (function(x), x, jnp.asarray(1)))[0]
+
+
+def _contract(function: Function, start: Array) -> Array:
+    eps = jnp.finfo(start.dtype).eps
+
+    def size(x: Array) -> Array:
+        return jnp.max(jnp.abs(x))
+
+    def unfinished(carry: tuple[Array, ...]) -> Array:
+        x, step, _, idle, count = carry
+        moves = step > eps * jnp.maximum(size(x), size(start))  # False for NaN
+        return moves & (idle < _PATIENCE) & (count < _MAX_ROUNDS)
+
+    def improve(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, _, smallest, idle, count = carry
+        new_x = function(x)
+        step = size(new_x - x)
+        # Steps shrink round by round, until rounding keeps them from it.
+        idle = jnp.where(step < smallest, 0, idle + 1)
+        return new_x, step, jnp.minimum(step, smallest), idle, count + 1
+
+    first = function(start)
+    step = size(first - start)
+    carry: tuple[Array, ...] = (first, step, step, jnp.asarray(0), jnp.asarray(0))
+    x, step, *_ = lax.while_loop(unfinished, improve, carry)
+    reached = step <= eps**0.75 * jnp.maximum(size(x), size(start))
+    return jnp.where(reached, x, jnp.nan)

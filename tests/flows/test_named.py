@@ -116,7 +116,7 @@ def test_settings_are_passed_on(name: str):
         "condition_dim": 3,
         "num_layers": 4,
         "hidden": (5,),
-        "activation": "tanh",
+        "activation": "softplus",
         "base": DiagonalNormal(3),
         "data_map": b.Exp(3),
         "condition_map": b.Exp(2),
@@ -131,6 +131,8 @@ def test_settings_are_passed_on(name: str):
         "num_sigmoid_layers": 3,
         "integrand_hidden": (3,),
         "num_nodes": 16,
+        "coefficient": 0.5,
+        "log_det": "series",
         "gradient": "invert",
         "compute_dtype": "bfloat16",
     }

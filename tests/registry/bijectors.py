@@ -12,7 +12,7 @@ from jax import Array
 from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
 from flowjax_lite.transformers import AbstractTransformer, Affine
-from registry.conditioners import made, mlp
+from registry.conditioners import lipschitz, made, mlp
 from registry.item import (
     CONDITION_DIM,
     DIM,
@@ -114,6 +114,20 @@ BIJECTORS = {
     "ActNorm, initialised": Item(lambda rngs: after_a_batch(b.ActNorm(DIM))),
     "BatchNorm": Item(lambda rngs: b.BatchNorm(DIM)),
     "BatchNorm, initialised": Item(lambda rngs: after_a_batch(b.BatchNorm(DIM))),
+    "InvertibleResidual": Item(lambda rngs: b.InvertibleResidual(lipschitz(rngs))),
+    "InvertibleResidual|condition": Item(
+        lambda rngs: b.InvertibleResidual(lipschitz(rngs, CONDITION_DIM)),
+        dtypes=("float64",),
+        second_order=False,
+    ),
+    "BlockAutoregressive": Item(
+        lambda rngs: b.BlockAutoregressive(DIM, hidden=(2, 2), rngs=rngs), dtypes=("float32",)
+    ),
+    "BlockAutoregressive|condition": Item(
+        lambda rngs: b.BlockAutoregressive(
+            DIM, hidden=(2, 2), condition_dim=CONDITION_DIM, rngs=rngs
+        )
+    ),
     "LU": Item(lambda rngs: b.LU(DIM)),
     "PLU": Item(lambda rngs: b.PLU(DIM, rngs=rngs)),
     "Triangular": Item(lambda rngs: b.Triangular(DIM)),

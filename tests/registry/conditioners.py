@@ -4,7 +4,7 @@ from functools import partial
 
 from flax import nnx
 
-from flowjax_lite.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
+from flowjax_lite.conditioners import MADE, MLP, LipschitzMLP, ResidualMADE, ResidualMLP
 from flowjax_lite.transformers import AbstractTransformer
 from registry.item import CONDITION_DIM, DIM, HIDDEN, SMOOTH, Item
 from registry.transformers import CORE
@@ -48,11 +48,18 @@ def made(
     )
 
 
+def lipschitz(rngs: nnx.Rngs, condition_dim: int | None = None) -> LipschitzMLP:
+    """The network of an invertible residual layer."""
+    return LipschitzMLP(DIM, hidden=HIDDEN, condition_dim=condition_dim, rngs=rngs)
+
+
 CONDITIONERS = {
     "MLP": Item(partial(mlp, network=MLP)),
     "MLP|condition": Item(partial(mlp, network=MLP, condition_dim=CONDITION_DIM)),
     "ResidualMLP": Item(partial(mlp, network=ResidualMLP)),
     "ResidualMLP|condition": Item(partial(mlp, network=ResidualMLP, condition_dim=CONDITION_DIM)),
+    "LipschitzMLP": Item(lipschitz),
+    "LipschitzMLP|condition": Item(partial(lipschitz, condition_dim=CONDITION_DIM)),
     "MADE": Item(partial(made, network=MADE)),
     "MADE|condition": Item(partial(made, network=MADE, condition_dim=CONDITION_DIM)),
     "ResidualMADE": Item(partial(made, network=ResidualMADE)),

@@ -11,6 +11,7 @@ from registry.item import HIDDEN, SMOOTH, Item
 
 # What keeps a flow small, beside the settings that all flows take.
 SMALL: dict[str, dict[str, Any]] = {
+    "bnaf": {"hidden": (2,)},
     "nsf_coupling": {"num_bins": 2, "bound": 2.0},
     "nsf_autoregressive": {"num_bins": 2, "bound": 2.0},
     "naf": {"num_units": 2, "num_sigmoid_layers": 1},
@@ -20,15 +21,9 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def flow(rngs: nnx.Rngs, name: str, dim: int, condition_dim: int | None = None) -> Flow:
     """A small flow of that architecture."""
-    return NAMED[name](
-        dim=dim,
-        condition_dim=condition_dim,
-        num_layers=2,
-        hidden=HIDDEN,
-        activation=SMOOTH,
-        rngs=rngs,
-        **SMALL.get(name, {}),
-    )
+    common = {"num_layers": 2, "hidden": HIDDEN, "activation": SMOOTH}
+    settings = common | SMALL.get(name, {})
+    return NAMED[name](dim=dim, condition_dim=condition_dim, rngs=rngs, **settings)
 
 
 FLOWS: dict[str, Item] = {}
