@@ -73,11 +73,11 @@ class LipschitzMLP(nnx.Module):
         self.layers = nnx.List([Dense(a, b, **options) for a, b in pairwise(widths)])
         self.last = Dense(widths[-1], dim, zero=True, **options)
         self.sharpness = nnx.List([nnx.Param(jnp.zeros(width)) for width in self.hidden])
-        self.condition_kernel = None
-        if condition_dim is not None:
-            self.condition_kernel = nnx.Param(
-                KERNEL_INIT(rngs.params(), (condition_dim, self.hidden[0]))
-            )
+        self.condition_kernel = (
+            None
+            if condition_dim is None
+            else nnx.Param(KERNEL_INIT(rngs.params(), (condition_dim, self.hidden[0])))
+        )
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         """Map x (dim,), given the condition (condition_dim,), to (dim,)."""
