@@ -1,5 +1,6 @@
 """Shifts and scales of each entry: learned, or fixed from data."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.numerics.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
-from flowjax_lite.numerics.shapes import default_dtype
+from flowjax_lite.numerics.shapes import check_columns, default_dtype
 
 _MAX_LOG_SCALE = 10.0
 
@@ -89,20 +90,25 @@ class Standardize(AbstractElementwise):
         self._set(np.full(dim, loc), np.full(dim, scale))
 
     @classmethod
-    def from_data(cls, x: Any) -> Self:
+    def from_data(cls, x: Any, *, keep: Sequence[int] = ()) -> Self:
         """The map whose inverse gives the rows of x mean zero and standard deviation one.
 
         Args:
             x: (rows, dim).
+            keep: columns that stay as they are, such as angles.
 
         Raises:
-            ValueError: x has another rank or no rows, or a column is constant or not finite.
+            ValueError: x has another rank or no rows, a column is constant or not finite, or
+                keep names no columns.
         """
         x = np.asarray(x, dtype=np.float64)
         if x.ndim != 2 or not x.size:
             raise ValueError(f"x has shape {x.shape}; expected (rows, dim) with rows in it")
         standardize = cls(x.shape[1])
-        standardize._set(x.mean(axis=0), x.std(axis=0))
+        kept = list(check_columns(keep, x.shape[1], "keep"))
+        loc, scale = x.mean(axis=0), x.std(axis=0)
+        loc[kept], scale[kept] = 0.0, 1.0
+        standardize._set(loc, scale)
         return standardize
 
     def _set(self, loc: np.ndarray, scale: np.ndarray) -> None:

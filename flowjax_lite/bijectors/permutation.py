@@ -36,10 +36,28 @@ class Permutation(AbstractBijector):
         self._set(jnp.asarray(given))
 
     @classmethod
-    def random(cls, dim: int, *, rngs: nnx.Rngs) -> Self:
-        """A permutation drawn uniformly."""
+    def random(cls, dim: int, *, parts: Sequence[int] | None = None, rngs: nnx.Rngs) -> Self:
+        """A permutation drawn uniformly.
+
+        Args:
+            dim: length of the event.
+            parts: lengths of consecutive parts, together the event, that do not mix; None for
+                one part.
+            rngs: source of the order.
+
+        Raises:
+            ValueError: the parts are not as long as the event.
+        """
         permutation = cls(np.arange(check_positive_int(dim, "dim")))
-        permutation._set(jax.random.permutation(rngs.params(), dim))
+        sizes = (dim,) if parts is None else tuple(parts)
+        if sum(sizes) != dim:
+            raise ValueError(f"parts is {sizes}, of sum {sum(sizes)}; expected dim = {dim}")
+        starts = np.cumsum(sizes) - sizes
+        orders = [
+            start + jax.random.permutation(rngs.params(), size)
+            for start, size in zip(starts, sizes, strict=True)
+        ]
+        permutation._set(jnp.concatenate(orders))
         return permutation
 
     def _set(self, indices: Array) -> None:

@@ -8,10 +8,11 @@ from flowjax_lite.bijectors import AbstractBijector
 from flowjax_lite.cli.baselines import Examples
 from flowjax_lite.cli.config import DataConfig, FlowConfig
 from flowjax_lite.cli.errors import FieldError
-from flowjax_lite.cli.families import BASES
+from flowjax_lite.cli.families import BASES, options
 from flowjax_lite.cli.rows import spread
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.distributions import Flow
+from flowjax_lite.numerics.shapes import check_columns
 
 NUM_FIRST = 10_000  # rows that go through a new flow at once, all layers' numbers in memory
 
@@ -28,6 +29,9 @@ def flow(config: FlowConfig, data: Dataset, *, logit: float | None, seed: int) -
 
     Returns:
         The flow, on the data's own units.
+
+    Raises:
+        FieldError: `logit` is given for data that hold angles.
     """
     rngs = nnx.Rngs(seed)
     given = config.given()
@@ -37,7 +41,10 @@ def flow(config: FlowConfig, data: Dataset, *, logit: float | None, seed: int) -
     if condition is not None:
         given["condition_dim"] = condition.shape[1]
         given["condition_map"] = fl.bijectors.Standardize.from_data(condition)
-    data_map = _data_map(data.train.x, logit)
+    angles = _angles(config, data.dim)
+    if angles and logit is not None:
+        raise FieldError("data.logit", f"{config.family} takes angles, which have no logits")
+    data_map = _data_map(data.train.x, logit, keep=angles)
     flow = fl.flows.NAMED[config.family](dim=data.dim, data_map=data_map, rngs=rngs, **given)
     first = spread(data.train, NUM_FIRST)
     return fl.initialize(flow, first.x, first.condition)
@@ -75,10 +82,19 @@ def check_logit(data: Dataset, config: DataConfig) -> None:
             raise FieldError("data.logit", message)
 
 
-def _data_map(x: np.ndarray, logit: float | None) -> AbstractBijector:
+def _angles(config: FlowConfig, dim: int) -> tuple[int, ...]:
+    """Return the columns that keep their units, because full turns mean something there."""
+    if "circular" not in options(config.family):
+        return ()
+    return check_columns(
+        range(dim) if config.circular is None else config.circular, dim, "circular"
+    )
+
+
+def _data_map(x: np.ndarray, logit: float | None, *, keep: tuple[int, ...]) -> AbstractBijector:
     """Return the fixed map from unit scale to the data: for pixels, through logits."""
     Standardize, dim = fl.bijectors.Standardize, x.shape[1]
-    standardize = Standardize.from_data(examples(Split(x), logit=logit).x)
+    standardize = Standardize.from_data(examples(Split(x), logit=logit).x, keep=keep)
     if logit is None:
         return standardize
     width = 1 - 2 * logit

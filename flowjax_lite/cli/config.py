@@ -69,6 +69,7 @@ class FlowConfig:
         num_layers: The number of layers.
         hidden: The hidden widths of each layer's network.
         activation: The activation of the networks, by name.
+        circular: The columns that are angles in [-π, π), counted from 0 (circular_nsf).
         num_bins: The number of spline bins (spline families).
         num_components: The number of components of each mixture (flowpp, gaussianization).
         transformer: The map of each entry: dsf or ddsf (naf).
@@ -94,6 +95,7 @@ class FlowConfig:
     num_layers: int | None = None
     hidden: tuple[int, ...] | None = None
     activation: str | None = None
+    circular: tuple[int, ...] | None = None
     num_bins: int | None = None
     num_components: int | None = None
     transformer: str | None = None

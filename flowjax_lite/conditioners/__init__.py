@@ -4,6 +4,7 @@ from flowjax_lite.conditioners.activations import ACTIVATIONS, get_activation
 from flowjax_lite.conditioners.lipschitz import LipschitzMLP
 from flowjax_lite.conditioners.made import MADE, AbstractMADE, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
+from flowjax_lite.conditioners.periodic import Periodic
 from flowjax_lite.conditioners.product import COMPUTE_DTYPES, check_compute_dtype
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "MLP",
     "AbstractMADE",
     "LipschitzMLP",
+    "Periodic",
     "ResidualMADE",
     "ResidualMLP",
     "check_compute_dtype",

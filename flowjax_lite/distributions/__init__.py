@@ -7,6 +7,7 @@ from flowjax_lite.distributions.flow import Flow
 from flowjax_lite.distributions.from_distrax import FromDistrax
 from flowjax_lite.distributions.mixture import GaussianMixture
 from flowjax_lite.distributions.normal import DiagonalNormal, StandardNormal
+from flowjax_lite.distributions.product import Product
 from flowjax_lite.distributions.statistics import initialize, observe
 from flowjax_lite.distributions.student_t import StudentT
 
@@ -18,6 +19,7 @@ __all__ = [
     "Flow",
     "FromDistrax",
     "GaussianMixture",
+    "Product",
     "StandardNormal",
     "StudentT",
     "Uniform",

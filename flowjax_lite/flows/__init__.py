@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows.bnaf import bnaf
+from flowjax_lite.flows.circular_nsf import circular_nsf
 from flowjax_lite.flows.glow_1d import glow_1d
 from flowjax_lite.flows.maf import iaf, maf
 from flowjax_lite.flows.naf import naf
@@ -32,11 +33,13 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "unaf": unaf,
     "residual": residual,
     "bnaf": bnaf,
+    "circular_nsf": circular_nsf,
 }
 
 __all__ = [
     "NAMED",
     "bnaf",
+    "circular_nsf",
     "glow_1d",
     "iaf",
     "load",

@@ -83,7 +83,9 @@ def _newton_or_bisect(f: Callable[[Array], Array], low: Array, high: Array) -> A
         low = jnp.where(value <= 0, x, low)
         high = jnp.where(value >= 0, x, high)
         newton = x - value / slope
-        safe = (newton > low) & (newton < high) & (jnp.abs(newton - x) < 0.5 * last_step)
+        # The ends belong to it: x is one of them, and a step below rounding is the last one.
+        inside = (newton >= low) & (newton <= high) & jnp.isfinite(slope)
+        safe = inside & (jnp.abs(newton - x) < 0.5 * last_step)
         new_x = jnp.where(value == 0, x, jnp.where(safe, newton, 0.5 * low + 0.5 * high))
         step = jnp.abs(new_x - x)
         reached = jnp.isfinite(value) & (step <= tolerance * jnp.abs(new_x) + tiny)

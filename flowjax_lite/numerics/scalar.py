@@ -1,5 +1,7 @@
 """Stable scalar functions, elementwise on arrays of any shape."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -56,3 +58,17 @@ def sigmoid_log_derivative(x: Array) -> Array:
         -softplus(x) - softplus(-x), of x's shape.
     """
     return -jax.nn.softplus(x) - jax.nn.softplus(-x)
+
+
+def wrap_angle(x: Array) -> Array:
+    """Bring angles to [-π, π) by full turns, exactly: those inside stay as they are.
+
+    Args:
+        x: angles of any shape, in radians.
+
+    Returns:
+        Angles of x's shape; NaN for infinite ones.
+    """
+    turn = 2 * math.pi
+    rest = jnp.fmod(x, turn)
+    return jnp.where(rest >= math.pi, rest - turn, jnp.where(rest < -math.pi, rest + turn, rest))

@@ -128,6 +128,22 @@ def check_positive_int(value: Any, name: str, *, minimum: int = 1) -> int:
     return value
 
 
+def check_columns(columns: Sequence[int], dim: int, name: str) -> tuple[int, ...]:
+    """Return the indices of some entries of an event as a tuple.
+
+    Raises:
+        ValueError: an index is doubled, out of range or no whole number.
+    """
+    given = tuple(columns)
+    whole = all(isinstance(i, int) and not isinstance(i, bool) for i in given)
+    if not whole or len(set(given)) < len(given) or not set(given) <= set(range(dim)):
+        raise ValueError(
+            f"{name} is {given}; expected each at most once of the column numbers "
+            f"{tuple(range(dim))}"
+        )
+    return given
+
+
 def merge_condition_shapes(shapes: list[Shape | None]) -> Shape | None:
     """The one condition shape that a composition takes.
 

@@ -3,17 +3,29 @@
 from flowjax_lite.transformers.additive import Additive
 from flowjax_lite.transformers.affine import Affine
 from flowjax_lite.transformers.base import AbstractNumericalForward, AbstractTransformer
+from flowjax_lite.transformers.circular_spline import CircularSpline
 from flowjax_lite.transformers.monotonic_network import MonotonicNetwork
+from flowjax_lite.transformers.polynomial_spline import (
+    CubicSpline,
+    LinearSpline,
+    QuadraticSpline,
+)
 from flowjax_lite.transformers.sigmoidal import DeepDenseSigmoid, DeepSigmoid
 from flowjax_lite.transformers.spline import RationalQuadraticSpline
+from flowjax_lite.transformers.unit_spline import UnitSpline
 
 __all__ = [
     "AbstractNumericalForward",
     "AbstractTransformer",
     "Additive",
     "Affine",
+    "CircularSpline",
+    "CubicSpline",
     "DeepDenseSigmoid",
     "DeepSigmoid",
+    "LinearSpline",
     "MonotonicNetwork",
+    "QuadraticSpline",
     "RationalQuadraticSpline",
+    "UnitSpline",
 ]

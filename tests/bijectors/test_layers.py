@@ -83,6 +83,17 @@ def test_random_permutations_differ():
     assert jnp.any(orders[0] != np.arange(20))
 
 
+def test_parts_of_a_permutation_do_not_mix():
+    """Catches an angle that changes places with a real number, and a part that stays in order."""
+    order = b.Permutation.random(40, parts=(20, 0, 20), rngs=nnx.Rngs(0)).indices[...]
+    for start in (0, 20):
+        part = order[start : start + 20] - start
+        np.testing.assert_array_equal(jnp.sort(part), np.arange(20))
+        assert jnp.any(part != np.arange(20))
+    with pytest.raises(ValueError, match=r"parts is \(2, 2\), of sum 4; expected dim = 5"):
+        b.Permutation.random(5, parts=(2, 2), rngs=nnx.Rngs(0))
+
+
 def test_permutation_is_not_trained():
     """Catches indices that the optimiser moves, or that are not saved."""
     permutation = b.Permutation([1, 0])

@@ -27,6 +27,18 @@ def test_standardize_keeps_the_units_of_the_density():
     np.testing.assert_allclose(log_det, expected, rtol=1e-6)
 
 
+def test_standardize_keeps_columns():
+    """Catches an angle whose full turn is no longer 2π, and a constant one that is refused."""
+    data = np.where(np.arange(3) == 2, 1.5, DATA)
+    standardize = b.Standardize.from_data(data, keep=(2, 0))
+    x = jnp.asarray(data[:5], jnp.float32)
+    z = jax.vmap(standardize.inverse)(x)
+    np.testing.assert_array_equal(z[:, [0, 2]], x[:, [0, 2]])
+    assert jnp.all(z[:, 1] != x[:, 1])
+    with pytest.raises(ValueError, match=r"keep is \(3,\)"):
+        b.Standardize.from_data(data, keep=(3,))
+
+
 def test_standardize_is_not_trained():
     """Catches statistics that the optimiser moves, or that are not saved."""
     standardize = b.Standardize.from_data(DATA)

@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from scipy.stats import norm
 
 import flowjax_lite as fl
 from flowjax_lite.cli import build
@@ -78,6 +79,25 @@ def test_new_flow_stands_on_the_data_scale() -> None:
     samples = flow.sample(jax.random.key(0), (2000,))
     np.testing.assert_allclose(np.mean(samples, 0), x.mean(0), atol=1.0)
     np.testing.assert_allclose(np.std(samples, 0), x.std(0), rtol=0.1)
+
+
+def test_angles_keep_their_units() -> None:
+    """Would catch angles that are scaled like real numbers, so that full turns mean nothing."""
+    x = np.random.default_rng(0).uniform(-3.0, 3.0, size=(100, 2)) * [1.0, 100.0]
+
+    def flow(circular: tuple[int, ...] | None, logit: float | None = None) -> fl.Flow:
+        config = FlowConfig("circular_nsf", num_layers=1, hidden=(4,), circular=circular)
+        return build.flow(config, _data(x), logit=logit, seed=0)
+
+    mixed = flow((0,))
+    expected = norm.logpdf(x[:5, 1], x[:, 1].mean(), x[:, 1].std()) - np.log(2 * np.pi)
+    np.testing.assert_allclose(mixed.log_prob(x[:5].astype(np.float32)), expected, rtol=1e-4)
+    torus = flow(None).log_prob(x[:5].astype(np.float32))
+    np.testing.assert_allclose(torus, -2 * np.log(2 * np.pi), rtol=1e-5)
+    with pytest.raises(FieldError, match="circular_nsf takes angles, which have no logits"):
+        flow((0,), logit=0.1)
+    with pytest.raises(ValueError, match=r"circular is \(2,\); expected"):
+        flow((2,))
 
 
 def test_conditions_are_standardised() -> None:

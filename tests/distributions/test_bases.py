@@ -19,6 +19,7 @@ from flowjax_lite.distributions.conditional import ConditionalNormal
 from flowjax_lite.distributions.from_distrax import FromDistrax
 from flowjax_lite.distributions.mixture import GaussianMixture
 from flowjax_lite.distributions.normal import DiagonalNormal, StandardNormal
+from flowjax_lite.distributions.product import Product
 from flowjax_lite.distributions.student_t import StudentT
 
 CONDITION_DIM = 2
@@ -32,6 +33,7 @@ BASES: dict[str, Callable[[int], AbstractBase]] = {
     "ConditionalNormal": lambda dim: ConditionalNormal(
         dim, condition_dim=CONDITION_DIM, hidden=(5,), rngs=nnx.Rngs(0)
     ),
+    "Product": lambda dim: Product([(StudentT, DiagonalNormal)[i % 2](1) for i in range(dim)]),
     "FromDistrax": lambda dim: FromDistrax(
         distrax.Independent(distrax.Normal(jnp.zeros(dim), jnp.full(dim, 0.5)), 1)
     ),
@@ -66,6 +68,9 @@ def known_log_prob(base: AbstractBase, z: np.ndarray) -> float:
         case ConditionalNormal():
             loc, raw = np.float64(base.network(condition_for(base)))
             return stats.norm.logpdf(z, loc, np.exp(10 * np.tanh(raw / 10))).sum()
+        case Product():
+            parts = zip(base.bases, z, strict=True)
+            return sum(known_log_prob(part, entry) for part, entry in parts)
         case FromDistrax():
             return stats.norm.logpdf(z, 0.0, 0.5).sum()
     raise AssertionError(f"no known answer for {base}")
@@ -185,6 +190,24 @@ def test_scales_stay_finite():
         assert jnp.all(jnp.isfinite(gradient))
 
 
+def test_parts_of_a_product_keep_their_places():
+    """Catches sizes that are taken for counts, a lost condition, and one key for all parts."""
+    network = BASES["ConditionalNormal"](2)
+    base = Product([Uniform(2), network, Uniform(1, low=5.0, high=6.0), Uniform(2)])
+    assert base.event_shape == (7,) and base.condition_shape == (CONDITION_DIM,)
+    condition = condition_for(base)
+    z = base.sample(jax.random.key(0), condition)
+    expected = network.log_prob(z[2:4], condition)  # the uniform parts have the density one
+    np.testing.assert_allclose(base.log_prob(z, condition), expected, rtol=1e-6)
+    assert jnp.all(z[:2] != z[5:])
+
+
+def test_the_support_of_a_product():
+    """Catches the support of one part passed off as that of all."""
+    assert Product([Uniform(1), Beta(2, alpha=2.0, beta=2.0)]).support == (0.0, 1.0)
+    assert Product([Uniform(1), StandardNormal(2)]).support is None
+
+
 def test_normals_start_standard():
     """Catches an initialisation that is not the identity's."""
     z = jnp.array([0.3, -2.0])
@@ -220,6 +243,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "num_components is 0.*at least 1",
     ),
+    "no parts": (lambda: Product([]), ValueError, "bases is empty.*at least one"),
     "condition_dim": (
         lambda: ConditionalNormal(2, condition_dim=0, rngs=nnx.Rngs(0)),
         ValueError,
@@ -253,7 +277,7 @@ def test_mistakes_are_named(case: str):
         call()
 
 
-@pytest.mark.parametrize("name", [name for name in BASES if name != "FromDistrax"])
+@pytest.mark.parametrize("name", [name for name in BASES if name not in ("FromDistrax", "Product")])
 @pytest.mark.parametrize("dim", [0, -1])
 def test_dim_must_be_positive(name: str, dim: int):
     """Catches an empty event, whose density would be one whatever it is."""

@@ -8,74 +8,37 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax import Array
+from grid import agreement, density_on_grid
 from measure import COMPILE_FAST, randomised
-from registry import flow
+from registry import ON_REALS, flow
 from scipy import stats
 
 from flowjax_lite import bijectors as b
-from flowjax_lite.distributions import DiagonalNormal, Flow, Uniform
+from flowjax_lite.distributions import DiagonalNormal, Uniform
 from flowjax_lite.flows import NAMED
 
-every_flow = pytest.mark.parametrize("name", NAMED)
+every_flow = pytest.mark.parametrize("name", ON_REALS)
 compiled = functools.partial(jax.jit, compiler_options=COMPILE_FAST)
-
-
-def density_on_grid(model: Flow, end: float, num: int, *, flip: bool = False) -> np.ndarray:
-    """The mass of each cell of a grid on [-end, end]^dim, by the midpoint rule.
-
-    Args:
-        model: a flow without a condition.
-        end: half-width of the grid.
-        num: cells along each axis.
-        flip: whether to give the log-determinant the wrong sign.
-    """
-
-    @compiled
-    def log_prob(x: Array) -> Array:
-        if not flip:
-            return model.log_prob(x)
-        z, log_det = jax.vmap(model.bijector.inverse_and_log_det)(x)
-        return jax.vmap(model.base.log_prob)(z) - log_det
-
-    (dim,) = model.event_shape
-    axis = end * (2 * (np.arange(num) + 0.5) / num - 1)
-    points = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-    mass = np.exp(np.asarray(log_prob(jnp.asarray(points, jnp.float32)), np.float64))
-    return mass.reshape((num,) * dim) * (2 * end / num) ** dim
-
-
-def agreement(samples: np.ndarray, mass: np.ndarray, end: float) -> float:
-    """The p-value of samples (n, 2) that claim to follow the masses of a grid's cells."""
-    coarse = mass.reshape(10, mass.shape[0] // 10, 10, mass.shape[1] // 10).sum(axis=(1, 3))
-    edges = np.linspace(-end, end, 11)
-    counts, *_ = np.histogram2d(*samples.T, bins=(edges, edges))
-    expected = len(samples) * coarse
-    often = expected > 10
-    observed = [*counts[often], len(samples) - counts[often].sum()]
-    wanted = [*expected[often], len(samples) - expected[often].sum()]
-    if wanted[-1] <= 0:  # more than all
-        return 0.0
-    return stats.chisquare(observed, wanted).pvalue
 
 
 @every_flow
 def test_samples_follow_a_density_of_mass_one(name: str):
     """Catches a wrong log-determinant or sampling direction; the flipped twin must be caught."""
     model = randomised(flow(nnx.Rngs(0), name, 2), scale=0.35)
-    mass, wrong = (density_on_grid(model, 12.0, 300, flip=flip) for flip in (False, True))
+    ends = (12.0, 12.0)
+    mass, wrong = (density_on_grid(model, ends, 300, flip=flip) for flip in (False, True))
     assert abs(mass.sum() - 1) < 2e-3
     assert abs(wrong.sum() - 1) > 2e-2
     samples = np.asarray(compiled(lambda key: model.sample(key, (20_000,)))(jax.random.key(0)))
-    assert agreement(samples, mass, 12.0) > 1e-3
-    assert agreement(samples, wrong, 12.0) < 1e-6
+    assert agreement(samples, mass, ends) > 1e-3
+    assert agreement(samples, wrong, ends) < 1e-6
 
 
 @every_flow
 def test_one_dimension(name: str):
     """Catches a flow of one entry that cannot be built, or is no density."""
     model = randomised(flow(nnx.Rngs(0), name, 1), scale=0.35)
-    assert abs(density_on_grid(model, 20.0, 20_000).sum() - 1) < 2e-3
+    assert abs(density_on_grid(model, (20.0,), 20_000).sum() - 1) < 2e-3
     conditional = randomised(flow(nnx.Rngs(0), name, 1, 2))
     first, second = (conditional.log_prob(jnp.ones(1), jnp.full(2, c)) for c in (0.0, 1.0))
     assert abs(first - second) > 1e-3
@@ -92,7 +55,7 @@ def test_starts_as_the_identity(name: str, dim: int, condition_dim: int | None):
     np.testing.assert_allclose(model.log_prob(x, condition), expected, rtol=1e-5)
 
 
-@every_flow
+@pytest.mark.parametrize("name", NAMED)
 def test_every_entry_depends_on_every_other(name: str):
     """Catches layers between which nothing is reordered."""
     model = NAMED[name](dim=4, num_layers=6, hidden=(8,), activation="tanh", rngs=nnx.Rngs(0))
@@ -177,6 +140,9 @@ def test_bounded_base(name: str):
         ("naf", {"transformer": "dfs"}, "transformer is 'dfs'.*'dsf', 'ddsf'"),
         ("naf", {"num_units": 0}, "num_units is 0"),
         ("unaf", {"num_nodes": 1}, "num_nodes is 1"),
+        ("circular_nsf", {"circular": (1, 3)}, r"circular is \(1, 3\).*\(0, 1, 2\)"),
+        ("circular_nsf", {"circular": (1, 1)}, r"circular is \(1, 1\).*at most once"),
+        ("circular_nsf", {"gradient": "invert"}, "gradient is 'invert'.*'recompute'"),
         ("maf", {"base": Uniform(2)}, r"\(2,\).*\(3,\)"),
         ("maf", {"data_map": b.Exp(2)}, r"\(2,\)"),
         ("maf", {"condition_map": b.Exp(2)}, r"condition_map has event shape \(2,\).*None"),

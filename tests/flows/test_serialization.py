@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from flax import nnx
+from registry import ON_REALS
 
 from flowjax_lite.bijectors import Chain, Sigmoid, Standardize
 from flowjax_lite.bijectors.base import Buffer
@@ -329,7 +330,7 @@ def everything() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("maf", dict), *((name, everything) for name in NAMED)]
+    ("name", "settings"), [("maf", dict), *((name, everything) for name in ON_REALS)]
 )
 def test_every_named_flow_loads_without_a_template(
     path: Path, name: str, settings: Callable[[], dict[str, Any]]

@@ -50,6 +50,26 @@ def test_root_of_a_bounded_function(dtype: np.dtype):
     np.testing.assert_allclose(root, expected, rtol=2e4 * jnp.finfo(dtype).eps, atol=1e-6)
 
 
+def test_root_where_the_slope_overflows():
+    """Catches a step of value / ∞ that passes for convergence."""
+    root = monotone_root(lambda x: jnp.exp(20 * x) - 3.7, jnp.asarray(4.4), radius=5.0)
+    np.testing.assert_allclose(root, np.log(3.7) / 20, rtol=1e-5)
+
+
+def test_a_root_that_is_found_ends_the_search(dtype: np.dtype):
+    """Catches dozens of bisections after a Newton step that was below rounding."""
+    evaluations = []
+
+    def function(x: Array) -> Array:
+        jax.debug.callback(lambda: evaluations.append(1))
+        return x + x**3 - target
+
+    target = jnp.asarray(np.linspace(3.0, 9.0, 200), dtype)
+    monotone_root(function, jnp.full_like(target, 1.5), radius=0.5)
+    jax.effects_barrier()
+    assert 4 < len(evaluations) < 20
+
+
 def test_nan_where_there_is_no_root(dtype: np.dtype):
     """Catches a bracket's end returned as a root, and one lost element that spoils others."""
     target = jnp.asarray([0.5, 1.5, -0.2, -2.0, jnp.nan, 0.0], dtype)

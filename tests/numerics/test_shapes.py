@@ -10,6 +10,7 @@ import pytest
 
 from flowjax_lite.numerics.shapes import (
     check_batch,
+    check_columns,
     check_condition,
     check_condition_batch,
     check_event,
@@ -107,6 +108,15 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "num_layers is 0; expected.*at least 1",
     ),
     "truth": (lambda: check_positive_int(True, "dim"), TypeError, "dim is True"),
+    "column": (
+        lambda: check_columns((0, 3), 3, "keep"),
+        ValueError,
+        r"keep is \(0, 3\); expected each at most once.*\(0, 1, 2\)",
+    ),
+    "column twice": (lambda: check_columns([1, 1], 3, "keep"), ValueError, r"keep is \(1, 1\)"),
+    "column from the end": (lambda: check_columns((-1,), 3, "keep"), ValueError, r"\(-1,\)"),
+    "half a column": (lambda: check_columns((0.5,), 3, "keep"), ValueError, r"\(0.5,\)"),
+    "true column": (lambda: check_columns((True,), 3, "keep"), ValueError, r"\(True,\)"),
     "parts": (
         lambda: merge_condition_shapes([(2,), None, (3,)]),
         ValueError,
@@ -121,6 +131,12 @@ def test_mistakes_are_named(case: str):
     call, error, message = BAD[case]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_columns_are_a_tuple_in_their_order():
+    """Catches columns that are sorted, or none that are refused."""
+    assert check_columns([2, 0], 3, "keep") == (2, 0)
+    assert check_columns((), 3, "keep") == ()
 
 
 def test_merged_conditions():

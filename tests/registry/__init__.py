@@ -3,8 +3,8 @@
 from registry.bases import BASES
 from registry.bijectors import BIJECTORS, Flat, autoregressive, coupling, standardize
 from registry.conditioners import CONDITIONERS, made, mlp
-from registry.flows import FLOWS, flow
-from registry.item import CONDITION_DIM, DIM, HIDDEN, REAL, SMOOTH, Domain, Item
+from registry.flows import FLOWS, ON_REALS, flow
+from registry.item import CIRCLE, CONDITION_DIM, DIM, HIDDEN, REAL, SMOOTH, Domain, Item
 from registry.transformers import SPLINE, TRANSFORMERS
 
 ALL: dict[str, Item] = {**TRANSFORMERS, **CONDITIONERS, **BIJECTORS, **BASES, **FLOWS}
@@ -13,11 +13,13 @@ __all__ = [
     "ALL",
     "BASES",
     "BIJECTORS",
+    "CIRCLE",
     "CONDITIONERS",
     "CONDITION_DIM",
     "DIM",
     "FLOWS",
     "HIDDEN",
+    "ON_REALS",
     "REAL",
     "SMOOTH",
     "SPLINE",

@@ -4,7 +4,7 @@ import distrax
 import jax.numpy as jnp
 
 from flowjax_lite import distributions as d
-from registry.item import CONDITION_DIM, DIM, UNIT, Item
+from registry.item import CONDITION_DIM, DIM, HIDDEN, UNIT, Item
 
 BASES = {
     "StandardNormal": Item(lambda rngs: d.StandardNormal(DIM)),
@@ -15,6 +15,16 @@ BASES = {
     "GaussianMixture": Item(lambda rngs: d.GaussianMixture(DIM, num_components=2, rngs=rngs)),
     "ConditionalNormal": Item(
         lambda rngs: d.ConditionalNormal(DIM, condition_dim=CONDITION_DIM, hidden=(8,), rngs=rngs)
+    ),
+    "Product": Item(lambda rngs: d.Product([d.StandardNormal(1), d.DiagonalNormal(DIM - 1)])),
+    "Product|condition": Item(
+        lambda rngs: d.Product(
+            [
+                d.Uniform(1),
+                d.ConditionalNormal(DIM - 1, condition_dim=CONDITION_DIM, hidden=HIDDEN, rngs=rngs),
+            ]
+        ),
+        data=UNIT,
     ),
     "FromDistrax": Item(
         lambda rngs: d.FromDistrax(

@@ -19,12 +19,13 @@ from registry.item import (
     HIDDEN,
     LOGARITHMIC,
     POSITIVE,
+    REAL,
     SMOOTH,
     SYMMETRIC,
     UNIT,
     Item,
 )
-from registry.transformers import CORE, MONOTONE
+from registry.transformers import CORE, ELSEWHERE, MONOTONE
 
 
 def coupling(
@@ -222,10 +223,13 @@ for _name, _transformer in CORE.items():
             partial(autoregressive, transformer=_transformer, network=ResidualMADE)
         ),
     }
-for _name, _transformer in MONOTONE.items():
+_ONCE = {name: (transformer, REAL) for name, transformer in MONOTONE.items()} | ELSEWHERE
+for _name, (_transformer, _domain) in _ONCE.items():
     BIJECTORS |= {
         f"Coupling({_name}, MLP)|condition": Item(
             partial(coupling, transformer=_transformer, network=MLP, condition_dim=CONDITION_DIM),
+            latent=_domain,
+            data=_domain,
             dtypes=("float32",),
         ),
         f"MaskedAutoregressive({_name}, MADE)|condition": Item(
@@ -235,6 +239,8 @@ for _name, _transformer in MONOTONE.items():
                 network=MADE,
                 condition_dim=CONDITION_DIM,
             ),
+            latent=_domain,
+            data=_domain,
             dtypes=("float64",),
             second_order=False,
         ),

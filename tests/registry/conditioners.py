@@ -4,7 +4,7 @@ from functools import partial
 
 from flax import nnx
 
-from flowjax_lite.conditioners import MADE, MLP, LipschitzMLP, ResidualMADE, ResidualMLP
+from flowjax_lite.conditioners import MADE, MLP, LipschitzMLP, Periodic, ResidualMADE, ResidualMLP
 from flowjax_lite.transformers import AbstractTransformer
 from registry.item import CONDITION_DIM, DIM, HIDDEN, SMOOTH, Item
 from registry.transformers import CORE
@@ -53,6 +53,14 @@ def lipschitz(rngs: nnx.Rngs, condition_dim: int | None = None) -> LipschitzMLP:
     return LipschitzMLP(DIM, hidden=HIDDEN, condition_dim=condition_dim, rngs=rngs)
 
 
+def periodic(rngs: nnx.Rngs, condition_dim: int | None = None) -> Periodic:
+    """A network of two angles and a real number between them."""
+    network = ResidualMLP(
+        5, out_shape=(2,), hidden=HIDDEN, condition_dim=condition_dim, activation=SMOOTH, rngs=rngs
+    )
+    return Periodic(network, (0, 2))
+
+
 CONDITIONERS = {
     "MLP": Item(partial(mlp, network=MLP)),
     "MLP|condition": Item(partial(mlp, network=MLP, condition_dim=CONDITION_DIM)),
@@ -66,4 +74,6 @@ CONDITIONERS = {
     "ResidualMADE|condition": Item(
         partial(made, network=ResidualMADE, condition_dim=CONDITION_DIM)
     ),
+    "Periodic": Item(periodic),
+    "Periodic|condition": Item(partial(periodic, condition_dim=CONDITION_DIM)),
 }

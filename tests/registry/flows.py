@@ -7,7 +7,7 @@ from flax import nnx
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows import NAMED
-from registry.item import HIDDEN, SMOOTH, Item
+from registry.item import CIRCLE, HIDDEN, REAL, SMOOTH, Domain, Item
 
 # What keeps a flow small, beside the settings that all flows take.
 SMALL: dict[str, dict[str, Any]] = {
@@ -16,7 +16,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "nsf_autoregressive": {"num_bins": 2, "bound": 2.0},
     "naf": {"num_units": 2, "num_sigmoid_layers": 1},
     "unaf": {"integrand_hidden": (2,), "bound": 2.0, "num_nodes": 8},
+    "circular_nsf": {"num_bins": 2},
 }
+# Where the entries live, if not among all real numbers with a base of one's choice.
+ELSEWHERE: dict[str, Domain] = {"circular_nsf": CIRCLE}
+# What the tests that give normal latents, or a base, take; the others have tests of their own.
+ON_REALS = tuple(name for name in NAMED if name not in ELSEWHERE)
 
 
 def flow(rngs: nnx.Rngs, name: str, dim: int, condition_dim: int | None = None) -> Flow:
@@ -28,12 +33,14 @@ def flow(rngs: nnx.Rngs, name: str, dim: int, condition_dim: int | None = None) 
 
 FLOWS: dict[str, Item] = {}
 for _name in NAMED:
+    _domain = ELSEWHERE.get(_name, REAL)
+    _item = partial(Item, latent=_domain, data=_domain)
     FLOWS |= {
-        f"{_name}(4)|condition": Item(partial(flow, name=_name, dim=4, condition_dim=2)),
-        f"{_name}(3)": Item(
+        f"{_name}(4)|condition": _item(partial(flow, name=_name, dim=4, condition_dim=2)),
+        f"{_name}(3)": _item(
             partial(flow, name=_name, dim=3), dtypes=("float32",), second_order=False
         ),
-        f"{_name}(1)": Item(
+        f"{_name}(1)": _item(
             partial(flow, name=_name, dim=1), dtypes=("float64",), second_order=False
         ),
     }

@@ -1,5 +1,6 @@
 """What an item of the registry is, and the sizes that all items share."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,6 +31,8 @@ REAL = Domain(-2.5, 2.5, (-1e30, 1e30))
 POSITIVE = Domain(0.2, 3.0, (1e-30, 1e30))
 LOGARITHMIC = Domain(-2.5, 2.5, (-80.0, 80.0))  # its exponential is representable
 UNIT = Domain(0.05, 0.95, (1e-30, 1 - 1e-7))
+# Ordinary values keep away from the cut at ±π, where a round trip may end a full turn away.
+CIRCLE = Domain(-2.5, 2.5, (-math.pi, 1e30))
 SYMMETRIC = Domain(-0.9, 0.9, (-1 + 1e-7, 1 - 1e-7))
 
 

@@ -5,12 +5,17 @@ from flowjax_lite.transformers import (
     AbstractTransformer,
     Additive,
     Affine,
+    CircularSpline,
+    CubicSpline,
     DeepDenseSigmoid,
     DeepSigmoid,
+    LinearSpline,
     MonotonicNetwork,
+    QuadraticSpline,
     RationalQuadraticSpline,
+    UnitSpline,
 )
-from registry.item import DIM, Item
+from registry.item import CIRCLE, DIM, REAL, UNIT, Domain, Item
 
 # Two bins have one inner knot; the interval ends inside the domain, so tails are met too.
 SPLINE = RationalQuadraticSpline(num_bins=2, bound=2.0)
@@ -26,9 +31,20 @@ MONOTONE: dict[str, AbstractTransformer] = {
     "DeepDenseSigmoid": DeepDenseSigmoid(num_units=2, num_layers=2),
     # The interval ends inside the domain, so tails are met too.
     "MonotonicNetwork": MonotonicNetwork(hidden=(2, 2), bound=2.0, num_nodes=16),
+    "LinearSpline": LinearSpline(num_bins=3, bound=2.0),
+    "QuadraticSpline": QuadraticSpline(num_bins=3, bound=2.0),
+    "CubicSpline": CubicSpline(num_bins=3, bound=2.0),
+}
+# From a domain of their own to itself; tried once in each kind of layer.
+ELSEWHERE: dict[str, tuple[AbstractTransformer, Domain]] = {
+    "CircularSpline": (CircularSpline(num_bins=2), CIRCLE),
+    "UnitSpline": (UnitSpline(num_bins=2), UNIT),
 }
 
-TRANSFORMERS = {
-    name: Item(lambda rngs, transformer=transformer: Independent(transformer, DIM))
-    for name, transformer in (CORE | MONOTONE).items()
-}
+
+def _item(transformer: AbstractTransformer, domain: Domain = REAL) -> Item:
+    return Item(lambda rngs: Independent(transformer, DIM), latent=domain, data=domain)
+
+
+TRANSFORMERS = {name: _item(transformer) for name, transformer in (CORE | MONOTONE).items()}
+TRANSFORMERS |= {name: _item(*pair) for name, pair in ELSEWHERE.items()}

@@ -1,0 +1,63 @@
+"""The rational-quadratic spline on the unit interval."""
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from flowjax_lite.transformers.base import AbstractTransformer
+from flowjax_lite.transformers.knots import check_bins, check_min_slope
+from flowjax_lite.transformers.spline import rational_quadratic
+
+
+@dataclass(frozen=True)
+class UnitSpline(AbstractTransformer):
+    """A monotone rational-quadratic spline of [0, 1] onto itself, NaN outside.
+
+    `RationalQuadraticSpline` with free slopes at both ends, for a latent and data that both live
+    on the unit interval: there are no tails that the slopes have to meet.
+
+    Parameters per scalar: `num_bins` logits of widths, `num_bins` logits of heights and
+    `num_bins + 1` slopes (softplus).
+
+    Attributes:
+        num_bins: number of bins K, at least 2.
+        min_bin: smallest width and height; below 1 / K.
+        min_slope: smallest slope at a knot.
+    """
+
+    num_bins: int = 8
+    min_bin: float = 1e-3
+    min_slope: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_bins(self.num_bins, self.min_bin)
+        check_min_slope(self.min_slope)
+
+    @property
+    def num_params(self) -> int:
+        return 3 * self.num_bins + 1
+
+    def forward_and_log_det(self, params: Array, x: Array) -> tuple[Array, Array]:
+        return self._apply(params, x, True)
+
+    def inverse_and_log_det(self, params: Array, y: Array) -> tuple[Array, Array]:
+        return self._apply(params, y, False)
+
+    # Computed again in a backward pass: see `AbstractTailedSpline`.
+    @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0, 3))
+    def _apply(self, params: Array, value: Array, forward: bool) -> tuple[Array, Array]:
+        inside = (value >= 0) & (value <= 1)
+        result, log_det = rational_quadratic(
+            params,
+            jnp.where(inside, value, 0.5),
+            num_bins=self.num_bins,
+            interval=(0.0, 1.0),
+            min_bin=self.min_bin,
+            min_slope=self.min_slope,
+            first_slope=0,
+            forward=forward,
+        )
+        return jnp.where(inside, result, jnp.nan), jnp.where(inside, log_det, jnp.nan)
