@@ -24,6 +24,7 @@ _CHOICES: dict[str, Collection[str]] = {
     "activation": fl.conditioners.ACTIVATIONS,
     "nonlinearity": fl.bijectors.PLANAR_NONLINEARITIES,
     "form": fl.bijectors.SYLVESTER_FORMS,
+    "log_det": fl.bijectors.LOG_DETS,
     "gradient": fl.bijectors.GRADIENTS,
     "compute_dtype": fl.conditioners.COMPUTE_DTYPES,
 }
