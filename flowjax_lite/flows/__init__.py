@@ -5,6 +5,8 @@ from collections.abc import Callable
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows.bnaf import bnaf
 from flowjax_lite.flows.circular_nsf import circular_nsf
+from flowjax_lite.flows.flowpp import flowpp
+from flowjax_lite.flows.gaussianization import gaussianization
 from flowjax_lite.flows.glow_1d import glow_1d
 from flowjax_lite.flows.maf import iaf, maf
 from flowjax_lite.flows.naf import naf
@@ -22,6 +24,7 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "nice": nice,
     "realnvp": realnvp,
     "glow_1d": glow_1d,
+    "flowpp": flowpp,
     "maf": maf,
     "iaf": iaf,
     "nsf_coupling": nsf_coupling,
@@ -34,12 +37,15 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "residual": residual,
     "bnaf": bnaf,
     "circular_nsf": circular_nsf,
+    "gaussianization": gaussianization,
 }
 
 __all__ = [
     "NAMED",
     "bnaf",
     "circular_nsf",
+    "flowpp",
+    "gaussianization",
     "glow_1d",
     "iaf",
     "load",

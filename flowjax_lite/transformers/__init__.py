@@ -4,6 +4,7 @@ from flowjax_lite.transformers.additive import Additive
 from flowjax_lite.transformers.affine import Affine
 from flowjax_lite.transformers.base import AbstractNumericalForward, AbstractTransformer
 from flowjax_lite.transformers.circular_spline import CircularSpline
+from flowjax_lite.transformers.mixture import LogisticMixture, NormalMixture
 from flowjax_lite.transformers.monotonic_network import MonotonicNetwork
 from flowjax_lite.transformers.polynomial_spline import (
     CubicSpline,
@@ -24,7 +25,9 @@ __all__ = [
     "DeepDenseSigmoid",
     "DeepSigmoid",
     "LinearSpline",
+    "LogisticMixture",
     "MonotonicNetwork",
+    "NormalMixture",
     "QuadraticSpline",
     "RationalQuadraticSpline",
     "UnitSpline",

@@ -24,7 +24,8 @@ compiled = functools.partial(jax.jit, compiler_options=COMPILE_FAST)
 @every_flow
 def test_samples_follow_a_density_of_mass_one(name: str):
     """Catches a wrong log-determinant or sampling direction; the flipped twin must be caught."""
-    model = randomised(flow(nnx.Rngs(0), name, 2), scale=0.35)
+    # At 0.35 the flipped mass of flowpp is 1.003 by chance.
+    model = randomised(flow(nnx.Rngs(0), name, 2), scale=0.3 if name == "flowpp" else 0.35)
     ends = (12.0, 12.0)
     mass, wrong = (density_on_grid(model, ends, 300, flip=flip) for flip in (False, True))
     assert abs(mass.sum() - 1) < 2e-3
@@ -96,6 +97,7 @@ def test_settings_are_passed_on(name: str):
         "num_nodes": 16,
         "coefficient": 0.5,
         "log_det": "series",
+        "num_components": 5,
         "gradient": "invert",
         "compute_dtype": "bfloat16",
     }

@@ -12,6 +12,8 @@ from registry.item import CIRCLE, HIDDEN, REAL, SMOOTH, Domain, Item
 # What keeps a flow small, beside the settings that all flows take.
 SMALL: dict[str, dict[str, Any]] = {
     "bnaf": {"hidden": (2,)},
+    "flowpp": {"num_components": 2},
+    "gaussianization": {"num_components": 3},
     "nsf_coupling": {"num_bins": 2, "bound": 2.0},
     "nsf_autoregressive": {"num_bins": 2, "bound": 2.0},
     "naf": {"num_units": 2, "num_sigmoid_layers": 1},

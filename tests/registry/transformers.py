@@ -10,7 +10,9 @@ from flowjax_lite.transformers import (
     DeepDenseSigmoid,
     DeepSigmoid,
     LinearSpline,
+    LogisticMixture,
     MonotonicNetwork,
+    NormalMixture,
     QuadraticSpline,
     RationalQuadraticSpline,
     UnitSpline,
@@ -34,6 +36,8 @@ MONOTONE: dict[str, AbstractTransformer] = {
     "LinearSpline": LinearSpline(num_bins=3, bound=2.0),
     "QuadraticSpline": QuadraticSpline(num_bins=3, bound=2.0),
     "CubicSpline": CubicSpline(num_bins=3, bound=2.0),
+    "LogisticMixture": LogisticMixture(num_components=2),
+    "NormalMixture": NormalMixture(num_components=3),
 }
 # From a domain of their own to itself; tried once in each kind of layer.
 ELSEWHERE: dict[str, tuple[AbstractTransformer, Domain]] = {

@@ -39,7 +39,9 @@ def test_elementwise(name: str):
     transformer, x = ALL[name], points(name, [[-1.3, 0.4, 2.5], [0.1, -7.0, 1.9]])
     shape = (transformer.num_params, *x.shape)
     params = jnp.asarray(np.random.default_rng(0).normal(size=shape), x.dtype)
-    for function in (transformer.forward_and_log_det, transformer.inverse_and_log_det):
+    for function in map(
+        jax.jit, (transformer.forward_and_log_det, transformer.inverse_and_log_det)
+    ):
         y, log_det = function(params, x)
         assert y.shape == log_det.shape == x.shape
         slope = jax.grad(lambda x, f=function: jnp.sum(f(params, x)[0]))(x)
