@@ -4,9 +4,11 @@ from flowjax_lite.bijectors.affine import Affine, Scale, Shift, Standardize
 from flowjax_lite.bijectors.autoregressive import MaskedAutoregressive
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
 from flowjax_lite.bijectors.block_autoregressive import BlockAutoregressive
+from flowjax_lite.bijectors.cdf import BetaCDF, GaussianMixtureCDF, NormalCDF
 from flowjax_lite.bijectors.channelwise import Channelwise
 from flowjax_lite.bijectors.compose import Chain, Invert
 from flowjax_lite.bijectors.coupling import Coupling
+from flowjax_lite.bijectors.domains import Domains
 from flowjax_lite.bijectors.elementwise import Exp, Logit, Sigmoid, Softplus, Tanh
 from flowjax_lite.bijectors.householder import Householder
 from flowjax_lite.bijectors.independent import Independent
@@ -32,12 +34,15 @@ __all__ = [
     "ActNorm",
     "Affine",
     "BatchNorm",
+    "BetaCDF",
     "BlockAutoregressive",
     "Buffer",
     "Chain",
     "Channelwise",
     "Coupling",
+    "Domains",
     "Exp",
+    "GaussianMixtureCDF",
     "Householder",
     "Independent",
     "Invert",
@@ -45,6 +50,7 @@ __all__ = [
     "Linear",
     "Logit",
     "MaskedAutoregressive",
+    "NormalCDF",
     "Permutation",
     "Planar",
     "Radial",

@@ -10,6 +10,7 @@ from flowjax_lite.data.dataset import Dataset, Split
 from flowjax_lite.data.dequantize import dequantize
 from flowjax_lite.data.embedded import breast_cancer, digits, iris, wine
 from flowjax_lite.data.files import read_table
+from flowjax_lite.data.schema import dequantize_integers, domain_map, quantize_integers
 from flowjax_lite.data.sources import load
 from flowjax_lite.data.splits import split, split_sizes
 from flowjax_lite.data.table import Table
@@ -24,9 +25,12 @@ __all__ = [
     "bsds300",
     "check_data",
     "dequantize",
+    "dequantize_integers",
     "digits",
+    "domain_map",
     "iris",
     "load",
+    "quantize_integers",
     "read_table",
     "split",
     "split_sizes",

@@ -15,7 +15,8 @@ import numpy as np
 from flowjax_lite.data.csv_file import read_csv
 from flowjax_lite.data.extra import import_extra
 from flowjax_lite.data.idx_file import read_idx
-from flowjax_lite.data.table import Table, TableError, column_positions, suggest, table_from_array
+from flowjax_lite.data.table import Table, TableError, column_positions, table_from_array
+from flowjax_lite.numerics.shapes import suggest
 
 _SUPPORTED = ".npy, .npz, .csv, .parquet, .idx, .idx.gz (or as train-images-idx3-ubyte.gz)"
 _IDX_NAME = re.compile(r"[.-]idx(\d-ubyte)?(\.gz)?$")

@@ -13,8 +13,9 @@ from flowjax_lite.data.dequantize import dequantize
 from flowjax_lite.data.embedded import EMBEDDED, digits
 from flowjax_lite.data.files import read_table
 from flowjax_lite.data.splits import split
-from flowjax_lite.data.table import TableError, column_positions, suggest
+from flowjax_lite.data.table import TableError, column_positions
 from flowjax_lite.data.toy import TOYS, toy
+from flowjax_lite.numerics.shapes import suggest
 
 
 def load(

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
+
+from flowjax_lite.numerics.shapes import suggest
 
 _MOST_NAMED = 20
 
@@ -93,17 +94,3 @@ def numbered(prefix: str, num: int) -> tuple[str, ...]:
         The names.
     """
     return tuple(f"{prefix}{i}" for i in range(num))
-
-
-def suggest(name: str, known: Sequence[str]) -> str:
-    """Say which known names are near a mistyped one.
-
-    Args:
-        name: What was asked for.
-        known: What there is.
-
-    Returns:
-        A question that starts with a space, or an empty text if nothing is near.
-    """
-    near = get_close_matches(name, known)
-    return f" Did you mean {' or '.join(near)}?" if near else ""

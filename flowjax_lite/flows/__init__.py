@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from flowjax_lite.distributions import Flow
+from flowjax_lite.flows.bernstein import bernstein
 from flowjax_lite.flows.bnaf import bnaf
 from flowjax_lite.flows.circular_nsf import circular_nsf
 from flowjax_lite.flows.flowpp import flowpp
@@ -17,6 +18,7 @@ from flowjax_lite.flows.radial import radial
 from flowjax_lite.flows.realnvp import realnvp
 from flowjax_lite.flows.residual import residual
 from flowjax_lite.flows.serialization import load, save
+from flowjax_lite.flows.sos import sos
 from flowjax_lite.flows.sylvester import sylvester
 from flowjax_lite.flows.unaf import unaf
 
@@ -29,6 +31,8 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "iaf": iaf,
     "nsf_coupling": nsf_coupling,
     "nsf_autoregressive": nsf_autoregressive,
+    "sos": sos,
+    "bernstein": bernstein,
     "planar": planar,
     "radial": radial,
     "sylvester": sylvester,
@@ -42,6 +46,7 @@ NAMED: dict[str, Callable[..., Flow]] = {
 
 __all__ = [
     "NAMED",
+    "bernstein",
     "bnaf",
     "circular_nsf",
     "flowpp",
@@ -59,6 +64,7 @@ __all__ = [
     "realnvp",
     "residual",
     "save",
+    "sos",
     "sylvester",
     "unaf",
 ]

@@ -73,13 +73,17 @@ def _newton_or_bisect(f: Callable[[Array], Array], low: Array, high: Array) -> A
     bracketed = (f(low) <= 0) & (f(high) >= 0)
     midpoint = 0.5 * low + 0.5 * high
 
+    def evaluate(x: Array) -> tuple[Array, Array]:
+        return jax.jvp(f, (x,), (jnp.ones_like(x),))
+
     def unfinished(carry: tuple[Array, ...]) -> Array:
-        done, count = carry[4], carry[5]
+        done, count = carry[-2:]
         return (count < _MAX_STEPS) & ~jnp.all(done)
 
+    # Values are carried, although that costs one more: XLA may compute what it does not store
+    # once for each use, rounded differently, and one use then says zero where another does not.
     def improve(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        low, high, x, last_step, done, count = carry
-        value, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
+        low, high, x, value, slope, last_step, done, count = carry
         low = jnp.where(value <= 0, x, low)
         high = jnp.where(value >= 0, x, high)
         newton = x - value / slope
@@ -90,8 +94,11 @@ def _newton_or_bisect(f: Callable[[Array], Array], low: Array, high: Array) -> A
         step = jnp.abs(new_x - x)
         reached = jnp.isfinite(value) & (step <= tolerance * jnp.abs(new_x) + tiny)
         x = jnp.where(done, x, new_x)
-        return low, high, x, step, done | reached, count + 1
+        return low, high, x, *evaluate(x), step, done | reached, count + 1
 
-    start: tuple[Array, ...] = (low, high, midpoint, high - low, ~bracketed, jnp.asarray(0))
-    _, _, x, _, done, _ = lax.while_loop(unfinished, improve, start)
+    start: tuple[Array, ...] = (
+        *(low, high, midpoint, *evaluate(midpoint)),
+        *(high - low, ~bracketed, jnp.asarray(0)),
+    )
+    _, _, x, *_, done, _ = lax.while_loop(unfinished, improve, start)
     return jnp.where(bracketed & done, x, jnp.nan)

@@ -1,6 +1,7 @@
 """Static checks of shapes and dtypes: one wording for every error, before anything compiles."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import jax.numpy as jnp
@@ -176,3 +177,17 @@ def check_choice(value: str, choices: Sequence[str], name: str) -> str:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
     return value
+
+
+def suggest(name: str, known: Sequence[str]) -> str:
+    """Say which known names are near a mistyped one.
+
+    Args:
+        name: what was asked for.
+        known: what there is.
+
+    Returns:
+        A question that starts with a space, or an empty text if nothing is near.
+    """
+    near = get_close_matches(name, known)
+    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -3,6 +3,7 @@
 from flowjax_lite.transformers.additive import Additive
 from flowjax_lite.transformers.affine import Affine
 from flowjax_lite.transformers.base import AbstractNumericalForward, AbstractTransformer
+from flowjax_lite.transformers.bernstein import Bernstein
 from flowjax_lite.transformers.circular_spline import CircularSpline
 from flowjax_lite.transformers.mixture import LogisticMixture, NormalMixture
 from flowjax_lite.transformers.monotonic_network import MonotonicNetwork
@@ -13,6 +14,8 @@ from flowjax_lite.transformers.polynomial_spline import (
 )
 from flowjax_lite.transformers.sigmoidal import DeepDenseSigmoid, DeepSigmoid
 from flowjax_lite.transformers.spline import RationalQuadraticSpline
+from flowjax_lite.transformers.sum_of_squares import SumOfSquares
+from flowjax_lite.transformers.tails import Power, SinhArcsinh
 from flowjax_lite.transformers.unit_spline import UnitSpline
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "AbstractTransformer",
     "Additive",
     "Affine",
+    "Bernstein",
     "CircularSpline",
     "CubicSpline",
     "DeepDenseSigmoid",
@@ -28,7 +32,10 @@ __all__ = [
     "LogisticMixture",
     "MonotonicNetwork",
     "NormalMixture",
+    "Power",
     "QuadraticSpline",
     "RationalQuadraticSpline",
+    "SinhArcsinh",
+    "SumOfSquares",
     "UnitSpline",
 ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flowjax_lite.data.table import TableError, column_positions, suggest, table_from_array
+from flowjax_lite.data.table import TableError, column_positions, table_from_array
 
 
 def test_columns_are_kept_in_the_order_asked_for() -> None:
@@ -42,9 +42,3 @@ def test_missing_and_repeated_columns() -> None:
         column_positions(["a"], ["a", "a"])
     with pytest.raises(TableError, match=r"x19, \.\.\.\.$"):
         column_positions(["zz"], [f"x{i}" for i in range(784)])
-
-
-def test_suggestions() -> None:
-    """Would catch an empty question when nothing is near."""
-    assert suggest("mons", ["moons", "rings"]) == " Did you mean moons?"
-    assert suggest("qqq", ["moons", "rings"]) == ""

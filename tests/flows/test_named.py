@@ -85,6 +85,8 @@ def test_settings_are_passed_on(name: str):
         "data_map": b.Exp(3),
         "condition_map": b.Exp(2),
         "num_bins": 3,
+        "num_polynomials": 4,
+        "degree": 5,
         "bound": 2.0,
         "nonlinearity": "leaky_relu",
         "form": "triangular",

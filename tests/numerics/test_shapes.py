@@ -17,6 +17,7 @@ from flowjax_lite.numerics.shapes import (
     check_float,
     check_positive_int,
     merge_condition_shapes,
+    suggest,
 )
 
 GOOD: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
@@ -144,3 +145,9 @@ def test_merged_conditions():
     assert merge_condition_shapes([None, (2,), (2,)]) == (2,)
     assert merge_condition_shapes([None, None]) is None
     assert merge_condition_shapes([]) is None
+
+
+def test_suggestions():
+    """Catches an empty question when nothing is near."""
+    assert suggest("mons", ["moons", "rings"]) == " Did you mean moons?"
+    assert suggest("qqq", ["moons", "rings"]) == ""

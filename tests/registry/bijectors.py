@@ -101,6 +101,18 @@ BIJECTORS = {
     "Sigmoid": Item(lambda rngs: b.Sigmoid(DIM), data=UNIT),
     "Logit": Item(lambda rngs: b.Logit(DIM), latent=UNIT),
     "Tanh": Item(lambda rngs: b.Tanh(DIM), data=SYMMETRIC),
+    "NormalCDF": Item(lambda rngs: b.NormalCDF(DIM), latent=LOGARITHMIC, data=UNIT),
+    "BetaCDF": Item(lambda rngs: b.BetaCDF(DIM, alpha=2.0, beta=5.0), latent=UNIT, data=UNIT),
+    "GaussianMixtureCDF": Item(
+        lambda rngs: b.GaussianMixtureCDF(DIM, num_components=2, rngs=rngs),
+        latent=LOGARITHMIC,
+        data=UNIT,
+    ),
+    "Domains": Item(
+        lambda rngs: b.Domains(["positive", "interval(-1, 2)", "circular"]),
+        latent=LOGARITHMIC,
+        data=UNIT,
+    ),
     "Independent|condition": Item(
         lambda rngs: b.Independent(
             Affine(),

@@ -5,6 +5,7 @@ from flowjax_lite.transformers import (
     AbstractTransformer,
     Additive,
     Affine,
+    Bernstein,
     CircularSpline,
     CubicSpline,
     DeepDenseSigmoid,
@@ -13,8 +14,11 @@ from flowjax_lite.transformers import (
     LogisticMixture,
     MonotonicNetwork,
     NormalMixture,
+    Power,
     QuadraticSpline,
     RationalQuadraticSpline,
+    SinhArcsinh,
+    SumOfSquares,
     UnitSpline,
 )
 from registry.item import CIRCLE, DIM, REAL, UNIT, Domain, Item
@@ -29,6 +33,10 @@ CORE: dict[str, AbstractTransformer] = {
 }
 # Real numbers to real numbers; tried once in each kind of layer.
 MONOTONE: dict[str, AbstractTransformer] = {
+    "SumOfSquares": SumOfSquares(num_polynomials=2, degree=2, bound=2.0),
+    "Bernstein": Bernstein(degree=3, bound=2.0),
+    "SinhArcsinh": SinhArcsinh(),
+    "Power": Power(),
     "DeepSigmoid": DeepSigmoid(num_units=2),
     "DeepDenseSigmoid": DeepDenseSigmoid(num_units=2, num_layers=2),
     # The interval ends inside the domain, so tails are met too.

@@ -1,0 +1,158 @@
+"""Distribution functions: elementwise maps between a distribution and the uniform one.
+
+Every variable with an increasing distribution function F is the image F⁻¹(U) of a uniform U. So
+one distribution function after the inverse of another leads from any distribution on the line
+to any other, exactly:
+
+    Chain([NormalCDF(1), Invert(GaussianMixtureCDF(1, num_components=3, rngs=rngs))])
+
+maps a standard normal to a mixture. Uniforms near 1 are as coarse as the dtype, so a far upper
+tail is too; the lower one is not.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.scipy.special import betainc, log_ndtr, ndtr, ndtri
+
+from flowjax_lite.bijectors.elementwise import AbstractElementwise
+from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.numerics.root import monotone_root
+from flowjax_lite.numerics.scalar import log_scale
+from flowjax_lite.numerics.shapes import check_positive_int
+
+_MAX_LOG_SCALE = 10.0
+
+
+class NormalCDF(AbstractElementwise):
+    """The standard normal distribution function Φ: real numbers to (0, 1)."""
+
+    @remembers_recipe
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        return _open(ndtr(x)), _log_normal(x)
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        x = ndtri(y)
+        return x, -_log_normal(x)
+
+
+class BetaCDF(AbstractElementwise):
+    """The distribution function of Beta(alpha, beta): (0, 1) to (0, 1).
+
+    The inverse is a bracketed root.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int, *, alpha: float, beta: float) -> None:
+        """Build it.
+
+        Args:
+            dim: number of entries.
+            alpha: shape at 0, positive.
+            beta: shape at 1, positive.
+
+        Raises:
+            ValueError: alpha or beta is not positive and finite.
+        """
+        super().__init__(dim)
+        for name, value in (("alpha", alpha), ("beta", beta)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}; expected a positive number")
+        self.alpha, self.beta = float(alpha), float(beta)
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        return _open(self._cdf(x)), self._log_density(jnp.log(x), jnp.log1p(-x))
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        inside = (y > 0) & (y < 1)
+        target = jnp.where(inside, y, 0.5)
+
+        # All logits are allowed, so no bracket leaves the domain.
+        def distance(logit: Array) -> Array:
+            return self._cdf(jax.nn.sigmoid(logit)) - target
+
+        logit = monotone_root(distance, jnp.zeros_like(y))
+        logit = jnp.where(inside, logit, _end(y))
+        log_density = self._log_density(jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit))
+        return jax.nn.sigmoid(logit), -log_density
+
+    def _cdf(self, x: Array) -> Array:
+        return betainc(jnp.full_like(x, self.alpha), jnp.full_like(x, self.beta), x)
+
+    def _log_density(self, log_x: Array, log_rest: Array) -> Array:
+        a, b = self.alpha, self.beta  # not jax's betaln, which is wrong from the ninth digit on
+        normaliser = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+        return (a - 1) * log_x + (b - 1) * log_rest - normaliser
+
+
+class GaussianMixtureCDF(AbstractElementwise):
+    """The distribution function of a learned mixture of normals: real numbers to (0, 1).
+
+    `Invert` of it maps a uniform to the mixture. Each entry has a mixture of its own; together
+    they are a product of mixtures. The inverse is a bracketed root.
+    """
+
+    @remembers_recipe
+    def __init__(self, dim: int, *, num_components: int, rngs: nnx.Rngs) -> None:
+        """Build equal weights, unit scales and standard normal means.
+
+        Args:
+            dim: number of entries.
+            num_components: number of normals.
+            rngs: source of the initial means; equal ones would never part.
+        """
+        super().__init__(dim)
+        shape = check_positive_int(num_components, "num_components"), dim
+        self.logits = nnx.Param(jnp.zeros(shape))
+        self.locs = nnx.Param(jax.random.normal(rngs.params(), shape))
+        self.raw_scales = nnx.Param(jnp.zeros(shape))
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        log_weights, z, _ = self._components(x)
+        return _open(jnp.sum(jnp.exp(log_weights) * ndtr(z), axis=0)), self._log_density(x)
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        inside = (y > 0) & (y < 1)
+        target = jnp.where(inside, y, 0.5)
+        log_target, log_rest = jnp.log(target), jnp.log1p(-target)
+
+        # The logarithm of the smaller tail has a slope wherever the root lies.
+        def distance(x: Array) -> Array:
+            log_weights, z, _ = self._components(x)
+            below = jax.nn.logsumexp(log_weights + log_ndtr(z), axis=0) - log_target
+            above = jax.nn.logsumexp(log_weights + log_ndtr(-z), axis=0) - log_rest
+            return jnp.where(target < 0.5, below, -above)
+
+        x = jnp.where(inside, monotone_root(distance, jnp.zeros_like(y)), _end(y))
+        return x, -self._log_density(x)
+
+    def _log_density(self, x: Array) -> Array:
+        log_weights, z, log_scales = self._components(x)
+        return jax.nn.logsumexp(log_weights + _log_normal(z) - log_scales, axis=0)
+
+    def _components(self, x: Array) -> tuple[Array, Array, Array]:
+        """Log-weights, standardised values and log-scales, (num_components, dim) each."""
+        log_scales = log_scale(self.raw_scales[...], _MAX_LOG_SCALE)
+        z = (x[None] - self.locs[...]) * jnp.exp(-log_scales)
+        return jax.nn.log_softmax(self.logits[...], axis=0), z, log_scales
+
+
+def _log_normal(x: Array) -> Array:
+    return -0.5 * x * x - 0.5 * math.log(2 * math.pi)
+
+
+def _open(u: Array) -> Array:
+    """u kept strictly inside (0, 1), where it has an inverse."""
+    limits = jnp.finfo(u.dtype)
+    return jnp.clip(u, limits.tiny, 1 - limits.epsneg)
+
+
+def _end(u: Array) -> Array:
+    """Where the distribution function reaches u outside (0, 1): -inf at 0, inf at 1, else NaN."""
+    return jnp.where(u == 0, -jnp.inf, jnp.where(u == 1, jnp.inf, jnp.nan))

@@ -1,0 +1,172 @@
+"""The map from real numbers to the domain of each column of a table."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from flowjax_lite.bijectors.elementwise import AbstractElementwise
+from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.numerics.scalar import sigmoid_log_derivative
+from flowjax_lite.numerics.shapes import suggest
+
+_WORDS = ("real", "positive", "interval", "circular", "integer")
+_EXPECTED = "'real', 'positive', 'interval(a, b)', 'circular' or 'integer'"
+_FAR = 1e9  # its square is finite in float32, and dwarfs one in float64
+
+
+class Domain(NamedTuple):
+    """What a column may hold.
+
+    Attributes:
+        word: "real", "positive", "interval", "circular" or "integer".
+        low: lower end, not part of it; -inf where there is none.
+        high: upper end, not part of it; inf where there is none.
+    """
+
+    word: str
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def read_domains(columns: Sequence[str]) -> list[Domain]:
+    """Understand the words for the domains of columns.
+
+    Args:
+        columns: for each column "real", "positive", "interval(a, b)", "circular" or "integer".
+
+    Returns:
+        A domain for each column.
+
+    Raises:
+        TypeError: columns is one text, or an entry is none.
+        ValueError: columns is empty, a word is unknown, or an interval is empty.
+    """
+    if isinstance(columns, str):
+        raise TypeError(f"columns is {columns!r}; expected a sequence, such as ({columns!r},)")
+    if not columns:
+        raise ValueError(f"columns is empty; expected for each column {_EXPECTED}")
+    return [_read_domain(column, f"columns[{i}]") for i, column in enumerate(columns)]
+
+
+def _read_domain(text: str, name: str) -> Domain:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is {text!r}; expected {_EXPECTED}")
+    word = text.partition("(")[0].strip()
+    if word not in _WORDS:
+        raise ValueError(f"{name} is {text!r}; expected {_EXPECTED}.{suggest(word, _WORDS)}")
+    if word != "interval":
+        if text != word:
+            raise ValueError(f"{name} is {text!r}; expected {word!r} alone")
+        return Domain(word, 0.0) if word == "positive" else Domain(word)
+    ends = re.fullmatch(r"interval\(([^,]+),([^,]+)\)", text)
+    try:
+        low, high = map(float, ends.groups() if ends else ())
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}; expected two numbers: 'interval(0, 1)'") from None
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"{name} is {text!r}; expected finite ends, the lower one first")
+    return Domain(word, low, high)
+
+
+class Domains(AbstractElementwise):
+    """Real numbers to the domain of each column: real, positive, an interval, a circle.
+
+    - `"real"`: the identity.
+    - `"positive"`: the exponential, so that quantities that spread over many powers of ten get
+      an ordinary shape, and another unit of measurement is only another shift.
+    - `"interval(a, b)"`: the logistic function, scaled to (a, b).
+    - `"circular"`: the angle 2 · arctan(x) in (-π, π), a stereographic projection of the circle
+      (Gemici, Rezende and Mohamed, 2016, arXiv:1611.02304). Other angles are brought there by
+      whole turns first. No finite x reaches π: choose the zero of the angles where data lie.
+    - `"integer"`: the identity, for whole numbers with noise in [0, 1) added; see
+      `data.dequantize_integers`.
+    """
+
+    @remembers_recipe
+    def __init__(self, columns: Sequence[str]) -> None:
+        """Choose a map for each column.
+
+        Args:
+            columns: the words above, one for each column.
+
+        Raises:
+            TypeError: columns is one text, or an entry is none.
+            ValueError: columns is empty, a word is unknown, or an interval is empty.
+        """
+        super().__init__(len(read_domains(columns)))
+        self.columns = tuple(columns)
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        return self._apply(x, {"positive": _exp, "interval": _to_interval, "circular": _to_angle})
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        return self._apply(
+            y, {"positive": _log, "interval": _from_interval, "circular": _from_angle}
+        )
+
+    def _apply(self, value: Array, maps: dict[str, "_Map"]) -> tuple[Array, Array]:
+        words, low, high = zip(*read_domains(self.columns), strict=True)
+        result, log_derivative = value, jnp.zeros_like(value)
+        for word, function in maps.items():
+            at = np.flatnonzero(np.equal(words, word))
+            ends = (np.asarray(end, value.dtype)[at] for end in (low, high))
+            part, log_part = function(value[at], *ends)
+            result = result.at[at].set(part)
+            log_derivative = log_derivative.at[at].set(log_part)
+        return result, log_derivative
+
+
+# From values and the ends of their domains to images and log-derivatives.
+_Map = Callable[[Array, np.ndarray, np.ndarray], tuple[Array, Array]]
+
+
+def _exp(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
+    return jnp.exp(x), x
+
+
+def _log(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
+    return jnp.log(y), -jnp.log(y)
+
+
+def _to_interval(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
+    # From the nearer end, so that none is coarser than the other.
+    left, right = ((high - low) * jax.nn.sigmoid(sign * x) for sign in (1, -1))
+    y = jnp.where(x < 0, low + left, high - right)
+    # Rounding must not reach the ends, which have no inverse.
+    y = jnp.clip(y, _next(low, high), _next(high, low))
+    return y, np.log(high - low) + sigmoid_log_derivative(x)
+
+
+def _next(end: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The number next to an end; next to zero the least one that XLA does not take for zero."""
+    tiny = np.copysign(np.finfo(end.dtype).tiny, other)
+    return np.where(end == 0, tiny, np.nextafter(end, other))
+
+
+def _from_interval(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
+    log_left, log_right = jnp.log(y - low), jnp.log(high - y)
+    return log_left - log_right, np.log(high - low) - log_left - log_right
+
+
+def _to_angle(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
+    return 2 * jnp.arctan(x), math.log(2) - _log1p_square(x)
+
+
+def _from_angle(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
+    outside = (y < -math.pi) | (y >= math.pi)
+    turns = jnp.where(outside, jnp.floor(y / (2 * math.pi) + 0.5), 0.0)
+    x = jnp.tan(0.5 * (y - 2 * math.pi * turns))
+    return x, _log1p_square(x) - math.log(2)
+
+
+def _log1p_square(x: Array) -> Array:
+    """log(1 + x²), also where the square overflows."""
+    far = jnp.abs(x) > _FAR
+    near = jnp.log1p(jnp.where(far, 0.0, x) ** 2)
+    return jnp.where(far, 2 * jnp.log(jnp.where(far, jnp.abs(x), 1.0)), near)

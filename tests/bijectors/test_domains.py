@@ -1,0 +1,77 @@
+"""The maps to the domains of columns: known values, both ends, and words that are wrong."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from flowjax_lite.bijectors import Domains
+
+ALL = ("real", "positive", "interval(-1, 2)", "circular", "integer")
+
+
+def test_known_values(dtype: np.dtype):
+    """Catches columns in the wrong order, and another map or scale for a domain."""
+    x = jnp.asarray([0.7, 0.7, 0.7, 0.7, 0.7], dtype)
+    y, log_det = Domains(ALL).forward_and_log_det(x)
+    u = special.expit(0.7)
+    rounding = 8 * jnp.finfo(dtype).eps
+    x = float(x[0])
+    expected = [x, np.exp(x), 3 * u - 1, 2 * np.arctan(x), x]
+    np.testing.assert_allclose(y, expected, rtol=rounding if dtype == "float32" else 1e-7)
+    slopes = [1, np.exp(x), 3 * u * (1 - u), 2 / (1 + x**2), 1]
+    np.testing.assert_allclose(log_det, np.sum(np.log(slopes)), rtol=rounding * 8)
+
+
+@pytest.mark.parametrize("interval", ["interval(0, 1)", "interval(-1, 0)", "interval(1000, 1001)"])
+def test_ends_of_an_interval(interval: str, dtype: np.dtype):
+    """Catches a sample on an end of its interval, also next to zero, where no inverse is left."""
+    domain = Domains([interval])
+    low, high = map(float, interval[9:-1].split(","))
+    for x in (-1e30, -100.0, 100.0, 1e30):
+        y, log_det = domain.forward_and_log_det(jnp.full(1, x, dtype))
+        assert low < y[0] < high
+        assert jnp.isfinite(log_det)
+        back, back_log_det = domain.inverse_and_log_det(y)
+        assert jnp.isfinite(back_log_det) and np.sign(back[0]) == np.sign(x)
+    end = jnp.asarray([low, high], dtype)
+    values = jax.vmap(domain.inverse)(end[:, None])
+    np.testing.assert_array_equal(values[:, 0], [-np.inf, np.inf])
+
+
+def test_whole_turns():
+    """Catches an angle beyond a half turn that is another one than its equal in the circle."""
+    angles = jnp.array([-9.0, -3.2, -np.pi, -1.0, 0.5, 3.2, 6.0, 20.0])[:, None]
+    inverse = jax.vmap(Domains(["circular"]).inverse_and_log_det)
+    forward = jax.vmap(Domains(["circular"]).forward)
+    x, log_det = inverse(angles)
+    wrapped = np.arctan2(np.sin(angles), np.cos(angles))
+    same, same_log_det = inverse(jnp.asarray(wrapped))
+    away_from_seam = np.abs(np.abs(wrapped[:, 0]) - np.pi) > 0.01
+    np.testing.assert_allclose(x[away_from_seam], same[away_from_seam], rtol=1e-4)
+    np.testing.assert_allclose(log_det[away_from_seam], same_log_det[away_from_seam], rtol=1e-4)
+    assert jnp.all(jnp.isfinite(x))
+    np.testing.assert_allclose(np.cos(forward(x)), np.cos(angles), atol=1e-5)
+    np.testing.assert_allclose(np.sin(forward(x)), np.sin(angles), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "message"),
+    [
+        ("real", TypeError, r"columns is 'real'.*\('real',\)"),
+        ([], ValueError, "columns is empty; expected for each column 'real', 'positive'"),
+        (["real", 3], TypeError, r"columns\[1\] is 3; expected 'real'"),
+        (["positiv"], ValueError, r"columns\[0\] is 'positiv'.*Did you mean positive\?"),
+        (["real(0, 1)"], ValueError, r"columns\[0\] is 'real\(0, 1\)'; expected 'real' alone"),
+        (["interval"], ValueError, r"expected two numbers: 'interval\(0, 1\)'"),
+        (["interval(0, one)"], ValueError, "expected two numbers"),
+        (["interval(2, 1)"], ValueError, "expected finite ends, the lower one first"),
+        (["interval(0, inf)"], ValueError, "expected finite ends"),
+        (["interval(0, nan)"], ValueError, "expected finite ends"),
+    ],
+)
+def test_mistakes_are_named(columns: object, error: type[Exception], message: str):
+    """Catches a word that is guessed at, or an error that does not say which column is meant."""
+    with pytest.raises(error, match=message):
+        Domains(columns)
