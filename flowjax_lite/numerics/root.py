@@ -31,8 +31,7 @@ def monotone_root(
     """
 
     def solve(f: Callable[[Array], Array], start: Array) -> Array:
-        low, high = _bracket(f, start, radius)
-        return _newton_or_bisect(f, low, high)
+        return _newton_or_bisect(f, *_bracket(f, start, radius))
 
     def tangent_solve(linear: Callable[[Array], Array], y: Array) -> Array:
         return y / linear(jnp.ones_like(y))  # the Jacobian is diagonal
@@ -41,47 +40,47 @@ def monotone_root(
 
 
 def _bracket(f: Callable[[Array], Array], start: Array, radius: float) -> tuple[Array, Array]:
-    """Move each end outwards, doubling, until f(low) <= 0 <= f(high)."""
+    """Move both ends outwards, doubling, until f(low) <= 0 <= f(high).
 
-    def missing(ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        return f(low) > 0, f(high) < 0
+    Every place that evaluates f adds to the program: both ends go together, and values are
+    carried from step to step.
 
-    def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
-        low, high, _, count = carry
-        too_high, too_low = missing((low, high))
-        return (count < _MAX_EXPANSIONS) & jnp.any(too_high | too_low)
+    Returns:
+        The ends, and the values there, each stacked on axis 0.
+    """
 
-    def expand(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        low, high, width, count = carry
-        too_high, too_low = missing((low, high))
+    def unfinished(carry: tuple[Array, ...]) -> Array:
+        _, (f_low, f_high), _, count = carry
+        return (count < _MAX_EXPANSIONS) & jnp.any((f_low > 0) | (f_high < 0))
+
+    def expand(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        (low, high), (f_low, f_high), width, count = carry
+        too_high, too_low = f_low > 0, f_high < 0
         # The end that was wrong bounds the root from the other side: the bracket slides.
         new_low = jnp.where(too_high, low - width, jnp.where(too_low, high, low))
         new_high = jnp.where(too_low, high + width, jnp.where(too_high, low, high))
-        return new_low, new_high, 2 * width, count + 1
+        ends = jnp.stack([new_low, new_high])
+        return ends, jax.vmap(f)(ends), 2 * width, count + 1
 
     step = jnp.full_like(start, radius)
-    low, high, _, _ = lax.while_loop(
-        unfinished, expand, (start - step, start + step, 2 * step, jnp.asarray(0))
-    )
-    return low, high
+    ends = jnp.stack([start - step, start + step])
+    first: tuple[Array, ...] = (ends, jax.vmap(f)(ends), 2 * step, jnp.asarray(0))
+    ends, values, *_ = lax.while_loop(unfinished, expand, first)
+    return ends, values
 
 
-def _newton_or_bisect(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    tolerance = 2 * jnp.finfo(low.dtype).eps
-    tiny = jnp.finfo(low.dtype).tiny
-    bracketed = (f(low) <= 0) & (f(high) >= 0)
-    midpoint = 0.5 * low + 0.5 * high
-
-    def evaluate(x: Array) -> tuple[Array, Array]:
-        return jax.jvp(f, (x,), (jnp.ones_like(x),))
+def _newton_or_bisect(f: Callable[[Array], Array], ends: Array, values: Array) -> Array:
+    tolerance = 2 * jnp.finfo(ends.dtype).eps
+    tiny = jnp.finfo(ends.dtype).tiny
+    low, high = ends
+    bracketed = (values[0] <= 0) & (values[1] >= 0)
 
     def unfinished(carry: tuple[Array, ...]) -> Array:
         done, count = carry[-2:]
         return (count < _MAX_STEPS) & ~jnp.all(done)
 
-    # Values are carried, although that costs one more: XLA may compute what it does not store
-    # once for each use, rounded differently, and one use then says zero where another does not.
+    # Values are carried for another reason too: XLA may compute what it does not store once for
+    # each use, rounded differently, and one use then says zero where another does not.
     def improve(carry: tuple[Array, ...]) -> tuple[Array, ...]:
         low, high, x, value, slope, last_step, done, count = carry
         low = jnp.where(value <= 0, x, low)
@@ -94,10 +93,13 @@ def _newton_or_bisect(f: Callable[[Array], Array], low: Array, high: Array) -> A
         step = jnp.abs(new_x - x)
         reached = jnp.isfinite(value) & (step <= tolerance * jnp.abs(new_x) + tiny)
         x = jnp.where(done, x, new_x)
-        return low, high, x, *evaluate(x), step, done | reached, count + 1
+        value, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
+        return low, high, x, value, slope, step, done | reached, count + 1
 
+    # The slope at the lower end is not known: the first step is to the middle.
+    unknown = jnp.full_like(low, jnp.inf)
     start: tuple[Array, ...] = (
-        *(low, high, midpoint, *evaluate(midpoint)),
+        *(low, high, low, values[0], unknown),
         *(high - low, ~bracketed, jnp.asarray(0)),
     )
     _, _, x, *_, done, _ = lax.while_loop(unfinished, improve, start)
