@@ -2,14 +2,16 @@
 
     python benchmarks/speed.py                 # table on the screen
     python benchmarks/speed.py --out benchmarks/results/speed.md
+    python benchmarks/speed.py --batches 512 16384 --compute-dtypes float32 bfloat16
 
-The floor of a case runs the case's conditioner networks, layer by layer in a scan, forward
-for log_prob, and as a whole Adam step for training. Times are medians of interleaved runs in
-one process, each after a call of its own; read the ratios, not the milliseconds.
+The floor of a case runs the case's conditioner networks, layer by layer in a scan and in the same
+precision, forward for log_prob, and as a whole Adam step for training. Times are medians of
+interleaved runs in one process, each after a call of its own; read the ratios, not the
+milliseconds.
 """
 
 import argparse
-from collections.abc import Callable
+import itertools
 from pathlib import Path
 
 import jax
@@ -21,7 +23,7 @@ from timing import interleaved
 
 import flowjax_lite as fl
 
-DIM, BATCH = 63, 512
+DIM = 63
 CASES = {
     "maf 5x(256,256)": (fl.flows.maf, {"num_layers": 5, "hidden": (256, 256)}),
     "realnvp 8x(256,256)": (fl.flows.realnvp, {"num_layers": 8, "hidden": (256, 256)}),
@@ -33,15 +35,14 @@ CASES = {
 }
 
 
-def measure(make: Callable[..., fl.Flow], settings: dict[str, object], repeats: int) -> list[str]:
-    """One row of the table."""
-    flow = make(dim=DIM, rngs=nnx.Rngs(0), **settings)
-    x = jax.random.normal(jax.random.key(0), (BATCH, DIM))
+def measure(flow: fl.Flow, batch: int, repeats: int) -> list[str]:
+    """The numbers of one row of the table."""
+    x = jax.random.normal(jax.random.key(0), (batch, DIM))
     key = jax.random.key(1)
     optimizer = optax.adam(1e-4)
     step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
     log_prob = jax.jit(lambda flow, x: flow.log_prob(x))
-    sample = jax.jit(lambda flow, key: flow.sample(key, (BATCH,)))
+    sample = jax.jit(lambda flow, key: flow.sample(key, (batch,)))
     state = fl.TrainState.create(flow, optimizer)
     ms = interleaved(
         {
@@ -69,10 +70,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     parser.add_argument("--repeats", type=int, default=21)
     parser.add_argument("--cases", nargs="*", default=list(CASES))
+    parser.add_argument("--batches", type=int, nargs="+", default=[512])
+    parser.add_argument("--compute-dtypes", nargs="+", default=["float32"])
     arguments = parser.parse_args()
-    rows = [[name, *measure(*CASES[name], arguments.repeats)] for name in arguments.cases]
+    rows = []
+    for name, batch in itertools.product(arguments.cases, arguments.batches):
+        make, settings = CASES[name]
+        for compute_dtype in arguments.compute_dtypes:
+            flow = make(dim=DIM, rngs=nnx.Rngs(0), compute_dtype=compute_dtype, **settings)
+            numbers = measure(flow, batch, arguments.repeats)
+            rows.append([name, str(batch), compute_dtype, *numbers])
+            print(*rows[-1], flush=True)
     header = [
-        f"D={DIM}, batch {BATCH}",
+        f"D={DIM}",
+        "batch",
+        "networks in",
         "log_prob ms",
         "÷ floor",
         "step ms",

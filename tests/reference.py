@@ -129,8 +129,25 @@ def deep_sigmoid(
     return inside - outside, derivative - inside - outside
 
 
+def naf_inverse(params: np.ndarray, y: float) -> tuple[float, float]:
+    """One deep sigmoid with the parameters as a network emits them.
+
+    Three thirds: logarithms of slopes, offsets, logits of weights, bounded by 5, 1000 and 7;
+    before, the i-th of all is multiplied by 1/2 and the fractional part of i golden sections.
+    """
+    raw = params * (0.5 + (np.arange(len(params)) * (np.sqrt(5) - 1) / 2) % 1)
+    log_slopes, offsets, logits = raw.reshape(3, -1)
+    weights = np.exp(7 * np.tanh(logits / 7))
+    return deep_sigmoid(
+        y,
+        slopes=np.exp(5 * np.tanh(log_slopes / 5)),
+        offsets=1000 * np.tanh(offsets / 1000),
+        weights=weights / weights.sum(),
+    )
+
+
 def by_bisection(inverse: Scalar, *, radius: float = 1e3) -> Scalar:
-    """The other direction of an increasing scalar map."""
+    """The other direction of an increasing scalar map, for results below the radius."""
 
     def forward(params: np.ndarray, x: float) -> tuple[float, float]:
         low, high = -radius, radius
