@@ -1,0 +1,84 @@
+"""Deep sigmoids: what they can represent, and what their units do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import Array
+from jax.scipy.stats import norm
+from measure import COMPILE_FAST
+
+from flowjax_lite.transformers import AbstractTransformer, DeepDenseSigmoid, DeepSigmoid
+
+TWO_MODES = np.concatenate([np.random.default_rng(0).normal(side, 0.3, 400) for side in (-1, 1)])
+
+
+def loss(transformer: AbstractTransformer, params: Array, y: Array) -> Array:
+    """Mean negative log-likelihood of numbers under a standard normal base."""
+    spread = jnp.broadcast_to(params[:, None], (len(params), len(y)))
+    x, log_det = transformer.inverse_and_log_det(spread, y)
+    return -jnp.mean(norm.logpdf(x) + log_det)
+
+
+def trained(transformer: AbstractTransformer, steps: int) -> tuple[Array, Array]:
+    """Parameters and loss after some steps from zero on a density with two modes."""
+    y, optimizer = jnp.asarray(TWO_MODES), optax.adam(0.05)
+
+    def step(carry: tuple, _: None) -> tuple[tuple, Array]:
+        params, state = carry
+        value, gradient = jax.value_and_grad(lambda p: loss(transformer, p, y))(params)
+        updates, state = optimizer.update(gradient, state)
+        return (params + updates, state), value
+
+    params = jnp.zeros(transformer.num_params)
+    run = jax.jit(lambda c: jax.lax.scan(step, c, length=steps), compiler_options=COMPILE_FAST)
+    (params, _), losses = run((params, optimizer.init(params)))
+    return params, losses
+
+
+@pytest.mark.parametrize("transformer", [DeepSigmoid(4), DeepDenseSigmoid(4)], ids=str)
+def test_two_modes_are_learned(transformer: AbstractTransformer):
+    """Catches units that are equal at parameters of zero and stay so: one unit is affine."""
+    _, losses = trained(transformer, 200)
+    y = TWO_MODES
+    gaussian = 0.5 * np.log(2 * np.pi * np.e * y.var())
+    truth = -np.mean(np.log(0.5 * (norm.pdf(y, -1, 0.3) + norm.pdf(y, 1, 0.3))))
+    assert losses[-1] < truth + 0.05 < gaussian - 0.2
+    _, of_one_unit = trained(DeepSigmoid(1), 200)  # the twin
+    assert of_one_unit[-1] > gaussian - 0.1
+
+
+@pytest.mark.parametrize("transformer", [DeepSigmoid(3), DeepDenseSigmoid(3)], ids=str)
+def test_tails_are_linear(transformer: AbstractTransformer, dtype: np.dtype):
+    """Catches logits that saturate: far out, x grows in proportion to y."""
+    rng = np.random.default_rng(0)
+    params = jnp.asarray(rng.normal(size=(transformer.num_params, 1)), dtype)
+    y = jnp.asarray([-400.0, -300.0, -200.0, 200.0, 300.0, 400.0], dtype)
+    x, log_slope = transformer.inverse_and_log_det(jnp.tile(params, (1, len(y))), y)
+    for tail in (slice(0, 3), slice(3, 6)):
+        np.testing.assert_allclose(jnp.diff(x[tail]) / 100, jnp.exp(log_slope[tail][1:]), rtol=1e-4)
+        np.testing.assert_allclose(log_slope[tail], log_slope[tail][0], rtol=1e-5)
+
+
+def test_one_dense_layer_is_a_deep_sigmoid():
+    """Catches layers whose parameters are laid out or mixed differently."""
+    dense, plain = DeepDenseSigmoid(5, num_layers=1), DeepSigmoid(5)
+    assert dense.num_params == plain.num_params == 15
+    params = jnp.asarray(np.random.default_rng(0).normal(size=(15, 4)))
+    y = jnp.linspace(-2, 2, 4)
+    for actual, expected in zip(
+        dense.inverse_and_log_det(params, y), plain.inverse_and_log_det(params, y), strict=True
+    ):
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("kind", [DeepSigmoid, DeepDenseSigmoid])
+def test_mistakes_are_named(kind: type[AbstractTransformer]):
+    """Catches settings that make no map."""
+    with pytest.raises(ValueError, match="num_units is 0"):
+        kind(0)
+    with pytest.raises(ValueError, match="num_layers is 0"):
+        kind(num_layers=0)
+    with pytest.raises(TypeError, match=r"num_units is 2\.5"):
+        kind(2.5)
