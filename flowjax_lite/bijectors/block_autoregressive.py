@@ -109,7 +109,7 @@ class BlockAutoregressive(AbstractBijector):
         inputs = jnp.arange(dim), x, kernels, self._blocks(condition)
         _, (y, log_slopes) = lax.scan(step, known, inputs)
         lost = jnp.any(jnp.isnan(y))
-        return jnp.where(lost, jnp.nan, y), -jnp.sum(log_slopes)
+        return jnp.where(lost, jnp.nan, y), jnp.where(lost, jnp.nan, -jnp.sum(log_slopes))
 
     def inverse_and_log_det(
         self, y: Array, condition: Array | None = None, key: Array | None = None

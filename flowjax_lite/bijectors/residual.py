@@ -56,7 +56,8 @@ class InvertibleResidual(AbstractBijector):
         # Rounded products make stairs of a network, and its fixed point may lie between two.
         network = self.network.given(condition, compute_dtype="float32")
         y = contraction_fixed_point(lambda y: x - network(y), x)
-        return y, -self.inverse_and_log_det(y, condition, key)[1]
+        log_det = -self.inverse_and_log_det(y, condition, key)[1]
+        return y, jnp.where(jnp.any(jnp.isnan(y)), jnp.nan, log_det)
 
     def inverse_and_log_det(
         self, y: Array, condition: Array | None = None, key: Array | None = None

@@ -64,7 +64,7 @@ def run_epoch(
 
     Args:
         state: from the epoch before; its buffers are given up.
-        key: randomness of the order and of the loss in all epochs.
+        key: randomness of the order and of the training loss in all epochs.
         epoch: number of the epoch.
         train: training rows.
         validation: rows never trained on; None selects by the training loss.
@@ -77,7 +77,7 @@ def run_epoch(
     """
     step = make_train_step(loss, optimizer)
     index, valid = batch_index(train.num_rows, batch_size)
-    keys = jax.random.split(jax.random.fold_in(key, epoch), 2 + len(index))
+    keys = jax.random.split(jax.random.fold_in(key, epoch), 1 + len(index))
     # One sort of 32 random bits; jax.random.permutation sorts twice, for the sake of equal bits.
     order = jnp.argsort(jax.random.bits(keys[0], (train.num_rows,)))
 
@@ -88,31 +88,28 @@ def run_epoch(
         carry, value = step(carry, rows.x, rows.condition, weights, batch[2])
         return carry, (value, jnp.sum(weights))
 
-    batches = (jnp.asarray(index), jnp.asarray(valid), keys[2:])
+    batches = (jnp.asarray(index), jnp.asarray(valid), keys[1:])
     trained, results = jax.lax.scan(train_batch, state.train, batches)
     train_loss = _mean(*results)
     if validation is None:
         validation_loss = train_loss
     else:
-        validation_loss = evaluate(
-            trained.flow, validation, keys[1], loss=loss, batch_size=batch_size
-        )
+        validation_loss = evaluate(trained.flow, validation, loss=loss, batch_size=batch_size)
     better = validation_loss < state.best_loss  # False for NaN
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), trained.flow, state.best)
     best_loss = jnp.where(better, validation_loss, state.best_loss)
     return FitState(trained, best, best_loss), train_loss, validation_loss
 
 
-def evaluate(flow: Flow, rows: Rows, key: Array, *, loss: Loss, batch_size: int) -> Array:
-    """The mean loss over all rows, a batch at a time."""
+def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int) -> Array:
+    """The mean loss over all rows, a batch at a time, without a key: exact, the same each time."""
     index, valid = batch_index(rows.num_rows, batch_size)
 
-    def evaluate_batch(batch: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        taken, weights = _take(rows, batch[0], batch[1])
-        return loss(flow, taken.x, taken.condition, weights, batch[2]), jnp.sum(weights)
+    def evaluate_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
+        taken, weights = _take(rows, *batch)
+        return loss(flow, taken.x, taken.condition, weights, None), jnp.sum(weights)
 
-    keys = jax.random.split(key, len(index))
-    return _mean(*jax.lax.map(evaluate_batch, (index, valid, keys)))
+    return _mean(*jax.lax.map(evaluate_batch, (index, valid)))
 
 
 def batch_index(num_rows: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -69,10 +69,11 @@ def fit(
     Args:
         flow: the model; it is left as it is.
         data: (rows, dim), floating-point.
-        key: randomness of the validation split, the order of rows and the loss.
+        key: randomness of the validation split, the order of rows and the training loss.
         condition: (rows, condition_dim) where the flow takes a condition.
         weights: (rows,), not negative; relative influence of each row.
-        loss: function of (flow, x, condition, weights, key), a scalar to minimise.
+        loss: function of (flow, x, condition, weights, key), a scalar to minimise. On rows held
+            out the key is None: they are compared from epoch to epoch without noise.
         optimizer: any optax transformation; None is Adam with warm-up, cosine decay over
             max_epochs, and clipping.
         learning_rate: of the default optimizer; not used with another one.
