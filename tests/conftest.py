@@ -1,9 +1,17 @@
 """What all tests share: the platform, strict shapes, and the two precisions."""
 
 import os
+from importlib.metadata import version
 
 # Set before jax starts. The tests are about mathematics: they run alike with and without a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Each program runs a few times, so nearly all of its time would go into optimising it. The last
+# flag is no option of later versions, which have no other way to compile.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
+)
 
 from collections.abc import Iterator
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from measure import COMPILE_FAST
 from scipy import stats
 
 from flowjax_lite.distributions import Flow
@@ -31,7 +30,7 @@ def density_on_grid(
     middles = 2 * (np.arange(num) + 0.5) / num - 1
     axes = [end * middles for end in ends]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(ends))
-    compiled = jax.jit(log_prob, compiler_options=COMPILE_FAST)
+    compiled = jax.jit(log_prob)
     mass = np.exp(np.asarray(compiled(jnp.asarray(points, jnp.float32)), np.float64))
     return mass.reshape((num,) * len(ends)) * np.prod(2 * np.asarray(ends) / num)
 

@@ -8,7 +8,6 @@ import numpy as np
 from flax import nnx
 from jax import Array
 from jax.flatten_util import ravel_pytree
-from measure import COMPILE_FAST
 
 from flowjax_lite.bijectors import AbstractBijector
 
@@ -30,7 +29,7 @@ def random_params(layer: AbstractBijector, scale: float, seed: int) -> np.ndarra
     return scale * np.random.default_rng(seed).normal(size=flat.size)
 
 
-@partial(jax.jit, compiler_options=COMPILE_FAST)
+@jax.jit
 def both_ways(layer: AbstractBijector, x: Array) -> tuple[Array, ...]:
     """Each direction on every event, and back: the events, and sums of the log-determinants."""
     y, forward = jax.vmap(layer.forward_and_log_det)(x)
@@ -57,7 +56,7 @@ def check_extreme_params(layer: AbstractBijector) -> None:
     """Values and gradients are finite, as networks give parameters of any size."""
     x = jnp.asarray(EVENTS[:3], jnp.float32)
 
-    @partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     @partial(jax.value_and_grad, argnums=(0, 1))
     def score(params: Array, x: Array) -> Array:
         trained, total = with_params(layer, params), jnp.zeros(())
@@ -80,7 +79,7 @@ def gradient_of_density(layer: AbstractBijector, *, steps: int = 0) -> tuple[np.
     """
     x = np.exp(0.5 * np.random.default_rng(1).normal(size=(100, 3))) * [1.0, 2.0, 0.5]
 
-    @partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     @jax.grad
     def gradient(params: Array) -> Array:
         trained = with_params(layer, params)

@@ -25,13 +25,6 @@ ORDINARY, PLUS, MINUS, EXTREME, INFINITE = slice(0, 4), 4, 5, slice(6, 12), slic
 FAR = slice(14, 18)
 STEP = 1e-5
 TOLERANCE = {"float64": 1e-11, "float32": 3e-5}
-# Each program runs once, so nearly all of its time goes into optimising it.
-COMPILE_FAST = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
-if jax.__version_info__ < (0, 11):  # later ones have no other way to compile, nor this option
-    COMPILE_FAST["xla_cpu_use_fusion_emitters"] = False
 
 
 class Map(NamedTuple):
@@ -169,7 +162,7 @@ def evaluate(
         values, slopes = jax.vmap(along, out_axes=(None, 0))(directions)
         return Score(inputs[:dim], *values, *slopes)
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def evaluate_all(rows: dict[str, Array]) -> tuple[dict[str, Map], dict[str, Score]]:
         def each(function: Callable, names: Iterable[str]) -> dict:
             return {name: jax.vmap(functools.partial(function, name))(rows[name]) for name in names}

@@ -11,7 +11,7 @@ import pytest
 import reference
 from flax import nnx
 from jax import Array
-from measure import COMPILE_FAST, randomised
+from measure import randomised
 from reference import Arrays, Scalar, layer, part
 
 import flowjax_lite as fl
@@ -170,7 +170,7 @@ def by_reference(
     return np.stack(results)
 
 
-@partial(jax.jit, compiler_options=COMPILE_FAST)
+@jax.jit
 def by_library(
     module: b.AbstractBijector, points: Array, conditions: Array | None
 ) -> tuple[Array, Array]:
@@ -235,7 +235,7 @@ def test_scalar_maps(name: str):
         (pair.transformer.forward_and_log_det, pair.forward),
         (pair.transformer.inverse_and_log_det, pair.inverse),
     ):
-        compiled = jax.jit(method, compiler_options=COMPILE_FAST)
+        compiled = jax.jit(method)
         actual = np.stack(compiled(repeated, jnp.asarray(x)), axis=1)
         assert error(actual, np.array([scalar(params, value) for value in x])) < TOLERANCE
         for moved in range(len(params)):
@@ -296,7 +296,7 @@ def test_flows(inverses: Callable[[Arrays], list[reference.Layer]], settings: di
     flow = make(dim=DIM, num_layers=2, activation="tanh", rngs=nnx.Rngs(0), **settings)
     flow = randomised(flow, scale=0.5)
     arrays = arrays_of(flow)
-    log_prob = jax.jit(lambda flow, x: flow.log_prob(x), compiler_options=COMPILE_FAST)
+    log_prob = jax.jit(lambda flow, x: flow.log_prob(x))
     actual = np.asarray(log_prob(flow, POINTS))
     maps = inverses(arrays)
     assert error(actual, np.array([reference.log_prob(maps, x) for x in POINTS])) < TOLERANCE

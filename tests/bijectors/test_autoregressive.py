@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import Array
-from measure import COMPILE_FAST, randomised
+from measure import randomised
 from registry import SPLINE
 
 from flowjax_lite.bijectors import Invert, MaskedAutoregressive
@@ -74,7 +74,7 @@ def test_forward_equals_full_passes(method: str, case: str, x64: None):
     x = jnp.asarray(np.random.default_rng(3).normal(size=DIM))
     condition = None if layer.condition_shape is None else jnp.array([0.3, -0.8])
 
-    @functools.partial(jax.jit, static_argnums=0, compiler_options=COMPILE_FAST)
+    @functools.partial(jax.jit, static_argnums=0)
     def evaluate(forward: Callable, params: nnx.State, x: Array, condition: Array | None) -> tuple:
         def scalar(params: nnx.State, x: Array, condition: Array | None) -> tuple:
             y, log_det = forward(nnx.merge(graph, params, rest), x, condition)
@@ -134,7 +134,7 @@ def test_gradients_of_samples(method: str, x64: None):
     x, conditions = np.random.default_rng(4).normal(size=(2, 5, DIM))
     conditions = jnp.asarray(conditions[:, :2])
 
-    @functools.partial(jax.jit, static_argnums=0, compiler_options=COMPILE_FAST)
+    @functools.partial(jax.jit, static_argnums=0)
     def gradient(forward: Callable, params: nnx.State, x: Array, conditions: Array) -> nnx.State:
         def mean(params: nnx.State) -> Array:
             layer = nnx.merge(graph, params, rest)

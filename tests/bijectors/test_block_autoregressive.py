@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import Array
-from measure import COMPILE_FAST, randomised
+from measure import randomised
 
 from flowjax_lite.bijectors import BlockAutoregressive
 from flowjax_lite.conditioners.activations import INCREASING
@@ -24,7 +24,7 @@ def make_layer(scale: float = 1.0, **settings: object) -> BlockAutoregressive:
     return randomised(layer, scale=scale)
 
 
-@functools.partial(jax.jit, static_argnames="direction", compiler_options=COMPILE_FAST)
+@functools.partial(jax.jit, static_argnames="direction")
 def each(
     layer: BlockAutoregressive, direction: str, rows: Array, condition: Array | None = None
 ) -> tuple[Array, Array]:
@@ -126,7 +126,7 @@ def test_units_part(x64: None):
     graph, params, rest = nnx.split(layer, nnx.Param, ...)
     y = jnp.asarray(np.random.default_rng(0).exponential(size=(100, 2)))
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def gradient(params: nnx.State) -> nnx.State:
         def loss(params: nnx.State) -> Array:
             x, log_det = jax.vmap(nnx.merge(graph, params, rest).inverse_and_log_det)(y)

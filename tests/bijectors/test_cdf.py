@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import Array
-from measure import COMPILE_FAST
 from scipy import stats
 
 import flowjax_lite as fl
@@ -24,7 +23,6 @@ from flowjax_lite.bijectors import (
 from flowjax_lite.distributions import Beta, Flow, GaussianMixture, StandardNormal, Uniform
 
 WEIGHTS, LOCS, SCALES = np.array([0.6, 0.4]), np.array([-2.0, 1.5]), np.array([0.5, 0.8])
-compiled = partial(jax.jit, compiler_options=COMPILE_FAST)
 
 
 def mixture_cdf() -> GaussianMixtureCDF:
@@ -72,7 +70,7 @@ def test_known_values(make: Callable, cdf: Callable, log_density: Callable, x: n
     """Catches swapped parameters, a wrong constant, and digits lost in a lower tail."""
     bijector = make()
     forward, inverse = (
-        compiled(jax.vmap(function))
+        jax.jit(jax.vmap(function))
         for function in (bijector.forward_and_log_det, bijector.inverse_and_log_det)
     )
     u, log_det = forward(x[:, None])
@@ -89,7 +87,7 @@ def test_known_values(make: Callable, cdf: Callable, log_density: Callable, x: n
 )
 def test_ends(bijector: AbstractBijector):
     """Catches NaN where a distribution function ends, or a number where it never was."""
-    inverse = compiled(bijector.inverse)
+    inverse = jax.jit(bijector.inverse)
     low, high = inverse(jnp.array([0.0, 1.0]))
     if isinstance(bijector, BetaCDF):
         assert low == 0 and high == 1
@@ -108,13 +106,13 @@ def test_a_normal_becomes_the_mixture():
     """Catches a construction that is not exact, in the tails also."""
     x = np.linspace(-12.0, 9.0, 60)
     expected = np.log(mixture(stats.norm.pdf, x))
-    log_prob = compiled(lambda x: inverse_cdf_flow().log_prob(x))(x[:, None])
+    log_prob = jax.jit(lambda x: inverse_cdf_flow().log_prob(x))(x[:, None])
     np.testing.assert_allclose(log_prob, expected, rtol=1e-10)
 
 
 def test_samples_follow_the_mixture():
     """Catches components drawn in other proportions; the twin swaps the weights."""
-    x = compiled(lambda key: inverse_cdf_flow().sample(key, (5000,)))(jax.random.key(0))
+    x = jax.jit(lambda key: inverse_cdf_flow().sample(key, (5000,)))(jax.random.key(0))
     x = np.asarray(x)[:, 0]
     assert stats.kstest(x, partial(mixture, stats.norm.cdf)).pvalue > 1e-4
 
@@ -190,5 +188,5 @@ def first_moves(x: Array) -> Array:
 
 def test_components_part():
     """Catches components that start equal, and so stay one for ever."""
-    moves = np.sort(compiled(first_moves)(jnp.array([0.3])))
+    moves = np.sort(jax.jit(first_moves)(jnp.array([0.3])))
     assert np.all(np.diff(moves) > 1e-3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import Array
-from measure import COMPILE_FAST, randomised
+from measure import randomised
 from registry import CONDITION_DIM, DIM, autoregressive, coupling
 
 from flowjax_lite import bijectors as b
@@ -124,7 +124,7 @@ def derivatives(gradient: str, name: str) -> dict[str, list[np.ndarray]]:
         y, log_det = getattr(nnx.merge(graph, params, rest), name)(x, condition)
         return jnp.sin(log_det) + jnp.sum(jnp.sin(y))
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def evaluate(params: nnx.State, x: Array, condition: Array) -> dict:
         return {kind: f(score, params, x, condition) for kind, f in DERIVATIVES.items()}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import Array
-from measure import COMPILE_FAST, randomised
+from measure import randomised
 
 from flowjax_lite import flows
 from flowjax_lite.bijectors import GRADIENTS, InvertibleResidual
@@ -27,7 +27,7 @@ def make_layer(log_det: str = "exact", weights: float = 1.0, **settings) -> Inve
     return InvertibleResidual(network, log_det=log_det)
 
 
-@functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+@jax.jit
 def both_ways(layer: InvertibleResidual, x: Array, key: Array | None) -> tuple[Array, ...]:
     """An event, where it goes, and both log-determinants."""
     y, log_det = layer.forward_and_log_det(x, key=key)
@@ -61,7 +61,7 @@ def estimates(forward: bool) -> tuple[tuple, tuple]:
         function = layer.forward_and_log_det if forward else layer.inverse_and_log_det
         return function(inputs[0], key=key)[1]
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def run(inputs: tuple[Array, nnx.State], keys: Array) -> tuple[tuple, tuple]:
         each = jax.value_and_grad(log_det)
         return jax.vmap(each, in_axes=(None, 0))(inputs, keys), each(inputs, None)
@@ -105,7 +105,7 @@ def test_events_of_a_batch_have_chances_of_their_own():
     flow, count = make_flow(), 4000
     x = jnp.broadcast_to(jnp.asarray(Y), (count, DIM))
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def run(flow: Flow, key: Array) -> tuple[Array, Array]:
         return flow.log_prob(x, key=key), flow.log_prob(x[0])
 
@@ -117,7 +117,7 @@ def test_events_of_a_batch_have_chances_of_their_own():
 def test_a_key_means_the_same_for_every_gradient(x64: None):
     """Catches a backward pass that draws other numbers than the pass it belongs to."""
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def gradient_by_params(flow: Flow) -> nnx.State:
         graph, params, rest = nnx.split(flow, nnx.Param, ...)
 

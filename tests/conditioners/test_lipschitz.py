@@ -1,14 +1,12 @@
 """LipschitzMLP: the bound for any weights and inputs, and the activations that it rests on."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from jax import Array
-from measure import COMPILE_FAST, randomised
+from measure import randomised
 
 from flowjax_lite.conditioners import LipschitzMLP
 from flowjax_lite.conditioners.activations import ACTIVATIONS, LIPSCHITZ, lipswish
@@ -28,7 +26,7 @@ def scaled(module: LipschitzMLP, scale: float) -> LipschitzMLP:
     return nnx.merge(graph, jax.tree.map(lambda leaf: scale * leaf, params), rest)
 
 
-@functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+@jax.jit
 def stretch(module: LipschitzMLP, x: Array) -> Array:
     """How much the network stretches at most near each x."""
     jacobian = jax.vmap(jax.jacfwd(module.given()))(x)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from measure import COMPILE_FAST, input_dim, randomised
+from measure import input_dim, randomised
 from registry import BIJECTORS, CONDITIONERS, made, mlp
 
 from flowjax_lite import bijectors as b
@@ -119,7 +119,7 @@ def test_bfloat16_networks(name: str):
     z = jax.random.normal(jax.random.key(0), (20, DIM))
     condition = jax.random.uniform(jax.random.key(1), (20, 2))
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def evaluate(bijector: b.AbstractBijector) -> tuple:
         x, log_det = jax.vmap(bijector.forward_and_log_det)(z, condition)
         back = jax.vmap(bijector.inverse_and_log_det)(x, condition)

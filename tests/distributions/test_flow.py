@@ -1,6 +1,5 @@
 """Flow: batches, conditions, keys, known densities, and what happens to bad rows."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import Array
-from measure import COMPILE_FAST, randomised
+from measure import randomised
 from registry import flow
 from scipy import stats
 
@@ -231,7 +230,7 @@ def test_every_order_of_derivatives(name: str, x64: None):
     """Catches a derivative rule that reverse mode cannot pass through twice."""
     model = randomised(flow(nnx.Rngs(0), name, 2))
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def both(x: Array) -> tuple[Array, Array]:
         return jax.hessian(model.log_prob)(x), jax.jacrev(jax.jacrev(model.log_prob))(x)
 

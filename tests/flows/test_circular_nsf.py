@@ -12,14 +12,12 @@ import pytest
 from flax import nnx
 from grid import agreement, density_on_grid
 from jax import Array
-from measure import COMPILE_FAST, randomised
+from measure import randomised
 from scipy import stats
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows import circular_nsf, load, save
-
-compiled = functools.partial(jax.jit, compiler_options=COMPILE_FAST)
 
 
 def small(dim: int, **settings: object) -> Flow:
@@ -50,7 +48,7 @@ def test_samples_follow_a_density_of_mass_one(
     assert abs(mass.sum() - 1) < 2e-3
     assert abs(wrong.sum() - 1) > 2e-2
     assert mass.max() > 3 * mass.mean()  # far from uniform
-    samples = np.asarray(compiled(lambda key: model.sample(key, (20_000,)))(jax.random.key(0)))
+    samples = np.asarray(jax.jit(lambda key: model.sample(key, (20_000,)))(jax.random.key(0)))
     if circular is None:
         assert np.all(np.abs(samples) <= np.float32(math.pi))
     assert agreement(samples, mass, ends) > 1e-3
@@ -65,7 +63,7 @@ def test_there_is_no_seam(column: int, x64: None):
     shift = np.eye(2)[column]
 
     def jump(circular: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        score = compiled(jax.vmap(jax.value_and_grad(small(2, circular=circular).log_prob)))
+        score = jax.jit(jax.vmap(jax.value_and_grad(small(2, circular=circular).log_prob)))
         ends = (x - 1e-9 * shift, x + (1e-9 - 2 * math.pi) * shift)
         (below, slope_below), (above, slope_above) = (score(jnp.asarray(end)) for end in ends)
         return np.abs(above - below), np.abs(slope_above - slope_below)
@@ -82,7 +80,7 @@ def test_there_is_no_seam(column: int, x64: None):
 def test_full_turns_change_nothing(x64: None):
     """Catches an angle that a network sees as a number, or one of another convention."""
     model, x = small(3, circular=(0, 2)), uniform(50, 3)
-    log_prob = compiled(model.log_prob)
+    log_prob = jax.jit(model.log_prob)
     turned = x + 2 * math.pi * np.random.default_rng(1).integers(-2, 3, size=(50, 3)) * [1, 0, 1]
     np.testing.assert_allclose(log_prob(turned), log_prob(x), atol=1e-9)
     turned = x + [0, 2 * math.pi, 0]
@@ -98,7 +96,7 @@ def test_starts_uniform_and_normal(condition_dim: int | None):
     x = uniform(20, 4).astype(np.float32)
     condition = None if condition_dim is None else np.ones(condition_dim, np.float32)
     expected = stats.norm.logpdf(x[:, [0, 2]]).sum(axis=1) - 2 * math.log(2 * math.pi)
-    log_prob = compiled(lambda x: model.log_prob(x, condition))
+    log_prob = jax.jit(lambda x: model.log_prob(x, condition))
     np.testing.assert_allclose(log_prob(x), expected, rtol=1e-5)
 
 
@@ -158,7 +156,7 @@ def test_a_data_map_keeps_angles_and_a_file_keeps_both(tmp_path: Path):
     )
     rows = jnp.asarray(x[:5], jnp.float32)
     expected = stats.norm.logpdf(x[:5, 1], x[:, 1].mean(), x[:, 1].std())
-    log_prob = compiled(lambda model, x: model.log_prob(x))
+    log_prob = jax.jit(lambda model, x: model.log_prob(x))
     np.testing.assert_allclose(
         log_prob(model, rows), expected - 2 * math.log(2 * math.pi), rtol=1e-4
     )

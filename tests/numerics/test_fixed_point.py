@@ -1,13 +1,10 @@
 """Fixed points of triangular maps and contractions: exactness, rounds, derivatives, failures."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from measure import COMPILE_FAST
 
 from flowjax_lite.numerics.fixed_point import contraction_fixed_point, triangular_fixed_point
 
@@ -79,7 +76,7 @@ def test_contraction(dtype: np.dtype, constant: float, kind: str):
     matrix = jnp.asarray(contraction(constant, kind))
     dim = len(matrix)
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def solve(matrix: Array, b: Array) -> tuple[Array, ...]:
         def solution(matrix: Array, b: Array) -> Array:
             return contraction_fixed_point(lambda x: jnp.matmul(matrix, x) + b, b)
@@ -115,7 +112,7 @@ def test_contraction_of_a_curve(x64: None):
     def solve(a: Array) -> Array:
         return contraction_fixed_point(lambda x: 0.9 * jnp.sin(x) + a, a)
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def run(a: Array) -> tuple[Array, Array, Array]:
         return solve(a), jax.jacrev(solve)(a), jax.jacfwd(jax.jacrev(solve))(a)
 
@@ -128,7 +125,7 @@ def test_contraction_of_a_curve(x64: None):
     np.testing.assert_allclose(diagonal, -0.9 * np.sin(x) * slope**3, rtol=1e-10)
 
 
-@functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+@jax.jit
 def solve_each(slope: Array, start: Array) -> Array:
     """Fixed points of slope · x + 1, one for each slope, from (1,)."""
 

@@ -1,13 +1,10 @@
 """Estimates of log |det(I + J)|: their means are exact, and so are their gradients' means."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from measure import COMPILE_FAST
 
 from flowjax_lite.numerics.power_series import estimate_log_det
 
@@ -43,7 +40,7 @@ def standard_errors(*, sign: float = 1.0, continuation: float = 0.7, num: int = 
             num_exact_terms=num,
         )
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def run(keys: Array) -> tuple:
         one_each = jax.vmap(jax.value_and_grad(estimate), in_axes=(None, 0))
         return one_each(inputs, keys), jax.value_and_grad(exact)(inputs)
@@ -88,7 +85,7 @@ def test_gradient_is_that_of_the_estimate_for_one_entry(x64: None, j: float):
         x = jnp.ones(1)
         return estimate_log_det(lambda x: j * x, x, key, continuation=0.7, num_exact_terms=2)
 
-    @functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+    @jax.jit
     def run(j: Array, keys: Array) -> tuple[Array, Array]:
         return jax.vmap(jax.value_and_grad(estimate), in_axes=(None, 0))(j, keys)
 

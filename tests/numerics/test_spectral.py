@@ -1,13 +1,10 @@
 """Bounds of spectral norms: never below the norm, hardly above it, with gradients."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from measure import COMPILE_FAST
 
 from flowjax_lite.numerics.spectral import spectral_norm_bound
 
@@ -29,7 +26,7 @@ MATRICES = {
 every_matrix = pytest.mark.parametrize("name", MATRICES)
 
 
-@functools.partial(jax.jit, compiler_options=COMPILE_FAST)
+@jax.jit
 def bound_and_gradient(matrix: Array) -> tuple[Array, Array]:
     """The bound with six squarings, and its derivative."""
     return jax.value_and_grad(spectral_norm_bound)(matrix)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from measure import COMPILE_FAST
 
 from flowjax_lite.numerics.scalar import wrap_angle
 from flowjax_lite.transformers import CircularSpline, UnitSpline
@@ -23,7 +22,7 @@ def draw(scale: float, dtype: np.dtype = jnp.float32) -> Array:
     return jnp.asarray(scale * noise, dtype)
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=COMPILE_FAST)
+@functools.partial(jax.jit, static_argnums=0)
 def everything(
     spline: CircularSpline | UnitSpline, params: Array, value: Array
 ) -> dict[str, tuple]:

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from measure import COMPILE_FAST
 
 from flowjax_lite.transformers import AbstractTransformer, CubicSpline, LinearSpline
 from flowjax_lite.transformers import QuadraticSpline as Quadratic
@@ -109,7 +108,7 @@ def values(params: Array, edges: np.ndarray) -> Array:
     return jnp.where(np.arange(NUM) % 4 == 0, jnp.nextafter(x, aside), x)
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=COMPILE_FAST)
+@functools.partial(jax.jit, static_argnums=0)
 def everything(spline: AbstractTransformer, params: Array, value: Array) -> dict[str, tuple]:
     """Each direction at the value: result, log-derivative, both on the way back, all gradients."""
     results = {}

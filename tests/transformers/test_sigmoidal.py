@@ -7,7 +7,6 @@ import optax
 import pytest
 from jax import Array
 from jax.scipy.stats import norm
-from measure import COMPILE_FAST
 
 from flowjax_lite.transformers import AbstractTransformer, DeepDenseSigmoid, DeepSigmoid
 
@@ -32,7 +31,7 @@ def trained(transformer: AbstractTransformer, steps: int) -> tuple[Array, Array]
         return (params + updates, state), value
 
     params = jnp.zeros(transformer.num_params)
-    run = jax.jit(lambda c: jax.lax.scan(step, c, length=steps), compiler_options=COMPILE_FAST)
+    run = jax.jit(lambda c: jax.lax.scan(step, c, length=steps))
     (params, _), losses = run((params, optimizer.init(params)))
     return params, losses
 
