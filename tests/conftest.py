@@ -13,6 +13,7 @@ os.environ.setdefault(
     + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
 )
 
+import gc
 from collections.abc import Iterator
 
 import jax
@@ -22,6 +23,9 @@ import pytest
 
 # An array of the wrong rank that broadcasts anyway is a wrong density without an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Compiled programs fill the heap with objects that live long: to look through all of them for
+# garbage again and again would take a tenth of the time.
+gc.set_threshold(100_000, 20, 100)
 
 
 @pytest.fixture

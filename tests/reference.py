@@ -129,14 +129,17 @@ def deep_sigmoid(
     return inside - outside, derivative - inside - outside
 
 
+def with_gains(params: np.ndarray) -> np.ndarray:
+    """The i-th parameter times 1/2 and the fractional part of i golden sections."""
+    return params * (0.5 + (np.arange(len(params)) * (np.sqrt(5) - 1) / 2) % 1)
+
+
 def naf_inverse(params: np.ndarray, y: float) -> tuple[float, float]:
     """One deep sigmoid with the parameters as a network emits them.
 
-    Three thirds: logarithms of slopes, offsets, logits of weights, bounded by 5, 1000 and 7;
-    before, the i-th of all is multiplied by 1/2 and the fractional part of i golden sections.
+    Three thirds: logarithms of slopes, offsets, logits of weights, bounded by 5, 1000 and 7.
     """
-    raw = params * (0.5 + (np.arange(len(params)) * (np.sqrt(5) - 1) / 2) % 1)
-    log_slopes, offsets, logits = raw.reshape(3, -1)
+    log_slopes, offsets, logits = with_gains(params).reshape(3, -1)
     weights = np.exp(7 * np.tanh(logits / 7))
     return deep_sigmoid(
         y,
@@ -144,6 +147,37 @@ def naf_inverse(params: np.ndarray, y: float) -> tuple[float, float]:
         offsets=1000 * np.tanh(offsets / 1000),
         weights=weights / weights.sum(),
     )
+
+
+def dense_naf_inverse(params: np.ndarray, y: float, *, units: int) -> tuple[float, float]:
+    """Two dense layers of deep sigmoids: equations 10 and 11, with the product of Jacobians.
+
+    Each layer's parameters: logits of U, if it takes more than one number, logarithms of slopes,
+    offsets, and logits of W, all as above.
+    """
+    raw = iter(with_gains(params))
+
+    def take(rows: int, columns: int = 1) -> np.ndarray:
+        return np.array([[next(raw) for _ in range(columns)] for _ in range(rows)])
+
+    def mean_weights(rows: int, columns: int) -> np.ndarray:
+        weights = np.exp(7 * np.tanh(take(rows, columns) / 7))
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    h, jacobian = np.array([y]), np.eye(1)
+    for width_in, width_out in ((1, units), (units, 1)):
+        u = mean_weights(units, width_in) if width_in > 1 else np.ones((units, 1))
+        slopes = np.exp(5 * np.tanh(take(units) / 5))
+        z = slopes[:, 0] * (u @ h) + 1000 * np.tanh(take(units)[:, 0] / 1000)
+        log_w = np.log(mean_weights(width_out, units))
+        ups, downs = log_w - np.logaddexp(0, -z), log_w - np.logaddexp(0, z)
+        inside = np.logaddexp.reduce(ups, axis=1, keepdims=True)
+        outside = np.logaddexp.reduce(downs, axis=1, keepdims=True)
+        # The logit's slope in z: shares of the units in both logarithms, each times its own.
+        shares = np.exp(ups - inside - np.logaddexp(0, z)), np.exp(downs - outside)
+        by_z = shares[0] + shares[1] * np.exp(-np.logaddexp(0, -z))
+        h, jacobian = (inside - outside)[:, 0], by_z @ (slopes * u) @ jacobian
+    return h[0], np.log(jacobian[0, 0])
 
 
 def by_bisection(inverse: Scalar, *, radius: float = 1e3) -> Scalar:

@@ -35,7 +35,9 @@ def applies(check: Callable[[Measured], None], name: str, dtype: str) -> bool:
         return is_conditional(name)
     if check is check_curvature:
         return registry.ALL[name].second_order and dtype == "float64"
-    return check is not check_eager or dtype == "float32"  # as most users run it
+    if check is check_eager:
+        return registry.ALL[name].eager and dtype == "float32"  # as most users run it
+    return True
 
 
 def is_conditional(name: str) -> bool:

@@ -20,7 +20,7 @@ def unaf(
     hidden: tuple[int, ...] = (128, 128),
     integrand_hidden: tuple[int, ...] = (8, 8),
     bound: float = 10.0,
-    num_nodes: int = 48,
+    num_nodes: int = 64,
     activation: str | Activation = "relu",
     base: AbstractBase | None = None,
     data_map: AbstractBijector | None = None,

@@ -15,7 +15,9 @@ from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.transformers.base import AbstractNumericalForward
 
 # Soft bounds of raw weights. They keep the integrand so smooth that the quadrature of default
-# size converges to a few digits at the largest weights, and to rounding at moderate ones.
+# size converges to rounding at moderate weights, and to a few digits at large ones of mixed
+# signs. Where all weights of each layer have one sign and are near their bounds, steps can fall
+# between its nodes.
 _MAX_LOG_SLOPE = 1.0
 _MAX_WEIGHT = 2.0
 _MAX_BIAS = 5.0
@@ -35,8 +37,8 @@ class MonotonicNetwork(AbstractNumericalForward):
 
     The integral is a Clenshaw-Curtis sum, and that sum is the map: the log-determinant is the
     logarithm of the sum's own derivative, so densities are exact whatever the number of nodes.
-    Where that derivative is not positive, which takes few nodes and large weights, the
-    log-determinant is NaN. The forward direction is numerical.
+    Where that derivative is not positive, as can be with few nodes or with all weights near
+    their bounds, the log-determinant is NaN. The forward direction is numerical.
 
     Parameters per scalar: the weights of each layer and its biases, and β.
 
@@ -48,7 +50,7 @@ class MonotonicNetwork(AbstractNumericalForward):
 
     hidden: tuple[int, ...] = (8, 8)
     bound: float = 10.0
-    num_nodes: int = 48
+    num_nodes: int = 64
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, tuple) or not self.hidden:

@@ -243,6 +243,7 @@ for _name, (_transformer, _domain) in _ONCE.items():
             latent=_domain,
             data=_domain,
             dtypes=("float32",),
+            eager=False,
         ),
         f"MaskedAutoregressive({_name}, MADE)|condition": Item(
             partial(

@@ -42,7 +42,9 @@ for _name in NAMED:
     _item = partial(Item, latent=_domain, data=_domain)
     FLOWS |= {
         f"{_name}(4)|condition": _item(
-            partial(flow, name=_name, dim=4, condition_dim=2), dtypes=("float64",)
+            partial(flow, name=_name, dim=4, condition_dim=2),
+            dtypes=("float64",),
+            second_order=_name in ("maf", "nsf_coupling"),  # for the others, of their layers
         ),
         f"{_name}(3)": _item(
             partial(flow, name=_name, dim=3), dtypes=("float32",), second_order=False

@@ -47,6 +47,7 @@ class Item:
         tolerance: multiplies the tolerances of each dtype, where f is badly conditioned.
         dtypes: the precisions that it is tried in.
         second_order: whether to check second derivatives too, in float64.
+        eager: whether to run it once without `jit`, in float32.
     """
 
     make: Callable[[nnx.Rngs], nnx.Module]
@@ -55,3 +56,4 @@ class Item:
     tolerance: float = 1.0
     dtypes: tuple[str, ...] = ("float64", "float32")
     second_order: bool = True
+    eager: bool = True

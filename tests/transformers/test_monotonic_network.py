@@ -1,6 +1,8 @@
 """The integral of a positive network, against adaptive integration."""
 
+import math
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -25,23 +27,82 @@ def run(network: MonotonicNetwork, params: Array, y: Array) -> tuple[Array, Arra
     return jax.jit(network.inverse_and_log_det)(params, y)
 
 
-def errors(num_nodes: int, scale: float, y: np.ndarray) -> np.ndarray:
-    """What the quadrature makes wrong: x less β + ∫₀ʸ g, with g by the paper's formula."""
-    network = MonotonicNetwork(hidden=(3, 2), bound=BOUND, num_nodes=num_nodes)
+def integrand(params: np.ndarray, t: float, *, hidden: tuple[int, ...], bound: float) -> float:
+    """g(t), from the weights and biases of each layer in turn; the first and last are of size 1."""
+    raw, h = iter(params), np.array([t / bound])
+
+    def take(*shape: int) -> np.ndarray:
+        return np.array([next(raw) for _ in range(math.prod(shape))]).reshape(shape)
+
+    for place, width in enumerate((*hidden, 1)):
+        weights, bias = take(width, len(h)), 5 * np.tanh(take(width) / 5)
+        if place == 0:
+            # Steps at places evenly spread over 0.6 of the interval, the ends left out.
+            centres = 0.6 * (2 * np.arange(1, width + 1) / (width + 1) - 1)
+            h = np.tanh(5 * np.exp(np.tanh(weights[:, 0])) * (h - centres) + bias)
+            continue
+        weights = 2 * np.tanh(weights / 2)
+        if place < len(hidden):
+            rows, columns = np.indices(weights.shape) + 0.5
+            weights += math.sqrt(2) * np.cos(math.pi * rows * columns / max(weights.shape))
+        h = weights @ h / math.sqrt(len(h)) + bias
+        if place < len(hidden):
+            h = np.tanh(h)
+    return math.exp(h[0])
+
+
+def errors(network: MonotonicNetwork, scale: float, y: np.ndarray) -> tuple[float, float]:
+    """The largest errors of x and of log ∂x/∂y, from β + ∫₀ʸ g and log g by adaptive integration.
+
+    Those of x are relative to numbers above one.
+    """
     params = drawn(network, scale, len(y))
-    x, _ = run(network, params, jnp.asarray(y))
-    # The slope at a point, which many nodes give to rounding, is g.
-    fine = MonotonicNetwork(hidden=(3, 2), bound=BOUND, num_nodes=400)
-    slope = jax.jit(lambda t: jnp.exp(fine.inverse_and_log_det(params[:, :1], t[None])[1][0]))
-    expected = [quad(lambda t: float(slope(t)), 0, end, epsabs=1e-11)[0] for end in y]
-    return np.abs(x - params[-1] - np.array(expected))
+    x, log_slope = run(network, params, jnp.asarray(y))
+    g = partial(integrand, np.asarray(params[:-1, 0]), hidden=network.hidden, bound=network.bound)
+    integrals = [quad(g, 0, end, epsabs=1e-12, epsrel=1e-12, limit=200)[0] for end in y]
+    expected = np.asarray(params[-1]) + np.array(integrals)
+    return (
+        np.max(np.abs(x - expected) / (1 + np.abs(expected))),
+        np.max(np.abs(log_slope - np.log([g(end) for end in y]))),
+    )
 
 
 def test_integral(x64: None):
-    """Catches a wrong interval, weight or node: more nodes come closer, up to rounding."""
+    """Catches a wrong interval, weight or node, and another network than is described.
+
+    More nodes come closer, up to rounding; few of them are the twin.
+    """
     y = np.array([-3.9, -1.0, 0.5, 3.9])
-    few, more, many = (np.max(errors(num_nodes, 0.5, y)) for num_nodes in (6, 12, 48))
-    assert many < 1e-9 < 0.1 * more < 0.01 * few
+    few, more, many = (
+        np.array(errors(MonotonicNetwork((3, 2), BOUND, num_nodes), 0.5, y))
+        for num_nodes in (6, 12, 48)
+    )
+    assert np.all(many < 1e-10) and np.all(more > 1e-7)
+    assert np.all(10 * more < few)
+
+
+@pytest.mark.parametrize(("scale", "limit"), [(0.2, 1e-10), (3.0, 1e-3)])
+def test_default_size_suffices(scale: float, limit: float, x64: None):
+    """Catches soft bounds that let g become too steep for the nodes: a few digits must stay."""
+    network = MonotonicNetwork()
+    assert max(errors(network, scale, np.array([-9.9, -3.0, 2.0, 9.9]))) < limit
+
+
+def test_a_sum_that_falls_is_no_density(x64: None):
+    """Catches a density where the map falls, as a sum of few nodes can; more nodes are the twin.
+
+    g steps down by a factor of e⁴ at about 1.1, as steeply as one unit can.
+    """
+    few, enough = (MonotonicNetwork((1,), BOUND, num_nodes) for num_nodes in (3, 48))
+    y = jnp.linspace(-3.9, 3.9, 400)
+    params = jnp.tile(jnp.array([1e3, -5.0, -1e3, 0.0, 0.0])[:, None], (1, len(y)))
+    x, log_slope = run(few, params, y)
+    falls = jnp.diff(x) < 0
+    undefined = jnp.isnan(log_slope)
+    assert 10 < jnp.sum(falls) < 200
+    assert not jnp.any(falls & ~(undefined[1:] | undefined[:-1]))
+    assert not jnp.any(~falls & undefined[1:] & undefined[:-1])
+    assert not jnp.any(jnp.isnan(run(enough, params, y)[1]))
 
 
 def test_density_is_that_of_the_sum(x64: None):
@@ -81,7 +142,8 @@ def test_units_differ_at_parameters_of_zero():
         return jnp.sum(jnp.sin(x) + log_slope)
 
     # Small parameters, equal within each layer: in the last layer they let gradients through.
-    gradient = jax.grad(score)(jnp.full((network.num_params, 2), 0.1))[:, 0]
+    differentiate = jax.jit(jax.grad(score))
+    gradient = differentiate(jnp.full((network.num_params, 2), 0.1))[:, 0]
     for layer in (gradient[:3], gradient[3:6], gradient[6:15], gradient[15:18], gradient[18:21]):
         assert len(np.unique(np.round(layer, 6))) == len(layer)
 

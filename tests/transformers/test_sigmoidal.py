@@ -9,6 +9,7 @@ from jax import Array
 from jax.scipy.stats import norm
 
 from flowjax_lite.transformers import AbstractTransformer, DeepDenseSigmoid, DeepSigmoid
+from flowjax_lite.transformers import sigmoidal as module
 
 TWO_MODES = np.concatenate([np.random.default_rng(0).normal(side, 0.3, 400) for side in (-1, 1)])
 
@@ -48,13 +49,30 @@ def test_two_modes_are_learned(transformer: AbstractTransformer):
     assert of_one_unit[-1] > gaussian - 0.1
 
 
+def smallest_gap(transformer: AbstractTransformer) -> float:
+    """The smallest distance between two units of the first layer after 30 steps from zero."""
+    params, _ = trained(transformer, 30)
+    units = params[:12].reshape(3, 4)  # log-slopes, offsets, and one row of weights
+    gaps = jnp.max(jnp.abs(units[:, :, None] - units[:, None]), axis=0)
+    return float(jnp.min(gaps + jnp.eye(4)))
+
+
+@pytest.mark.parametrize("transformer", [DeepSigmoid(4), DeepDenseSigmoid(4)], ids=str)
+def test_units_part(transformer: AbstractTransformer, monkeypatch: pytest.MonkeyPatch):
+    """Catches two units that stay equal, as all do in the twin, whose gains are."""
+    assert smallest_gap(transformer) > 1e-2
+    monkeypatch.setattr(module, "_gains", np.ones)
+    assert smallest_gap(transformer) < 1e-5
+
+
 @pytest.mark.parametrize("transformer", [DeepSigmoid(3), DeepDenseSigmoid(3)], ids=str)
 def test_tails_are_linear(transformer: AbstractTransformer, dtype: np.dtype):
     """Catches logits that saturate: far out, x grows in proportion to y."""
     rng = np.random.default_rng(0)
     params = jnp.asarray(rng.normal(size=(transformer.num_params, 1)), dtype)
     y = jnp.asarray([-400.0, -300.0, -200.0, 200.0, 300.0, 400.0], dtype)
-    x, log_slope = transformer.inverse_and_log_det(jnp.tile(params, (1, len(y))), y)
+    inverse = jax.jit(transformer.inverse_and_log_det)
+    x, log_slope = inverse(jnp.tile(params, (1, len(y))), y)
     for tail in (slice(0, 3), slice(3, 6)):
         np.testing.assert_allclose(jnp.diff(x[tail]) / 100, jnp.exp(log_slope[tail][1:]), rtol=1e-4)
         np.testing.assert_allclose(log_slope[tail], log_slope[tail][0], rtol=1e-5)

@@ -1,6 +1,7 @@
 """The rational-quadratic spline: its numbers, its limits, and the equations of the paper."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -95,7 +96,9 @@ def values(params: Array, edges: np.ndarray) -> Array:
     return jnp.where(np.arange(NUM) % 4 == 0, jnp.nextafter(x, aside), x)
 
 
-@jax.jit
+# Optimised, as users have it: otherwise the exponential of one number may be computed in two ways
+# within a program, and knots that differ by a rounding make the way back another one.
+@functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 def everything(params: Array, value: Array) -> tuple[Array, ...]:
     """Both directions at the value and the way back, and the gradients of all results."""
 
