@@ -214,7 +214,9 @@ for _gradient in ("recompute", "invert"):
 # Each transformer in each layer, each network, with and without a condition.
 for _name, _transformer in CORE.items():
     BIJECTORS |= {
-        f"Coupling({_name}, MLP)": Item(partial(coupling, transformer=_transformer, network=MLP)),
+        f"Coupling({_name}, MLP)": Item(
+            partial(coupling, transformer=_transformer, network=MLP), dtypes=("float32",)
+        ),
         f"Coupling({_name}, ResidualMLP)|condition": Item(
             partial(
                 coupling,
@@ -232,7 +234,8 @@ for _name, _transformer in CORE.items():
             )
         ),
         f"MaskedAutoregressive({_name}, ResidualMADE)": Item(
-            partial(autoregressive, transformer=_transformer, network=ResidualMADE)
+            partial(autoregressive, transformer=_transformer, network=ResidualMADE),
+            dtypes=("float32",),
         ),
     }
 _ONCE = {name: (transformer, REAL) for name, transformer in MONOTONE.items()} | ELSEWHERE

@@ -40,16 +40,17 @@ FLOWS: dict[str, Item] = {}
 for _name in NAMED:
     _domain = ELSEWHERE.get(_name, REAL)
     _item = partial(Item, latent=_domain, data=_domain)
+    # Second derivatives and runs without `jit` are tried on all layers, and on flows of each kind.
+    _typical = _name in ("maf", "nsf_coupling")
     FLOWS |= {
         f"{_name}(4)|condition": _item(
             partial(flow, name=_name, dim=4, condition_dim=2),
             dtypes=("float64",),
-            second_order=_name in ("maf", "nsf_coupling"),  # for the others, of their layers
+            second_order=_typical,
         ),
-        f"{_name}(3)": _item(
-            partial(flow, name=_name, dim=3), dtypes=("float32",), second_order=False
-        ),
-        f"{_name}(1)": _item(
-            partial(flow, name=_name, dim=1), dtypes=("float64",), second_order=False
-        ),
+        f"{_name}(3)": _item(partial(flow, name=_name, dim=3), dtypes=("float32",), eager=_typical),
     }
+    if _typical:
+        FLOWS[f"{_name}(1)"] = _item(
+            partial(flow, name=_name, dim=1), dtypes=("float64",), second_order=False
+        )
