@@ -30,7 +30,7 @@ from flowjax_lite.cli.fit import write
 from flowjax_lite.cli.report import ComparisonRow
 
 TABLE, ROWS, PICTURE = "comparison.md", "comparison.jsonl", "comparison.png"
-_REPEATS = 7
+_REPEATS, _ENOUGH_SECONDS = 7, 20.0  # a slow call needs no median
 
 
 def compare(
@@ -152,8 +152,8 @@ def _rates(flow: fl.Flow, x: np.ndarray, condition: np.ndarray | None) -> tuple[
 def _rate(call: Callable[[], Any]) -> float:
     """Return how many events of a batch a call handles per second, the median of several."""
     jax.block_until_ready(call())
-    seconds = []
-    for _ in range(_REPEATS):
+    seconds: list[float] = []
+    while len(seconds) < _REPEATS and sum(seconds) < _ENOUGH_SECONDS:
         start = time.perf_counter()
         jax.block_until_ready(call())
         seconds.append(time.perf_counter() - start)
@@ -164,8 +164,8 @@ def _footer() -> str:
     device = jax.devices()[0]
     return (
         f"Mean log-likelihood of the test rows ± one standard error. Rates: batches of "
-        f"{batched.BATCH}, median of {_REPEATS} after a warm-up. Compile: first epoch less the "
-        f"median of the later ones. "
+        f"{batched.BATCH}, median of up to {_REPEATS} after a warm-up. Compile: first "
+        f"epoch less the median of the later ones. "
         f"Measured on {device.platform} ({device.device_kind}), {os.cpu_count()} cores, "
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
         f"flowjax-lite {fl.__version__}, jax {jax.__version__}, flax {flax.__version__}."

@@ -211,12 +211,16 @@ def comparison(rows: "Sequence[ComparisonRow]", *, title: str) -> "Figure":
     curves.legend(frameon=False, loc="lower right")
     curves.grid(alpha=0.3)
     places = np.arange(len(rows))[::-1]
+    edge = _edge(np.array([row.score.test for row in rows]))
     for at, row, colour in zip(places, rows, colours, strict=True):
         score = row.score
-        dots.errorbar(score.test, at, xerr=score.test_error, fmt="o", color=colour, capsize=3)
+        if score.test < edge:  # an arrow: the others would be one point beside it
+            dots.plot(edge, at, "<", color=colour)
+        else:
+            dots.errorbar(score.test, at, xerr=score.test_error, fmt="o", color=colour, capsize=3)
         dots.annotate(
             f"{score.test:.2f}",
-            (score.test, at),
+            (max(score.test, edge), at),
             xytext=(0, 7),
             textcoords="offset points",
             ha="center",
@@ -261,6 +265,12 @@ def _span(values: np.ndarray) -> tuple[float, float]:
     low, high = float(np.min(values)), float(np.max(values))
     margin = 0.1 * (high - low)
     return low - margin, high + margin
+
+
+def _edge(values: np.ndarray) -> float:
+    """Return where to cut off values that lie far below the better three quarters."""
+    low, high = np.quantile(values, 0.25), np.max(values)
+    return float(low - 5 * (high - low))
 
 
 def _focus(axes: "Axes", values: np.ndarray) -> None:
