@@ -12,7 +12,7 @@ from jax import Array
 
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.numerics.recipe import remembers_recipe
-from flowjax_lite.numerics.scalar import sigmoid_log_derivative
+from flowjax_lite.numerics.scalar import sigmoid_log_derivative, wrap_angle
 from flowjax_lite.numerics.shapes import suggest
 
 _WORDS = ("real", "positive", "interval", "circular", "integer")
@@ -159,9 +159,7 @@ def _to_angle(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array
 
 
 def _from_angle(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
-    outside = (y < -math.pi) | (y >= math.pi)
-    turns = jnp.where(outside, jnp.floor(y / (2 * math.pi) + 0.5), 0.0)
-    x = jnp.tan(0.5 * (y - 2 * math.pi * turns))
+    x = jnp.tan(0.5 * wrap_angle(y))
     return x, _log1p_square(x) - math.log(2)
 
 

@@ -9,6 +9,7 @@ from jax import Array
 from flowjax_lite.numerics.scalar import log_scale
 from flowjax_lite.transformers.base import AbstractNumericalForward
 from flowjax_lite.transformers.linear_tails import with_linear_tails
+from flowjax_lite.transformers.settings import check_bound
 
 _MAX_LOG_SLOPE = 7.0  # slopes within a factor of about 1000 of one
 _MAX_DEGREE = 100  # the binomials of larger ones overflow in float32
@@ -39,8 +40,7 @@ class Bernstein(AbstractNumericalForward):
             raise ValueError(
                 f"degree is {self.degree}; expected a whole number from 2 to {_MAX_DEGREE}"
             )
-        if not self.bound > 0:
-            raise ValueError(f"bound is {self.bound}; expected a positive number")
+        check_bound(self.bound)
 
     @property
     def num_params(self) -> int:

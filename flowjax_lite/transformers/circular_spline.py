@@ -1,16 +1,15 @@
 """The rational-quadratic spline on the circle."""
 
-import functools
 import math
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.numerics.scalar import wrap_angle
 from flowjax_lite.transformers.base import AbstractTransformer
-from flowjax_lite.transformers.knots import check_bins, check_min_slope
+from flowjax_lite.transformers.knots import check_bins, computed_again
+from flowjax_lite.transformers.settings import check_min_slope
 from flowjax_lite.transformers.spline import rational_quadratic
 
 
@@ -56,8 +55,7 @@ class CircularSpline(AbstractTransformer):
         x, log_det = self._spline(params[:-1], turned_back, False)
         return wrap_angle(x), log_det
 
-    # Computed again in a backward pass: see `AbstractTailedSpline`.
-    @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0, 3))
+    @computed_again
     def _spline(self, params: Array, value: Array, forward: bool) -> tuple[Array, Array]:
         # The first knot is also the last one, and so is its slope.
         first = params[2 * self.num_bins]

@@ -17,6 +17,11 @@ from flowjax_lite.transformers.base import AbstractTransformer
 _MAX_LOGIT = 7.0
 
 
+# A backward pass computes a spline again from its parameters, which takes less time than to store
+# and read the masks and sums of every bin. For methods of (params, value, a static argument).
+computed_again = functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0, 3))
+
+
 class Knots(NamedTuple):
     """The knots between bins on one axis, whose sizes are proportional to weights.
 
@@ -158,9 +163,7 @@ class AbstractTailedSpline(AbstractTransformer):
     def inverse_and_log_det(self, params: Array, y: Array) -> tuple[Array, Array]:
         return self._apply(params, y, False)
 
-    # A backward pass computes this again from the parameters, which takes less time than to
-    # store and read the masks and sums of every bin.
-    @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0, 3))
+    @computed_again
     def _apply(self, params: Array, value: Array, forward: bool) -> tuple[Array, Array]:
         # Values outside are replaced before the spline, so their gradients stay finite.
         inside = (value >= -self.bound) & (value <= self.bound)
@@ -186,23 +189,3 @@ def check_bins(num_bins: int, min_bin: float, *, minimum: int = 2) -> None:
             f"min_bin is {min_bin}; expected a number between 0 and 1 / num_bins = "
             f"{1 / num_bins}, or the bins do not fit into the interval"
         )
-
-
-def check_bound(bound: float) -> None:
-    """Raise unless the half-width of an interval is positive.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not bound > 0:
-        raise ValueError(f"bound is {bound}; expected a positive number")
-
-
-def check_min_slope(min_slope: float) -> None:
-    """Raise unless the smallest slope lies below that of the identity.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if not 0 < min_slope < 1:
-        raise ValueError(f"min_slope is {min_slope}; expected a number in (0, 1)")

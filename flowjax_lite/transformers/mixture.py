@@ -15,6 +15,8 @@ from flowjax_lite.numerics.normal import log_ndtr_and_slope
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
 from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.transformers.base import AbstractNumericalForward
+from flowjax_lite.transformers.linear_tails import with_linear_tails
+from flowjax_lite.transformers.settings import check_min_slope
 
 # Weights within a mixture differ by a factor of about exp(2 * 7), or 10^6, at most.
 _MAX_LOGIT = 7.0
@@ -44,21 +46,19 @@ class AbstractMixture(AbstractNumericalForward):
 
     def __post_init__(self) -> None:
         check_positive_int(self.num_components, "num_components", minimum=2)
-        if not 0 < self.min_slope < 1:
-            raise ValueError(f"min_slope is {self.min_slope}; expected a number in (0, 1)")
+        check_min_slope(self.min_slope)
 
     @property
     def num_params(self) -> int:
         return 3 * self.num_components
 
     def inverse_and_log_det(self, params: Array, y: Array) -> tuple[Array, Array]:
-        inside = jnp.clip(y, -_BOUND, _BOUND)
-        x, slope = self._mixture_to_pair(params, inside)
-        x = self.min_slope * inside + (1.0 - self.min_slope) * x
-        slope = self.min_slope + (1.0 - self.min_slope) * slope
-        finite = jnp.isfinite(y)
-        outside = jnp.where(finite, y - inside, 0.0)
-        return jnp.where(finite, x + slope * outside, y), jnp.log(slope)
+        def raised(y: Array) -> tuple[Array, Array]:
+            x, slope = self._mixture_to_pair(params, y)
+            least, rest = self.min_slope, 1.0 - self.min_slope
+            return least * y + rest * x, least + rest * slope
+
+        return with_linear_tails(raised, y, _BOUND)
 
     def _mixture_to_pair(self, params: Array, y: Array) -> tuple[Array, Array]:
         """F₀⁻¹(F(y)) and its derivative."""

@@ -17,11 +17,10 @@ from flowjax_lite.transformers.knots import (
     Knots,
     bounded_exp,
     check_bins,
-    check_bound,
-    check_min_slope,
     not_negative,
     sum_where,
 )
+from flowjax_lite.transformers.settings import check_bound, check_min_slope
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ from flowjax_lite.numerics.scalar import soft_clip
 from flowjax_lite.transformers.knots import (
     AbstractTailedSpline,
     check_bins,
-    check_bound,
-    check_min_slope,
     learned_knots,
     not_negative,
     sum_where,
 )
+from flowjax_lite.transformers.settings import check_bound, check_min_slope
 
 # No slope overflows when squared, whatever the network emits.
 _MAX_RAW_SLOPE = 1000.0

@@ -10,6 +10,7 @@ from flowjax_lite.numerics.scalar import soft_clip
 from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.transformers.base import AbstractNumericalForward
 from flowjax_lite.transformers.linear_tails import with_linear_tails
+from flowjax_lite.transformers.settings import check_bound
 
 _MIN_SLOPE = 1e-3
 _MAX_COEFFICIENT = 100.0  # of a power of y / bound; the slope stays far from overflow
@@ -44,8 +45,7 @@ class SumOfSquares(AbstractNumericalForward):
     def __post_init__(self) -> None:
         check_positive_int(self.num_polynomials, "num_polynomials")
         check_positive_int(self.degree, "degree")
-        if not self.bound > 0:
-            raise ValueError(f"bound is {self.bound}; expected a positive number")
+        check_bound(self.bound)
 
     @property
     def num_params(self) -> int:

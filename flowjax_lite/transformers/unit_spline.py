@@ -1,14 +1,13 @@
 """The rational-quadratic spline on the unit interval."""
 
-import functools
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.transformers.base import AbstractTransformer
-from flowjax_lite.transformers.knots import check_bins, check_min_slope
+from flowjax_lite.transformers.knots import check_bins, computed_again
+from flowjax_lite.transformers.settings import check_min_slope
 from flowjax_lite.transformers.spline import rational_quadratic
 
 
@@ -46,8 +45,7 @@ class UnitSpline(AbstractTransformer):
     def inverse_and_log_det(self, params: Array, y: Array) -> tuple[Array, Array]:
         return self._apply(params, y, False)
 
-    # Computed again in a backward pass: see `AbstractTailedSpline`.
-    @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0, 3))
+    @computed_again
     def _apply(self, params: Array, value: Array, forward: bool) -> tuple[Array, Array]:
         inside = (value >= 0) & (value <= 1)
         result, log_det = rational_quadratic(
