@@ -1,12 +1,12 @@
 """The splines on the circle and on the unit interval: their equations, their ends, beyond them."""
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gradients import everything
 from jax import Array
 
 from flowjax_lite.numerics.scalar import wrap_angle
@@ -20,21 +20,6 @@ def draw(scale: float, dtype: np.dtype = jnp.float32) -> Array:
     """Parameters (num_params, NUM); both splines have equally many."""
     noise = np.random.default_rng(0).normal(size=(3 * BINS + 1, NUM))
     return jnp.asarray(scale * noise, dtype)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def everything(
-    spline: CircularSpline | UnitSpline, params: Array, value: Array
-) -> dict[str, tuple]:
-    """Each direction at the value: result, log-derivative, both on the way back, all gradients."""
-    results = {}
-    ways = {"forward": spline.forward_and_log_det, "inverse": spline.inverse_and_log_det}
-    for name, function in ways.items():
-        outputs, pull = jax.vjp(function, params, value)
-        back = ways["inverse" if name == "forward" else "forward"](params, outputs[0])
-        ones, zeros = jnp.ones_like(value), jnp.zeros_like(value)
-        results[name] = (*outputs, *back, *pull((ones, zeros)), *pull((zeros, ones)))
-    return results
 
 
 def from_paper(

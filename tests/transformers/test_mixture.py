@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from gradients import with_gradients
 from jax import Array
 from scipy import optimize, special, stats
 
@@ -101,15 +102,9 @@ def test_extreme_parameters(mixture: type[AbstractMixture], size: float):
     transformer, rng = mixture(3), np.random.default_rng(0)
     y = jnp.asarray(rng.uniform(-4, 4, size=40), jnp.float32)
     params = jnp.asarray(rng.choice([-size, 0.0, size], (transformer.num_params, 40)), jnp.float32)
+    results = jax.jit(with_gradients, static_argnums=0)
     for function in (transformer.forward_and_log_det, transformer.inverse_and_log_det):
-
-        @jax.jit
-        def everything(params: Array, y: Array, function: Callable = function) -> list[Array]:
-            outputs, pull = jax.vjp(function, params, y)
-            ones, zeros = jnp.ones_like(y), jnp.zeros_like(y)
-            return [*outputs, *pull((ones, zeros)), *pull((zeros, ones))]
-
-        for result in everything(params, y):
+        for result in results(function, params, y):
             assert jnp.all(jnp.isfinite(result))
 
 

@@ -1,16 +1,16 @@
 """Linear, quadratic and cubic splines: their numbers, their limits, and the papers' equations."""
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gradients import everything
 from jax import Array
 
-from flowjax_lite.transformers import AbstractTransformer, CubicSpline, LinearSpline
+from flowjax_lite.transformers import CubicSpline, LinearSpline
 from flowjax_lite.transformers import QuadraticSpline as Quadratic
 
 SPLINES = {"linear": LinearSpline(8, 5.0), "quadratic": Quadratic(8, 5.0), "cubic": CubicSpline(8)}
@@ -106,19 +106,6 @@ def values(params: Array, edges: np.ndarray) -> Array:
     x = jnp.asarray(np.where(np.arange(NUM) % 2, anywhere, knot), params.dtype)
     aside = jnp.asarray(rng.choice([-np.inf, np.inf], size=NUM), params.dtype)
     return jnp.where(np.arange(NUM) % 4 == 0, jnp.nextafter(x, aside), x)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def everything(spline: AbstractTransformer, params: Array, value: Array) -> dict[str, tuple]:
-    """Each direction at the value: result, log-derivative, both on the way back, all gradients."""
-    results = {}
-    ways = {"forward": spline.forward_and_log_det, "inverse": spline.inverse_and_log_det}
-    for name, function in ways.items():
-        outputs, pull = jax.vjp(function, params, value)
-        back = ways["inverse" if name == "forward" else "forward"](params, outputs[0])
-        ones, zeros = jnp.ones_like(value), jnp.zeros_like(value)
-        results[name] = (*outputs, *back, *pull((ones, zeros)), *pull((zeros, ones)))
-    return results
 
 
 @every_spline

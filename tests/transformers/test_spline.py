@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gradients import with_gradients
 from jax import Array
 
 from flowjax_lite.transformers import RationalQuadraticSpline
@@ -101,20 +102,12 @@ def values(params: Array, edges: np.ndarray) -> Array:
 @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 def everything(params: Array, value: Array) -> tuple[Array, ...]:
     """Both directions at the value and the way back, and the gradients of all results."""
-
-    def forward(params: Array, x: Array) -> tuple[Array, Array]:
-        return SPLINE.forward_and_log_det(params, x)
-
-    def inverse(params: Array, y: Array) -> tuple[Array, Array]:
-        return SPLINE.inverse_and_log_det(params, y)
-
+    forward, inverse = SPLINE.forward_and_log_det, SPLINE.inverse_and_log_det
     y, log_slope = forward(params, value)
     x, _ = inverse(params, y)
     results = [y, log_slope, x]
     for function in (forward, inverse):
-        outputs, pull = jax.vjp(function, params, value)
-        ones, zeros = jnp.ones_like(value), jnp.zeros_like(value)
-        results += [*outputs, *pull((ones, zeros)), *pull((zeros, ones))]
+        results += with_gradients(function, params, value)
     return tuple(results)
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gradients import with_gradients
 from scipy import stats
 
 from flowjax_lite.transformers import AbstractTransformer, Power, SinhArcsinh
@@ -53,16 +54,10 @@ def test_extreme_parameters(transformer: AbstractTransformer, direction: str, dt
     """Catches an exponent that overflows, and a power of zero with an infinite slope."""
     function = getattr(transformer, f"{direction}_and_log_det")
     x = jnp.asarray([-1e30, -20.0, 0.0, 0.5, 1e4, 1e30], dtype)
-    one, zero = jnp.ones_like(x), jnp.zeros_like(x)
-
-    @jax.jit
-    def results(params: jax.Array) -> list[jax.Array]:
-        outputs, pull = jax.vjp(function, params, x)
-        return [*outputs, *pull((one, zero)), *pull((zero, one))]
-
+    results = jax.jit(with_gradients, static_argnums=0)
     for size, *signs in itertools.product((30.0, 1e3, 1e20), (-1, 1), (-1, 1)):
         raw = size * jnp.asarray(signs, dtype)[: transformer.num_params]
-        for result in results(jnp.tile(raw[:, None], (1, 6))):
+        for result in results(function, jnp.tile(raw[:, None], (1, 6)), x):
             assert jnp.all(jnp.isfinite(result))
 
 
