@@ -1,6 +1,14 @@
 """Normalizing flows on JAX: exact likelihood, exact sampling."""
 
-from flowjax_lite import bijectors, conditioners, data, distributions, flows, transformers
+from flowjax_lite import (
+    bijectors,
+    conditioners,
+    continuous,
+    data,
+    distributions,
+    flows,
+    transformers,
+)
 from flowjax_lite.distributions import Flow, initialize
 from flowjax_lite.flows import load, save
 from flowjax_lite.training import (
@@ -22,6 +30,7 @@ __all__ = [
     "TrainState",
     "bijectors",
     "conditioners",
+    "continuous",
     "data",
     "distillation",
     "distributions",

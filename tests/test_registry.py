@@ -12,7 +12,14 @@ from checks import CHECKS, MAP_CHECKS, check_condition_matters, check_curvature,
 from flax import nnx
 from measure import Measured, measure
 
-from flowjax_lite import bijectors, conditioners, distributions, flows, transformers
+from flowjax_lite import (
+    bijectors,
+    conditioners,
+    continuous,
+    distributions,
+    flows,
+    transformers,
+)
 from flowjax_lite.flows import NAMED
 from flowjax_lite.transformers import AbstractTransformer
 
@@ -24,7 +31,7 @@ SMOKE = (
     "maf(3)",
     "GaussianMixture",
 )
-INVERTIBLE = registry.TRANSFORMERS | registry.BIJECTORS | registry.FLOWS
+INVERTIBLE = registry.TRANSFORMERS | registry.BIJECTORS | registry.CONTINUOUS | registry.FLOWS
 
 
 def applies(check: Callable[[Measured], None], name: str, dtype: str) -> bool:
@@ -75,6 +82,8 @@ def unregistered(room: ModuleType, items: dict[str, registry.Item]) -> set[str]:
         if isinstance(module, registry.Flat):
             module = module.bijector
         built.append(module.transformer if room is transformers else module)
+        if room is continuous:
+            built.append(module.dynamics)
     public = {name: getattr(room, name) for name in room.__all__}
     return {
         name
@@ -90,6 +99,7 @@ ROOMS = [
     (bijectors, registry.BIJECTORS),
     (transformers, registry.TRANSFORMERS),
     (conditioners, registry.CONDITIONERS),
+    (continuous, registry.CONTINUOUS),
     (distributions, registry.BASES | registry.FLOWS),
 ]
 

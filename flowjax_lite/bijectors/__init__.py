@@ -21,6 +21,7 @@ from flowjax_lite.bijectors.radial import Radial
 from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
 from flowjax_lite.bijectors.residual import LOG_DETS, InvertibleResidual
 from flowjax_lite.bijectors.sylvester import SYLVESTER_FORMS, Sylvester
+from flowjax_lite.bijectors.unrolled import unrolled
 
 __all__ = [
     "GRADIENTS",
@@ -66,4 +67,5 @@ __all__ = [
     "Sylvester",
     "Tanh",
     "Triangular",
+    "unrolled",
 ]

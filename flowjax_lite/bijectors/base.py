@@ -3,7 +3,7 @@
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any
 
 from flax import nnx
 from jax import Array
@@ -21,7 +21,9 @@ class AbstractBijector(nnx.Module, ABC):
     `forward` always leads from the latent side to the data side, so a density uses the
     inverse. A subclass sets the two shapes in its constructor and writes the two abstract
     methods for a single event; batches are the business of `jax.vmap`. Shapes and dtypes of
-    the arguments are checked before either method runs.
+    the arguments are checked before either method runs. Where an event alone costs less than the
+    compiler finds out by itself, as along a differential equation, a subclass also writes
+    `forward` and `inverse`.
 
     Attributes:
         event_shape: shape of x and of y.
@@ -75,12 +77,10 @@ class AbstractBijector(nnx.Module, ABC):
             ValueError: y or the condition has the wrong shape.
         """
 
-    @final
     def forward(self, x: Array, condition: Array | None = None) -> Array:
         """The event on the data side alone; under `jit` the log-determinant costs nothing."""
         return self.forward_and_log_det(x, condition)[0]
 
-    @final
     def inverse(self, y: Array, condition: Array | None = None) -> Array:
         """The event on the latent side alone; under `jit` the log-determinant costs nothing."""
         return self.inverse_and_log_det(y, condition)[0]

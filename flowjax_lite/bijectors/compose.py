@@ -56,6 +56,16 @@ class Chain(AbstractBijector):
             total += log_det
         return y, total
 
+    def forward(self, x: Array, condition: Array | None = None) -> Array:
+        for bijector in self.bijectors:
+            x = bijector.forward(x, condition_of(bijector, condition))
+        return x
+
+    def inverse(self, y: Array, condition: Array | None = None) -> Array:
+        for bijector in reversed(self.bijectors):
+            y = bijector.inverse(y, condition_of(bijector, condition))
+        return y
+
 
 class Invert(AbstractBijector):
     """A bijector with its two directions exchanged."""
@@ -80,6 +90,12 @@ class Invert(AbstractBijector):
         self, y: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
         return self.bijector.forward_and_log_det(y, condition, key)
+
+    def forward(self, x: Array, condition: Array | None = None) -> Array:
+        return self.bijector.inverse(x, condition)
+
+    def inverse(self, y: Array, condition: Array | None = None) -> Array:
+        return self.bijector.forward(y, condition)
 
 
 def condition_of(bijector: AbstractBijector, condition: Array | None) -> Array | None:

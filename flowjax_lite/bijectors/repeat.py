@@ -69,6 +69,22 @@ class Repeat(AbstractBijector):
     ) -> tuple[Array, Array]:
         return self._scan(y, condition, key, forward=False)
 
+    def forward(self, x: Array, condition: Array | None = None) -> Array:
+        return self._scan_values(x, condition, forward=True)
+
+    def inverse(self, y: Array, condition: Array | None = None) -> Array:
+        return self._scan_values(y, condition, forward=False)
+
+    def _scan_values(self, value: Array, condition: Array | None, *, forward: bool) -> Array:
+        if self.gradient != "store":  # a gradient's memory is what counts
+            return self._scan(value, condition, None, forward=forward)[0]
+
+        def body(value: Array, bijector: AbstractBijector) -> tuple[Array, None]:
+            function = bijector.forward if forward else bijector.inverse
+            return function(value, condition_of(bijector, condition)), None
+
+        return lax.scan(body, value, self.layers, length=self.num_layers, reverse=not forward)[0]
+
     def _scan(
         self, value: Array, condition: Array | None, key: Array | None, *, forward: bool
     ) -> tuple[Array, Array]:

@@ -90,7 +90,7 @@ class Flow(nnx.Module):
         return _log_prob(self, x, condition, None if key is None else _split(key, batch))
 
     def sample(self, key: Array, shape: Shape = (), condition: Array | None = None) -> Array:
-        """Independent samples.
+        """Independent samples: for one key those of `sample_and_log_prob`, up to numerical error.
 
         Args:
             key: a random key.
@@ -104,7 +104,9 @@ class Flow(nnx.Module):
             TypeError: a condition is missing or not floating-point.
             ValueError: the condition has the wrong shape, or none is taken.
         """
-        return self.sample_and_log_prob(key, shape, condition)[0]
+        condition = check_condition_batch(condition, self.condition_shape)
+        keys = _split(key, (*shape, *_leading(condition, self.condition_shape)))
+        return _sample(self, keys, condition)
 
     def sample_and_log_prob(
         self, key: Array, shape: Shape = (), condition: Array | None = None
@@ -151,6 +153,22 @@ def _log_prob(flow: Flow, x: Array, condition: Array | None, keys: Array | None)
         (condition, flow.condition_shape),
         (keys, ()),
         outputs="()",
+    )
+
+
+@jax.jit
+def _sample(flow: Flow, keys: Array, condition: Array | None) -> Array:
+    def sample(key: Array, condition: Array | None) -> Array:
+        condition = flow._map_condition(condition)
+        bijector, base = flow.bijector, flow.base
+        z = base.sample(key, _where_taken(base, condition))
+        return bijector.forward(z, _where_taken(bijector, condition))
+
+    return _over_batches(
+        sample,
+        (keys, ()),
+        (condition, flow.condition_shape),
+        outputs=_axes(flow.event_shape, "x"),
     )
 
 

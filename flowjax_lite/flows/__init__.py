@@ -6,6 +6,8 @@ from flowjax_lite.distributions import Flow
 from flowjax_lite.flows.bernstein import bernstein
 from flowjax_lite.flows.bnaf import bnaf
 from flowjax_lite.flows.circular_nsf import circular_nsf
+from flowjax_lite.flows.cnf import cnf
+from flowjax_lite.flows.ffjord import ffjord
 from flowjax_lite.flows.flowpp import flowpp
 from flowjax_lite.flows.gaussianization import gaussianization
 from flowjax_lite.flows.glow_1d import glow_1d
@@ -17,6 +19,7 @@ from flowjax_lite.flows.planar import planar
 from flowjax_lite.flows.radial import radial
 from flowjax_lite.flows.realnvp import realnvp
 from flowjax_lite.flows.residual import residual
+from flowjax_lite.flows.rnode import rnode
 from flowjax_lite.flows.serialization import load, save
 from flowjax_lite.flows.sos import sos
 from flowjax_lite.flows.sylvester import sylvester
@@ -42,6 +45,9 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "bnaf": bnaf,
     "circular_nsf": circular_nsf,
     "gaussianization": gaussianization,
+    "ffjord": ffjord,
+    "rnode": rnode,
+    "cnf": cnf,
 }
 
 __all__ = [
@@ -49,6 +55,8 @@ __all__ = [
     "bernstein",
     "bnaf",
     "circular_nsf",
+    "cnf",
+    "ffjord",
     "flowpp",
     "gaussianization",
     "glow_1d",
@@ -63,6 +71,7 @@ __all__ = [
     "radial",
     "realnvp",
     "residual",
+    "rnode",
     "save",
     "sos",
     "sylvester",

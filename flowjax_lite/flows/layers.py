@@ -28,6 +28,7 @@ def stack(
     *,
     dim: int,
     num_layers: int,
+    reorder: bool = True,
     shuffle: bool = False,
     linear: bool = False,
     base: AbstractBase | None,
@@ -36,7 +37,7 @@ def stack(
     gradient: str,
     rngs: nnx.Rngs,
 ) -> Flow:
-    """Repeat a layer, each followed by a change of order, and close the flow.
+    """Repeat a layer, as a rule followed by a change of order, and close the flow.
 
     A base on an interval, such as `Uniform`, is mapped to the real numbers first.
 
@@ -44,6 +45,8 @@ def stack(
         make_layer: builds one layer.
         dim: dimension of an event.
         num_layers: number of layers.
+        reorder: change the order after each layer, and mix; layers that treat all entries alike
+            need neither.
         shuffle: change the order at random; otherwise reverse it. In two dimensions the
             reverse is the only other order.
         linear: also put a learned `LU` map after each layer.
@@ -62,7 +65,8 @@ def stack(
         return Chain([make_layer(rngs), *mixing, order])
 
     base = StandardNormal(dim) if base is None else base
-    layers = Repeat(make_block, num_layers, gradient=gradient, rngs=rngs)
+    make = make_block if reorder else make_layer
+    layers = Repeat(make, num_layers, gradient=gradient, rngs=rngs)
     parts = [*_unbound(base, dim), layers]
     if data_map is not None:
         parts.append(data_map)

@@ -1,9 +1,15 @@
 """What training minimises."""
 
+import math
+from dataclasses import dataclass
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 
+from flowjax_lite.continuous import transport
 from flowjax_lite.distributions import Flow
+from flowjax_lite.training.step import Loss
 
 
 def negative_log_likelihood(
@@ -26,8 +32,12 @@ def negative_log_likelihood(
     Returns:
         A scalar, the weighted mean over rows.
     """
-    losses = -flow.log_prob(x, condition, key)
+    return weighted_mean(-flow.log_prob(x, condition, key), weights)
+
+
+def weighted_mean(losses: Array, weights: Array | None) -> Array:
+    """The mean of (rows,), in which a row of weight zero may hold anything."""
     if weights is None:
         return jnp.mean(losses)
-    # A row of weight zero may hold anything: it is removed before the product, not by it.
+    # Such a row is removed before the product, not by it.
     return jnp.sum(jnp.where(weights > 0, weights * losses, 0.0)) / jnp.sum(weights)

@@ -85,7 +85,9 @@ def test_samples_have_the_shape_asked_for(
     x, log_prob = conditional.sample_and_log_prob(jax.random.key(0), shape, condition)
     assert x.shape == (*batch, 3) and log_prob.shape == batch
     np.testing.assert_allclose(conditional.log_prob(x, condition), log_prob, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(conditional.sample(jax.random.key(0), shape, condition), x)
+    # Another program, without the log-determinants, so XLA may round in another way.
+    alone = conditional.sample(jax.random.key(0), shape, condition)
+    np.testing.assert_allclose(alone, x, rtol=1e-5, atol=1e-5)
     assert len(np.unique(x)) == x.size
 
 

@@ -3,11 +3,19 @@
 from registry.bases import BASES
 from registry.bijectors import BIJECTORS, Flat, autoregressive, coupling, standardize
 from registry.conditioners import CONDITIONERS, made, mlp
+from registry.continuous import CONTINUOUS
 from registry.flows import FLOWS, ON_REALS, flow
 from registry.item import CIRCLE, CONDITION_DIM, DIM, HIDDEN, REAL, SMOOTH, Domain, Item
 from registry.transformers import SPLINE, TRANSFORMERS
 
-ALL: dict[str, Item] = {**TRANSFORMERS, **CONDITIONERS, **BIJECTORS, **BASES, **FLOWS}
+ALL: dict[str, Item] = {
+    **TRANSFORMERS,
+    **CONDITIONERS,
+    **BIJECTORS,
+    **CONTINUOUS,
+    **BASES,
+    **FLOWS,
+}
 
 __all__ = [
     "ALL",
@@ -16,6 +24,7 @@ __all__ = [
     "CIRCLE",
     "CONDITIONERS",
     "CONDITION_DIM",
+    "CONTINUOUS",
     "DIM",
     "FLOWS",
     "HIDDEN",

@@ -7,6 +7,7 @@ from flax import nnx
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows import NAMED
+from registry.continuous import SHARP
 from registry.item import CIRCLE, HIDDEN, REAL, SMOOTH, Domain, Item
 
 # What keeps a flow small, beside the settings that all flows take.
@@ -22,6 +23,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "naf": {"num_units": 2, "num_sigmoid_layers": 1},
     "unaf": {"integrand_hidden": (2,), "bound": 2.0, "num_nodes": 8},
     "circular_nsf": {"num_bins": 2},
+    "ffjord": SHARP,
+    "rnode": SHARP,
+    "cnf": SHARP | {"num_frequencies": 1},
 }
 # Where the entries live, if not among all real numbers with a base of one's choice.
 ELSEWHERE: dict[str, Domain] = {"circular_nsf": CIRCLE}

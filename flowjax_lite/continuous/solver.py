@@ -1,0 +1,171 @@
+"""How an ordinary differential equation is solved: by diffrax, with these settings."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+
+from flowjax_lite.continuous.replay import Method, Steps, Tableau, VectorField, end_of_steps
+from flowjax_lite.numerics.shapes import check_choice, check_positive_int
+
+METHODS = {
+    "tsit5": "Tsit5",
+    "dopri5": "Dopri5",
+    "dopri8": "Dopri8",
+    "bosh3": "Bosh3",
+    "heun": "Heun",
+    "midpoint": "Midpoint",
+    "euler": "Euler",
+}
+# Of gradients by diffrax; "replay" is our own.
+ADJOINTS = {
+    "checkpoint": "RecursiveCheckpointAdjoint",
+    "backsolve": "BacksolveAdjoint",
+    "direct": "DirectAdjoint",
+}
+
+
+class Solution(NamedTuple):
+    """The state at the end, and what it took.
+
+    Attributes:
+        state: at the last time; of no use unless `succeeded`.
+        num_evaluations: of the right-hand side, but for those that choose the first step.
+        succeeded: whether the last time was reached, with a finite state.
+    """
+
+    state: Any
+    num_evaluations: Array
+    succeeded: Array
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A Runge-Kutta method, its error control, and how gradients are found.
+
+    Attributes:
+        method: "tsit5", "dopri5", "dopri8" or "bosh3", and "heun", "midpoint" or "euler", of
+            lower order, for few steps of a constant size.
+        rtol: relative tolerance of a step's error.
+        atol: absolute tolerance of a step's error.
+        num_steps: number of steps of constant size, without error control; None adapts the
+            steps to the tolerances.
+        max_steps: a solve that needs more, rejected ones included, has failed. Gradients keep a
+            state for each of them.
+        adjoint: how gradients are found. "replay" differentiates the steps taken, one after the
+            other and for a whole batch at once, in every mode of differentiation; it keeps the
+            state of each step. The others are diffrax's, for which a batch of gradients costs a
+            gradient of all weights for each event: "checkpoint" keeps few steps, in reverse mode
+            alone; "backsolve" solves another equation back in time, keeps nothing, and has errors
+            of its own; "direct" keeps all of each step.
+    """
+
+    method: str = "tsit5"
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    num_steps: int | None = None
+    max_steps: int = 256
+    adjoint: str = "replay"
+
+    def __post_init__(self) -> None:
+        check_choice(self.method, list(METHODS), "method")
+        check_choice(self.adjoint, ["replay", *ADJOINTS], "adjoint")
+        check_positive_int(self.max_steps, "max_steps")
+        if self.num_steps is not None:
+            check_positive_int(self.num_steps, "num_steps")
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if not (0 < value < math.inf):
+                raise ValueError(f"{name} is {value!r}; expected a positive number such as 1e-5")
+        if self.method == "euler" and self.num_steps is None:
+            raise ValueError(
+                'method "euler" has no error estimate to adapt steps by: give num_steps, or '
+                'choose "tsit5"'
+            )
+
+    def solve(
+        self, field: VectorField, state: Any, args: Any, start: Array, stop: Array
+    ) -> Solution:
+        """Integrate dstate/dt = field(t, state, args) from one time to another.
+
+        Args:
+            field: the right-hand side; what it closes over is not differentiated.
+            state: at the first time, a pytree of arrays of one dtype.
+            args: what gradients are asked for, beside those of the state: a pytree.
+            start: the first time, a scalar. Times are not differentiated.
+            stop: the last time, before or after the first one.
+        """
+        tableau = self._tableau
+        if self.adjoint == "replay":
+            method = Method(self._run, tableau, self._most_steps)
+            state, steps = end_of_steps(method, field, state, args, (start, stop))
+        else:
+            state, steps = self._run(field, state, args, (start, stop))
+        num_evaluations = tableau.num_stages * steps.num_tried + tableau.first_same_as_last
+        return Solution(state, num_evaluations, steps.succeeded)
+
+    def _run(
+        self,
+        field: VectorField,
+        state: Any,
+        args: Any,
+        times: tuple[Array, Array],
+        *,
+        every_step: bool = False,
+    ) -> tuple[Any, Steps]:
+        """The solve itself, by diffrax: the state at the end, or those after all steps."""
+        diffrax = _diffrax()
+        if self.num_steps is None:
+            controller, step = diffrax.PIDController(rtol=self.rtol, atol=self.atol), None
+        else:
+            controller, step = diffrax.ConstantStepSize(), (times[1] - times[0]) / self.num_steps
+        adjoint = ADJOINTS.get(self.adjoint, "ForwardMode")
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(field),
+            getattr(diffrax, METHODS[self.method])(),
+            *times,
+            step,
+            state,
+            args,
+            saveat=diffrax.SaveAt(t1=not every_step, steps=every_step),
+            stepsize_controller=controller,
+            adjoint=getattr(diffrax, adjoint)(),
+            max_steps=self._most_steps,
+            throw=False,
+        )
+        succeeded = diffrax.is_successful(solution.result)
+        stats = solution.stats
+        steps = Steps(solution.ts, stats["num_accepted_steps"], stats["num_steps"], succeeded)
+        states = solution.ys
+        if not every_step:
+            states = jax.tree.map(lambda saved: saved[-1], states)
+        return states, steps
+
+    @property
+    def _most_steps(self) -> int:
+        return self.max_steps if self.num_steps is None else self.num_steps
+
+    @property
+    def _tableau(self) -> Tableau:
+        tableau = getattr(getattr(_diffrax(), METHODS[self.method]), "tableau", None)
+        if tableau is None:  # Euler has none
+            return Tableau((), (1.0,), (0.0,), first_same_as_last=False)
+        used = tableau.num_stages - tableau.fsal  # the last stage may be the next step's first
+        return Tableau(
+            tuple(tuple(map(float, row)) for row in tableau.a_lower[: used - 1]),
+            tuple(map(float, tableau.b_sol[:used])),
+            (0.0, *map(float, tableau.c[: used - 1])),
+            first_same_as_last=tableau.fsal,
+        )
+
+
+def _diffrax() -> Any:
+    try:
+        import diffrax
+    except ImportError as error:
+        raise ImportError(
+            "continuous flows need diffrax, which is not installed: "
+            'pip install "flowjax-lite[continuous]"'
+        ) from error
+    return diffrax

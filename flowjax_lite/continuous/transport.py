@@ -1,0 +1,112 @@
+"""All continuous flows inside a model: what they report together, and how they are solved."""
+
+import dataclasses
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from flowjax_lite.bijectors import AbstractBijector, Invert, unrolled
+from flowjax_lite.bijectors.batch import holds
+from flowjax_lite.bijectors.compose import condition_of, split_key
+from flowjax_lite.continuous.flow import ContinuousFlow, Energies, Transport
+from flowjax_lite.numerics.recipe import Recipe
+
+M = TypeVar("M", bound=nnx.Module)
+
+
+def transport(
+    bijector: AbstractBijector,
+    value: Array,
+    condition: Array | None = None,
+    key: Array | None = None,
+    *,
+    inverse: bool = False,
+    energies: bool = False,
+) -> Transport:
+    """Carry one event through a composition, and add up what its continuous flows report.
+
+    Args:
+        bijector: a `ContinuousFlow`, or a composition of these and of others by `Chain`, `Repeat`
+            and `Invert`, such as `flow.bijector`.
+        value: one event, `event_shape`; on the latent side unless `inverse`.
+        condition: one condition, `condition_shape`.
+        key: draws the probes of the divergences; None asks for exact traces.
+        inverse: from the data side to the latent side.
+        energies: integrate the kinetic energy and the norm of the Jacobian too; see
+            `ContinuousFlow.transport`.
+
+    Returns:
+        The event at the other side, the log-determinant of the whole map, and the sums over all
+        continuous flows. `succeeded` says whether all solves did.
+
+    Raises:
+        TypeError: a continuous flow lies inside a bijector that is no composition.
+    """
+    parts = unrolled(Invert(bijector) if inverse else bijector)
+    zero = jnp.zeros((), value.dtype)
+    nothing = Energies(zero, zero) if energies else None
+    whole = Transport(value, zero, nothing, jnp.zeros((), int), jnp.ones((), bool))
+    for part, k in zip(parts, split_key(key, len(parts)), strict=True):
+        given = condition_of(part, condition), k
+        if not holds(part, ContinuousFlow):
+            value, log_det = part.forward_and_log_det(whole.value, *given)
+            whole = whole._replace(value=value, log_det=whole.log_det + log_det)
+            continue
+        inner = part.bijector if isinstance(part, Invert) else part
+        if not isinstance(inner, ContinuousFlow):
+            raise TypeError(
+                f"{type(part).__name__} holds a ContinuousFlow, and an event's way cannot be "
+                f"followed inside it: build the flow into a Chain, Repeat or Invert"
+            )
+        way = inner.transport(whole.value, *given, inverse=inner is not part, energies=energies)
+        whole = Transport(
+            way.value,
+            whole.log_det + way.log_det,
+            jax.tree.map(jnp.add, whole.energies, way.energies),
+            whole.num_evaluations + way.num_evaluations,
+            whole.succeeded & way.succeeded,
+        )
+    return whole
+
+
+def with_solver(module: M, **changes: Any) -> M:
+    """A copy of a model whose continuous flows are solved in another way.
+
+    Few large steps make cheap samples of a flow that was trained to be straight; small tolerances
+    make a reference for the others. The parameters stay the same.
+
+    Args:
+        module: a `Flow`, a bijector, or anything else that holds a `ContinuousFlow`.
+        **changes: fields of `Solver` and their new values.
+
+    Returns:
+        The copy; the recipe of a named flow changes with it, so it can be saved.
+
+    Raises:
+        TypeError: `Solver` has no such field.
+        ValueError: the model holds no `ContinuousFlow`, or a value is out of range.
+
+    Example:
+        >>> import jax, flowjax_lite as fl
+        >>> from flax import nnx
+        >>> flow = fl.flows.cnf(dim=2, hidden=(8,), rngs=nnx.Rngs(0))
+        >>> fast = fl.continuous.with_solver(flow, method="midpoint", num_steps=4)
+        >>> x = fast.sample(jax.random.key(0), (5,))
+    """
+    copy: M = jax.tree.map(lambda leaf: leaf, module)
+    flows = jax.tree.leaves(copy, is_leaf=lambda node: isinstance(node, ContinuousFlow))
+    flows = [node for node in flows if isinstance(node, ContinuousFlow)]
+    if not flows:
+        raise ValueError(
+            f"{type(module).__name__} holds no ContinuousFlow, so there is nothing to solve"
+        )
+    for flow in flows:
+        flow.solver = dataclasses.replace(flow.solver, **changes)
+    recipe = getattr(copy, "recipe", None)
+    if recipe is not None:
+        arguments = dict(recipe.arguments) | changes
+        copy.recipe = Recipe(recipe.name, tuple(arguments.items()))  # type: ignore[attr-defined]
+    return copy
