@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.smoke
 
 LIMIT_SECONDS = 3.0
-LAZY = {"matplotlib", "pandas", "pyarrow", "sklearn", "tyro", "flowjax_lite.cli"}
+LAZY = {"diffrax", "matplotlib", "pandas", "pyarrow", "sklearn", "tyro", "flowjax_lite.cli"}
 
 
 def _run(code: str) -> str:

@@ -1,6 +1,7 @@
 """Bijectors made of bijectors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,9 +99,9 @@ class Invert(AbstractBijector):
         return self.bijector.forward(y, condition)
 
 
-def condition_of(bijector: AbstractBijector, condition: Array | None) -> Array | None:
-    """The condition for a part that takes one, and None for the others."""
-    return None if bijector.condition_shape is None else condition
+def condition_of(part: Any, condition: Array | None) -> Array | None:
+    """The condition for a part, a bijector or a base, that takes one, and None for the others."""
+    return None if part.condition_shape is None else condition
 
 
 def split_key(key: Array | None, number: int) -> list[Array | None]:

@@ -9,6 +9,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.compose import condition_of
 from flowjax_lite.distributions.base import AbstractBase
 from flowjax_lite.numerics.recipe import Recipe
 from flowjax_lite.numerics.shapes import (
@@ -130,7 +131,8 @@ class Flow(nnx.Module):
         keys = _split(key, (*shape, *_leading(condition, self.condition_shape)))
         return _sample_and_log_prob(self, keys, condition)
 
-    def _map_condition(self, condition: Array | None) -> Array | None:
+    def map_condition(self, condition: Array | None) -> Array | None:
+        """One condition as the base and the bijector take it: through `condition_map`."""
         if self.condition_map is None or condition is None:
             return condition
         return self.condition_map.inverse(condition)
@@ -142,10 +144,10 @@ class Flow(nnx.Module):
 @jax.jit
 def _log_prob(flow: Flow, x: Array, condition: Array | None, keys: Array | None) -> Array:
     def log_prob(x: Array, condition: Array | None, key: Array | None) -> Array:
-        condition = flow._map_condition(condition)
+        condition = flow.map_condition(condition)
         bijector, base = flow.bijector, flow.base
-        z, log_det = bijector.inverse_and_log_det(x, _where_taken(bijector, condition), key)
-        return base.log_prob(z, _where_taken(base, condition)) + log_det
+        z, log_det = bijector.inverse_and_log_det(x, condition_of(bijector, condition), key)
+        return base.log_prob(z, condition_of(base, condition)) + log_det
 
     return _over_batches(
         log_prob,
@@ -159,10 +161,10 @@ def _log_prob(flow: Flow, x: Array, condition: Array | None, keys: Array | None)
 @jax.jit
 def _sample(flow: Flow, keys: Array, condition: Array | None) -> Array:
     def sample(key: Array, condition: Array | None) -> Array:
-        condition = flow._map_condition(condition)
+        condition = flow.map_condition(condition)
         bijector, base = flow.bijector, flow.base
-        z = base.sample(key, _where_taken(base, condition))
-        return bijector.forward(z, _where_taken(bijector, condition))
+        z = base.sample(key, condition_of(base, condition))
+        return bijector.forward(z, condition_of(bijector, condition))
 
     return _over_batches(
         sample,
@@ -175,11 +177,11 @@ def _sample(flow: Flow, keys: Array, condition: Array | None) -> Array:
 @jax.jit
 def _sample_and_log_prob(flow: Flow, keys: Array, condition: Array | None) -> tuple[Array, Array]:
     def sample(key: Array, condition: Array | None) -> tuple[Array, Array]:
-        condition = flow._map_condition(condition)
+        condition = flow.map_condition(condition)
         bijector, base = flow.bijector, flow.base
-        z = base.sample(key, _where_taken(base, condition))
-        log_prob = base.log_prob(z, _where_taken(base, condition))
-        x, log_det = bijector.forward_and_log_det(z, _where_taken(bijector, condition))
+        z = base.sample(key, condition_of(base, condition))
+        log_prob = base.log_prob(z, condition_of(base, condition))
+        x, log_det = bijector.forward_and_log_det(z, condition_of(bijector, condition))
         return x, log_prob - log_det
 
     return _over_batches(
@@ -188,10 +190,6 @@ def _sample_and_log_prob(flow: Flow, keys: Array, condition: Array | None) -> tu
         (condition, flow.condition_shape),
         outputs=f"{_axes(flow.event_shape, 'x')},()",
     )
-
-
-def _where_taken(part: AbstractBase | AbstractBijector, condition: Array | None) -> Array | None:
-    return None if part.condition_shape is None else condition
 
 
 def at_least_default(x: Array) -> Array:

@@ -115,7 +115,7 @@ def _renewed(
     flow: Flow, x: Array, condition: Array | None, weights: Array, *, renew: Renew
 ) -> Flow:
     if condition is not None:
-        condition = jax.vmap(flow._map_condition)(condition)
+        condition = jax.vmap(flow.map_condition)(condition)
     new = jax.tree.map(lambda leaf: leaf, flow)
     new.bijector, _ = renew_with_batch(flow.bijector, x, condition, weights, renew)
     return new

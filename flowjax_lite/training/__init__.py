@@ -1,5 +1,6 @@
 """Losses, the training step, and `fit`."""
 
+from flowjax_lite.training.continuous import flow_matching, regularized_likelihood
 from flowjax_lite.training.fit import FitResult, fit
 from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import default_optimizer
@@ -12,8 +13,10 @@ __all__ = [
     "default_optimizer",
     "distillation",
     "fit",
+    "flow_matching",
     "importance_weighted",
     "make_train_step",
     "negative_log_likelihood",
+    "regularized_likelihood",
     "reverse_kl",
 ]

@@ -1,15 +1,9 @@
 """What training minimises."""
 
-import math
-from dataclasses import dataclass
-
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from flowjax_lite.continuous import transport
 from flowjax_lite.distributions import Flow
-from flowjax_lite.training.step import Loss
 
 
 def negative_log_likelihood(

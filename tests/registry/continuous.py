@@ -14,7 +14,6 @@ from flowjax_lite.continuous import (
 )
 from registry.item import CONDITION_DIM, DIM, HIDDEN, SMOOTH, Item
 
-
 # Its errors are rounding alone, here.
 SHARP = {"method": "tsit5", "num_steps": 128}
 
