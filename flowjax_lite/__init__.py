@@ -9,7 +9,7 @@ from flowjax_lite import (
     flows,
     transformers,
 )
-from flowjax_lite.distributions import Flow, initialize
+from flowjax_lite.distributions import Flow, diagnose, initialize
 from flowjax_lite.flows import load, save
 from flowjax_lite.training import (
     FitResult,
@@ -34,6 +34,7 @@ __all__ = [
     "conditioners",
     "continuous",
     "data",
+    "diagnose",
     "distillation",
     "distributions",
     "fit",

@@ -14,7 +14,7 @@ from flowjax_lite.continuous.dynamics import (
 )
 from flowjax_lite.continuous.flow import ContinuousFlow, Energies, Transport
 from flowjax_lite.continuous.solver import Solver
-from flowjax_lite.continuous.transport import transport, with_solver
+from flowjax_lite.continuous.transport import change_solvers, solvers, transport, with_solver
 
 __all__ = [
     "AbstractDivergence",
@@ -29,6 +29,8 @@ __all__ = [
     "ResidualDynamics",
     "Solver",
     "Transport",
+    "change_solvers",
+    "solvers",
     "transport",
     "with_solver",
 ]

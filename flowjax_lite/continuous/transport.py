@@ -1,6 +1,7 @@
 """All continuous flows inside a model: what they report together, and how they are solved."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -12,6 +13,7 @@ from flowjax_lite.bijectors import AbstractBijector, Invert, unrolled
 from flowjax_lite.bijectors.batch import holds
 from flowjax_lite.bijectors.compose import condition_of, split_key
 from flowjax_lite.continuous.flow import ContinuousFlow, Energies, Transport
+from flowjax_lite.continuous.solver import Solver
 from flowjax_lite.numerics.recipe import Recipe
 
 M = TypeVar("M", bound=nnx.Module)
@@ -96,17 +98,31 @@ def with_solver(module: M, **changes: Any) -> M:
         >>> fast = fl.continuous.with_solver(flow, method="midpoint", num_steps=4)
         >>> x = fast.sample(jax.random.key(0), (5,))
     """
-    copy: M = jax.tree.map(lambda leaf: leaf, module)
-    flows = jax.tree.leaves(copy, is_leaf=lambda node: isinstance(node, ContinuousFlow))
-    flows = [node for node in flows if isinstance(node, ContinuousFlow)]
-    if not flows:
+    if not solvers(module):
         raise ValueError(
             f"{type(module).__name__} holds no ContinuousFlow, so there is nothing to solve"
         )
-    for flow in flows:
-        flow.solver = dataclasses.replace(flow.solver, **changes)
+    copy = change_solvers(module, lambda solver: dataclasses.replace(solver, **changes))
     recipe = getattr(copy, "recipe", None)
     if recipe is not None:
         arguments = dict(recipe.arguments) | changes
         copy.recipe = Recipe(recipe.name, tuple(arguments.items()))  # type: ignore[attr-defined]
     return copy
+
+
+def solvers(module: nnx.Module) -> list[Solver]:
+    """The solvers of all continuous flows inside a model."""
+    return [flow.solver for flow in _flows(module)]
+
+
+def change_solvers(module: M, change: Callable[[Solver], Solver]) -> M:
+    """A copy of a model with other solvers; its recipe, if it has one, stays."""
+    copy: M = jax.tree.map(lambda leaf: leaf, module)
+    for flow in _flows(copy):
+        flow.solver = change(flow.solver)
+    return copy
+
+
+def _flows(module: nnx.Module) -> list[ContinuousFlow]:
+    nodes = jax.tree.leaves(module, is_leaf=lambda node: isinstance(node, ContinuousFlow))
+    return [node for node in nodes if isinstance(node, ContinuousFlow)]

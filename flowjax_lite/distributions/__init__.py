@@ -3,6 +3,7 @@
 from flowjax_lite.distributions.base import AbstractBase
 from flowjax_lite.distributions.bounded import Beta, Uniform
 from flowjax_lite.distributions.conditional import ConditionalNormal
+from flowjax_lite.distributions.diagnose import Diagnosis, diagnose, solver_error
 from flowjax_lite.distributions.flow import Flow
 from flowjax_lite.distributions.from_distrax import FromDistrax
 from flowjax_lite.distributions.mixture import GaussianMixture
@@ -15,6 +16,7 @@ __all__ = [
     "AbstractBase",
     "Beta",
     "ConditionalNormal",
+    "Diagnosis",
     "DiagonalNormal",
     "Flow",
     "FromDistrax",
@@ -23,6 +25,8 @@ __all__ = [
     "StandardNormal",
     "StudentT",
     "Uniform",
+    "diagnose",
     "initialize",
     "observe",
+    "solver_error",
 ]

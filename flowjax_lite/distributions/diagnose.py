@@ -1,0 +1,158 @@
+"""What can be wrong with the numbers of a flow: a report, and the error of a solver."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from flowjax_lite.bijectors.compose import condition_of
+from flowjax_lite.continuous import Solver, Transport, change_solvers, solvers, transport
+from flowjax_lite.distributions.flow import Flow
+
+NUM_NAMED = 5  # rows that a report names
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found; `print` it for a table with advice.
+
+    Attributes:
+        num_rows: rows looked at.
+        not_finite: (rows,), those whose log-density is NaN or infinite.
+        round_trip: the largest difference of an entry after a round trip from the data to the
+            latent and back, over 1 + its size; of the rows whose log-density is finite.
+        failed: (rows,), those whose solve failed; None without a `ContinuousFlow`, as are the
+            following.
+        evaluations: (rows,), how often a velocity was evaluated for a density.
+        solver_error: (rows,), the estimated error of the log-density, in nats; see `solver_error`.
+        max_steps: the limit of the solver.
+    """
+
+    num_rows: int
+    not_finite: np.ndarray
+    round_trip: float
+    failed: np.ndarray | None = None
+    evaluations: np.ndarray | None = None
+    solver_error: np.ndarray | None = None
+    max_steps: int | None = None
+
+    def __str__(self) -> str:
+        lines = [
+            ("rows", f"{self.num_rows:,}"),
+            ("log-densities not finite", _rows(self.not_finite)),
+            ("round trip error, relative", f"{self.round_trip:.1e}"),
+        ]
+        if self.failed is not None and self.evaluations is not None:
+            mean, most = np.mean(self.evaluations), np.max(self.evaluations)
+            lines.append(("solves failed", _rows(self.failed)))
+            lines.append(("evaluations of the velocity", f"{mean:.0f} on average, {most} at most"))
+        if self.solver_error is not None:
+            finite = self.solver_error[np.isfinite(self.solver_error)]
+            largest = f"{finite.max():.1e}" if finite.size else "unknown"
+            lines.append(("solver's error of log-densities, nats", largest))
+        width = max(len(name) for name, _ in lines)
+        table = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+        if self.failed is None or not self.failed.size:
+            return table
+        return (
+            f"{table}\n\nThe solve of some rows did not reach its end within max_steps="
+            f"{self.max_steps}, or met a velocity that is not finite: their densities are NaN. "
+            f"Raise max_steps or the tolerances by continuous.with_solver; look for outliers "
+            f"among these rows; or train with regularized_likelihood, which keeps solves short."
+        )
+
+
+def diagnose(flow: Flow, x: Any, condition: Any = None) -> Diagnosis:
+    """Look for rows whose numbers cannot be trusted.
+
+    Args:
+        flow: the model.
+        x: (rows, *event_shape).
+        condition: (rows, *condition_shape), where the flow takes one.
+
+    Returns:
+        The report.
+
+    Raises:
+        TypeError: x or the condition is not floating-point, or a condition is missing.
+        ValueError: x or the condition has the wrong shape.
+    """
+    x, condition = jnp.asarray(x), None if condition is None else jnp.asarray(condition)
+    log_prob = np.asarray(flow.log_prob(x, condition))
+    finite = np.isfinite(log_prob)
+    error = np.asarray(_round_trip(flow, x, condition))[finite]
+    report = Diagnosis(
+        num_rows=len(x),
+        not_finite=np.flatnonzero(~finite),
+        round_trip=float(error.max()) if error.size else float("nan"),
+    )
+    if not solvers(flow):
+        return report
+    way = _ways(flow, x, condition)
+    return Diagnosis(
+        report.num_rows,
+        report.not_finite,
+        report.round_trip,
+        failed=np.flatnonzero(~np.asarray(way.succeeded)),
+        evaluations=np.asarray(way.num_evaluations),
+        solver_error=np.asarray(solver_error(flow, x, condition)),
+        max_steps=min(solver.most_steps for solver in solvers(flow)),
+    )
+
+
+def solver_error(flow: Flow, x: Array, condition: Array | None = None) -> Array:
+    """How far log-densities are off because a differential equation was solved in steps.
+
+    The densities are found again, by a method of order 8 with a tenth of the tolerances, or with
+    twice the number of steps of a constant size, and the difference is the estimate. Halving
+    steps halves an error at least, so there it is twice the difference. Below some 1e-5 in
+    single precision it is rounding.
+
+    Args:
+        flow: a model with a `ContinuousFlow`.
+        x: (..., *event_shape).
+        condition: (..., *condition_shape).
+
+    Returns:
+        (...), in nats, not negative; NaN where a solve failed.
+
+    Raises:
+        ValueError: the flow holds no `ContinuousFlow`.
+    """
+    if not solvers(flow):
+        raise ValueError("the flow holds no ContinuousFlow, so no solver makes an error")
+    finer = change_solvers(flow, Solver.finer)
+    constant = any(solver.num_steps is not None for solver in solvers(flow))
+    difference = jnp.abs(finer.log_prob(x, condition) - flow.log_prob(x, condition))
+    return 2 * difference if constant else difference
+
+
+@jax.jit
+def _round_trip(flow: Flow, x: Array, condition: Array | None) -> Array:
+    """(rows,), the largest relative difference of each."""
+
+    def one(x: Array, condition: Array | None) -> Array:
+        given = condition_of(flow.bijector, flow.map_condition(condition))
+        back = flow.bijector.forward(flow.bijector.inverse(x, given), given)
+        return jnp.max(jnp.abs(back - x) / (1 + jnp.abs(x)))
+
+    return jax.vmap(one)(x, condition)
+
+
+@jax.jit
+def _ways(flow: Flow, x: Array, condition: Array | None) -> Transport:
+    def one(x: Array, condition: Array | None) -> Transport:
+        given = condition_of(flow.bijector, flow.map_condition(condition))
+        return transport(flow.bijector, x, given, inverse=True)
+
+    return jax.vmap(one)(x, condition)
+
+
+def _rows(indices: np.ndarray) -> str:
+    if not indices.size:
+        return "none"
+    named = ", ".join(map(str, indices[:NUM_NAMED]))
+    return f"{indices.size:,}: rows {named}{', …' if indices.size > NUM_NAMED else ''}"
