@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, plots, report, run
+from flowjax_lite.cli import batched, families, plots, report, run
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import (
@@ -123,7 +123,9 @@ def _row(outcome: Outcome) -> ComparisonRow:
     later = float(np.median(np.diff(seconds))) if len(seconds) > 1 else None
     data = outcome.experiment.data.test
     log_prob_rate, sample_rate = _rates(outcome.result.flow, data.x, data.condition)
-    curve = zip(seconds, history["validation"], strict=True)
+    # A loss that is no likelihood has no place among the curves of the others.
+    likelihood = outcome.experiment.config.training.loss in families.LIKELIHOODS
+    curve = zip(seconds, history["validation"], strict=True) if likelihood else ()
     return ComparisonRow(
         outcome.score,
         epochs=len(seconds),

@@ -1,22 +1,13 @@
-"""What a run is made of: frozen dataclasses, read from YAML, overridden by command-line options."""
+"""What a run is made of: frozen dataclasses, with their defaults and limits."""
 
-import contextlib
 import dataclasses
-import io
 import math
-import re
-import types
-import typing
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from flowjax_lite.cli import families, yaml_file
-from flowjax_lite.cli.errors import CommandError, FieldError, did_you_mean, require
-from flowjax_lite.cli.yaml_file import Entry
-
-T = TypeVar("T")
+from flowjax_lite.cli import families
+from flowjax_lite.cli.errors import require
 
 
 @dataclass(frozen=True)
@@ -86,6 +77,15 @@ class FlowConfig:
         num_reflections: The number of reflections of a Householder layer (sylvester).
         coefficient: The bound of each network's Lipschitz constant (residual).
         log_det: How log-determinants are found in training: exact or series (residual).
+        num_frequencies: The number of sines of the time (cnf).
+        divergence: How training finds it: exact, hutchinson or hutch++ (continuous families).
+        num_probes: The number of random probes of an estimate (continuous families).
+        method: The method of the solver (continuous families, also for the following five).
+        rtol: The relative tolerance of a step.
+        atol: The absolute tolerance of a step.
+        num_steps: The number of steps of a constant size; by default the tolerances decide.
+        max_steps: The number of steps after which a solve has failed.
+        adjoint: How gradients are found: replay, checkpoint, backsolve or direct.
         base: The base distribution, by name.
         gradient: What training keeps of each layer: store, recompute or invert.
         compute_dtype: The precision of the networks' products: float32, tensorfloat32 or bfloat16.
@@ -112,6 +112,15 @@ class FlowConfig:
     num_reflections: int | None = None
     coefficient: float | None = None
     log_det: str | None = None
+    num_frequencies: int | None = None
+    divergence: str | None = None
+    num_probes: int | None = None
+    method: str | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    num_steps: int | None = None
+    max_steps: int | None = None
+    adjoint: str | None = None
     base: str | None = None
     gradient: str | None = None
     compute_dtype: str | None = None
@@ -138,6 +147,9 @@ class TrainingConfig:
     """How the flow is fitted.
 
     Args:
+        loss: What is minimised, by name: likelihood, or for continuous families
+            regularized_likelihood, flow_matching or optimal_transport, which is flow matching
+            with that coupling.
         learning_rate: The peak learning rate.
         batch_size: The rows in a batch.
         max_epochs: The largest number of passes over the training rows.
@@ -145,6 +157,7 @@ class TrainingConfig:
         seed: The seed of the flow's parameters and of the shuffling.
     """
 
+    loss: str = "likelihood"
     learning_rate: float = 1e-3
     batch_size: int = 256
     max_epochs: int = 100
@@ -152,6 +165,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        families.check_name("loss", self.loss, families.LOSSES)
         positive = 0 < self.learning_rate < math.inf
         require(self, "learning_rate", positive, "a positive number")
         for field in ("batch_size", "max_epochs", "patience"):
@@ -184,133 +198,3 @@ class Config:
     def run_dir(self) -> Path:
         """Return the run's directory."""
         return Path(self.output) / self.name
-
-
-def load(path: str | Path) -> Config:
-    """Read a config file.
-
-    Args:
-        path: The YAML file.
-
-    Returns:
-        The config.
-
-    Raises:
-        CommandError: The file cannot be read, or a key is unknown, duplicate, missing or holds a
-            value of the wrong type or range. The message names file, line and key.
-    """
-    return _dataclass(Config, yaml_file.read(path), prefix="")
-
-
-def override(config: Config, arguments: Sequence[str]) -> Config:
-    """Replace fields by command-line arguments such as `--training.learning-rate 1e-4`.
-
-    Args:
-        config: The config to start from.
-        arguments: The arguments.
-
-    Returns:
-        The new config.
-
-    Raises:
-        CommandError: An argument is unknown or its value does not fit.
-    """
-    if not arguments:
-        return config
-    import tyro
-
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            return tyro.cli(Config, default=config, args=arguments, add_help=False)
-    except SystemExit:
-        raise CommandError(_message(said.getvalue())) from None
-
-
-def dump(config: Config) -> str:
-    """Return YAML text from which `load` builds an equal config."""
-    return yaml_file.dump(dataclasses.asdict(config))
-
-
-def keys() -> list[str]:
-    """Return every key of a config as a command-line option with its type."""
-    hints = {}
-    for field, hint in typing.get_type_hints(Config).items():
-        section = typing.get_type_hints(hint) if dataclasses.is_dataclass(hint) else {}
-        hints.update({f"{field}.{key}": each for key, each in section.items()} or {field: hint})
-    options = {f"--{key.replace('_', '-')}": _expected(hint) for key, hint in hints.items()}
-    width = max(map(len, options))
-    return [f"{option.ljust(width)}  {expected}" for option, expected in options.items()]
-
-
-def _dataclass(cls: type[T], entry: Entry, *, prefix: str) -> T:
-    """Build a dataclass from a mapping; `prefix` is the key of the mapping, with a dot."""
-    if not isinstance(entry.value, dict):
-        raise entry.error(f"{prefix.rstrip('.')}: expected a section of keys, got {_got(entry)}")
-    hints = typing.get_type_hints(cls)
-    for key, value in entry.value.items():
-        if key not in hints:
-            where = f"section {prefix.rstrip('.')!r}" if prefix else "the top level"
-            hint = did_you_mean(key, hints) or f"; {where} takes {', '.join(hints)}"
-            raise value.error(f"unknown key {prefix + key!r}{hint}")
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-        required = field.default is dataclasses.MISSING
-        if required and field.name not in entry.value:
-            raise entry.error(f"missing key {prefix + field.name!r}: add it")
-    values = {
-        key: _convert(value, hints[key], key=prefix + key) for key, value in entry.value.items()
-    }
-    try:
-        return cls(**values)
-    except FieldError as error:
-        place = entry.value.get(error.field, entry)
-        raise place.error(f"{prefix}{error}") from None
-
-
-def _convert(entry: Entry, hint: Any, *, key: str) -> Any:
-    """Return the value of an entry as the type of a field, or raise an error with its place."""
-    if dataclasses.is_dataclass(hint):
-        return _dataclass(typing.cast(type, hint), entry, prefix=f"{key}.")
-    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for choice in choices:
-        if typing.get_origin(choice) is tuple and isinstance(entry.value, tuple):
-            item = typing.get_args(choice)[0]
-            return tuple(_convert(each, item, key=key) for each in entry.value)
-        if choice is float and type(entry.value) is int:
-            return float(entry.value)
-        if type(entry.value) is choice:
-            return entry.value
-    quotes = ": put it in quotes" if str in choices and type(entry.value) in (int, float) else ""
-    raise entry.error(f"{key}: expected {_expected(hint)}, got {_got(entry)}{quotes}")
-
-
-def _expected(hint: Any) -> str:
-    """Return a type in words."""
-    if isinstance(hint, types.UnionType):
-        choices = [choice for choice in typing.get_args(hint) if choice is not types.NoneType]
-        return " or ".join(map(_expected, choices))
-    if typing.get_origin(hint) is tuple:
-        return {int: "a list such as [64, 64]", str: "a list such as [a, b]"}[
-            typing.get_args(hint)[0]
-        ]
-    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
-
-
-def _got(entry: Entry) -> str:
-    """Return a value and its kind in words."""
-    value = entry.plain()
-    if isinstance(value, dict):
-        return "a section of keys"
-    if isinstance(value, tuple):
-        return f"the list {list(value)}"
-    kinds = {bool: "a truth value", int: "a whole number", float: "a number", str: "text"}
-    return "nothing" if value is None else f"{value!r} ({kinds[type(value)]})"
-
-
-def _message(said: str) -> str:
-    """Return what tyro says, without the frame: a title, a message, and perhaps a suggestion."""
-    parts = [" ".join(part.split()) for part in re.split(r"\n\W*[-─]{5,}\W*\n", said)]
-    if len(parts) == 1:
-        return parts[0]
-    suggestions = [part for part in parts[2:] if part.startswith("Perhaps")]
-    return ". ".join([parts[1], *suggestions])

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, build, report
+from flowjax_lite.cli import batched, build, families, report
 from flowjax_lite.cli.baselines import Baseline, fit_gaussian, fit_kernels
 from flowjax_lite.cli.config import Config, DataConfig
 from flowjax_lite.cli.mixture import fit_mixture
@@ -87,6 +87,7 @@ def train(experiment: Experiment) -> Outcome:
         data.train.x,
         condition=data.train.condition,
         key=jax.random.key(training.seed),
+        loss=families.LOSSES[training.loss],
         learning_rate=training.learning_rate,
         batch_size=training.batch_size,
         max_epochs=training.max_epochs,

@@ -9,6 +9,7 @@ from flax import nnx
 import flowjax_lite as fl
 from flowjax_lite.cli.errors import FieldError, did_you_mean
 from flowjax_lite.distributions import AbstractBase
+from flowjax_lite.training.step import Loss
 
 BASES: dict[str, Callable[[int, nnx.Rngs], AbstractBase]] = {
     "standard_normal": lambda dim, rngs: fl.distributions.StandardNormal(dim),
@@ -19,12 +20,23 @@ BASES: dict[str, Callable[[int, nnx.Rngs], AbstractBase]] = {
         dim, num_components=10, rngs=rngs
     ),
 }
+LOSSES: dict[str, Loss] = {
+    "likelihood": fl.negative_log_likelihood,
+    "regularized_likelihood": fl.regularized_likelihood(),
+    "flow_matching": fl.flow_matching(),
+    "optimal_transport": fl.flow_matching(coupling="optimal_transport"),
+}
+# Those whose value on rows held out is a negative log-likelihood.
+LIKELIHOODS = ("likelihood", "regularized_likelihood")
 _CHOICES: dict[str, Collection[str]] = {
     "base": BASES,
     "activation": fl.conditioners.ACTIVATIONS,
     "nonlinearity": fl.bijectors.PLANAR_NONLINEARITIES,
     "form": fl.bijectors.SYLVESTER_FORMS,
     "log_det": fl.bijectors.LOG_DETS,
+    "divergence": fl.flows.DIVERGENCES,
+    "method": fl.continuous.METHODS,
+    "adjoint": fl.continuous.ADJOINTS,
     "gradient": fl.bijectors.GRADIENTS,
     "compute_dtype": fl.conditioners.COMPUTE_DTYPES,
 }
@@ -48,17 +60,18 @@ def check(family: str, given: Mapping[str, Any]) -> None:
     Raises:
         FieldError: The family or a named choice is unknown, or the family does not take an option.
     """
-    _check_name("family", family, fl.flows.NAMED)
+    check_name("family", family, fl.flows.NAMED)
     taken = options(family)
     for option in given:
         if option not in taken:
             raise FieldError(option, f"{family} does not take it; it takes {', '.join(taken)}")
     for field, known in _CHOICES.items():
         if field in given:
-            _check_name(field, given[field], known)
+            check_name(field, given[field], known)
 
 
-def _check_name(field: str, name: str, known: Collection[str]) -> None:
+def check_name(field: str, name: str, known: Collection[str]) -> None:
+    """Raise a `FieldError` with a suggestion unless the name is known."""
     if name not in known:
         hint = did_you_mean(name, known)
         raise FieldError(field, f"unknown {field} {name!r}{hint}; known: {', '.join(known)}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, plots, report, run
-from flowjax_lite.cli import config as configs
+from flowjax_lite.cli import batched, families, plots, report, run
+from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.experiment import (
     Outcome,
@@ -78,11 +78,14 @@ def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
     """Return one line of JSON for each epoch, log-likelihoods in nats, and one for the result."""
     data, history = outcome.experiment.data, outcome.result.history
     epochs = zip(history["train"], history["validation"], history["seconds"], strict=True)
+    # A loss that is no likelihood is written as it is, under a name of its own.
+    likelihood = outcome.experiment.config.training.loss in families.LIKELIHOODS
+    sign, suffix = (-1, "") if likelihood else (1, "_loss")
     lines: list[dict[str, Any]] = [
         {
             "epoch": epoch,
-            "train": -float(train),
-            "validation": -float(validation),
+            f"train{suffix}": sign * float(train),
+            f"validation{suffix}": sign * float(validation),
             "seconds": round(float(seconds), 3),
         }
         for epoch, (train, validation, seconds) in enumerate(epochs, start=1)
@@ -129,7 +132,13 @@ def _draw_like(outcome: Outcome, rows: Split) -> np.ndarray:
 def _training(outcome: Outcome) -> "Figure":
     epochs, seconds = len(outcome.result.history["train"]), outcome.seconds
     title = f"{_title(outcome)} after {epochs} epochs, {seconds:.0f} s"
-    return plots.training(outcome.result.history, best_epoch=outcome.result.best_epoch, title=title)
+    loss = outcome.experiment.config.training.loss
+    return plots.training(
+        outcome.result.history,
+        best_epoch=outcome.result.best_epoch,
+        title=title,
+        loss=None if loss in families.LIKELIHOODS else loss,
+    )
 
 
 def _density(outcome: Outcome) -> "Figure":

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fit(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    from flowjax_lite.cli import config as configs
+    from flowjax_lite.cli import config_file as configs
     from flowjax_lite.cli.fit import fit
 
     config = configs.override(configs.load(arguments.config), rest)
@@ -75,7 +75,7 @@ def _sample(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
 
 
 def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    from flowjax_lite.cli import config as configs
+    from flowjax_lite.cli import config_file as configs
     from flowjax_lite.cli.compare import compare
 
     compare(
@@ -100,7 +100,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     from flowjax_lite import __version__
-    from flowjax_lite.cli import config as configs
+    from flowjax_lite.cli import config_file as configs
 
     parser = _Parser(
         prog=PROGRAM,

@@ -104,13 +104,16 @@ def pairs(data: np.ndarray, samples: np.ndarray, *, columns: Sequence[str], titl
     return figure
 
 
-def training(history: Mapping[str, Sequence[float]], *, best_epoch: int, title: str) -> "Figure":
+def training(
+    history: Mapping[str, Sequence[float]], *, best_epoch: int, title: str, loss: str | None = None
+) -> "Figure":
     """Draw training and validation log-likelihood against epochs and against seconds.
 
     Args:
         history: `train` and `validation` losses and `seconds` per epoch, as `fl.fit` returns them.
         best_epoch: The index of the epoch whose parameters were kept.
         title: The title.
+        loss: The name of the loss, if it is no likelihood; its negative is drawn.
 
     Returns:
         The figure.
@@ -134,7 +137,8 @@ def training(history: Mapping[str, Sequence[float]], *, best_epoch: int, title: 
         )
         axes.grid(alpha=0.3)
     _focus(by_epoch, np.concatenate(lowest))
-    by_epoch.set(xlabel="epoch", ylabel="mean log-likelihood (nats)")
+    drawn = "mean log-likelihood (nats)" if loss is None else f"negative loss ({loss})"
+    by_epoch.set(xlabel="epoch", ylabel=drawn)
     by_epoch.xaxis.get_major_locator().set_params(integer=True)
     by_second.set(xlabel="seconds since the start, compilation included", xlim=(0, None))
     by_epoch.legend(frameon=False, loc="lower right")

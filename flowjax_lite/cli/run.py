@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import flowjax_lite as fl
-from flowjax_lite.cli import config as configs
+from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.distributions import Flow

@@ -13,10 +13,12 @@ from flowjax_lite.continuous.dynamics import (
     ResidualDynamics,
 )
 from flowjax_lite.continuous.flow import ContinuousFlow, Energies, Transport
-from flowjax_lite.continuous.solver import Solver
+from flowjax_lite.continuous.solver import ADJOINTS, METHODS, Solver
 from flowjax_lite.continuous.transport import change_solvers, solvers, transport, with_solver
 
 __all__ = [
+    "ADJOINTS",
+    "METHODS",
     "AbstractDivergence",
     "AbstractDynamics",
     "ConcatSquash",

@@ -20,12 +20,13 @@ METHODS = {
     "midpoint": "Midpoint",
     "euler": "Euler",
 }
-# Of gradients by diffrax; "replay" is our own.
-ADJOINTS = {
+# The gradients that are diffrax's.
+_ADJOINTS = {
     "checkpoint": "RecursiveCheckpointAdjoint",
     "backsolve": "BacksolveAdjoint",
     "direct": "DirectAdjoint",
 }
+ADJOINTS = ("replay", *_ADJOINTS)
 
 
 class Solution(NamedTuple):
@@ -72,7 +73,7 @@ class Solver:
 
     def __post_init__(self) -> None:
         check_choice(self.method, list(METHODS), "method")
-        check_choice(self.adjoint, ["replay", *ADJOINTS], "adjoint")
+        check_choice(self.adjoint, ADJOINTS, "adjoint")
         check_positive_int(self.max_steps, "max_steps")
         if self.num_steps is not None:
             check_positive_int(self.num_steps, "num_steps")
@@ -121,7 +122,7 @@ class Solver:
             controller, step = diffrax.PIDController(rtol=self.rtol, atol=self.atol), None
         else:
             controller, step = diffrax.ConstantStepSize(), (times[1] - times[0]) / self.num_steps
-        adjoint = ADJOINTS.get(self.adjoint, "ForwardMode")
+        adjoint = _ADJOINTS.get(self.adjoint, "ForwardMode")
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
             getattr(diffrax, METHODS[self.method])(),

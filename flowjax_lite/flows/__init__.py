@@ -15,6 +15,7 @@ from flowjax_lite.flows.maf import iaf, maf
 from flowjax_lite.flows.naf import naf
 from flowjax_lite.flows.nice import nice
 from flowjax_lite.flows.nsf import nsf_autoregressive, nsf_coupling
+from flowjax_lite.flows.ode import DIVERGENCES
 from flowjax_lite.flows.planar import planar
 from flowjax_lite.flows.radial import radial
 from flowjax_lite.flows.realnvp import realnvp
@@ -51,6 +52,7 @@ NAMED: dict[str, Callable[..., Flow]] = {
 }
 
 __all__ = [
+    "DIVERGENCES",
     "NAMED",
     "bernstein",
     "bnaf",

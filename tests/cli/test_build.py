@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 import flowjax_lite as fl
 from flowjax_lite.cli import build
-from flowjax_lite.cli import config as configs
+from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import DataConfig, FlowConfig
 from flowjax_lite.cli.errors import FieldError
 from flowjax_lite.cli.experiment import load_data, prepare

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flowjax_lite.cli import config as configs
+from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli import run
 from flowjax_lite.cli.compare import PICTURE, ROWS, TABLE, compare
 from flowjax_lite.cli.main import main

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import flowjax_lite as fl
-from flowjax_lite.cli import config as configs
+from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import Config, DataConfig, FlowConfig, TrainingConfig
 from flowjax_lite.cli.errors import CommandError
 

@@ -9,7 +9,7 @@ import pytest
 
 import flowjax_lite as fl
 from flowjax_lite.cli import batched, run
-from flowjax_lite.cli import config as configs
+from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.experiment import load_data
 from flowjax_lite.cli.fit import fit
 from flowjax_lite.cli.main import main
@@ -148,3 +148,22 @@ def test_overwrite_replaces_a_run(tiny_config: Callable[..., Path]) -> None:
     assert main(command) == 0
     assert main([*command, "--training.seed", "5"]) == 2
     assert main([*command, "--training.seed", "5", "--overwrite"]) == 0
+
+
+def test_flow_matching_from_a_config(tiny_config: Callable[..., Path]) -> None:
+    """Would catch a loss that is not used, or written down as if it were a likelihood."""
+    path = tiny_config(name="matched")
+    options = ["--flow.family", "cnf", "--flow.num-layers", "1", "--training.loss"]
+    assert main(["fit", str(path), *options, "flow_matching"]) == 0
+    *epochs, last = _lines(path.parent / "runs" / "matched")
+    assert all(0 < line["validation_loss"] < 3 for line in epochs)
+    assert not any("validation" in line for line in epochs)
+    assert last["scores"][0]["test"] < 0  # nats
+
+
+def test_an_unknown_loss_is_named(
+    tiny_config: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Would catch a loss that is looked up after training has begun."""
+    assert main(["fit", str(tiny_config()), "--training.loss", "flow_machting"]) != 0
+    assert "did you mean 'flow_matching'" in capsys.readouterr().err
