@@ -17,8 +17,11 @@ from flowjax_lite.cli.baselines import Baseline, fit_gaussian, fit_kernels
 from flowjax_lite.cli.config import Config, DataConfig
 from flowjax_lite.cli.mixture import fit_mixture
 from flowjax_lite.cli.report import Score
+from flowjax_lite.cli.rows import head
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.distributions import Flow
+
+NUM_DIAGNOSED = 200  # rows whose evaluations are counted
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,11 @@ def train(experiment: Experiment) -> Outcome:
     }
     config = experiment.config
     note = f"{config.flow.family}, {experiment.num_parameters:,} parameters, {seconds:.0f} s"
+    if fl.continuous.solvers(result.flow):
+        test = head(data.test, NUM_DIAGNOSED)
+        solver = fl.diagnose(result.flow, test.x, test.condition).solver
+        assert solver is not None
+        note += f", {np.mean(solver.evaluations):.0f} evaluations of the velocity for a density"
     flow_score = score(
         log_prob, data, name=config.name, note=note, parameters=experiment.num_parameters
     )

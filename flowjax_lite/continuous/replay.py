@@ -65,13 +65,13 @@ class Steps(NamedTuple):
     """The steps that a solve took.
 
     Attributes:
-        ends: the time at the end of each step, as far as the solver was asked to keep them.
+        times: of the states that were asked for.
         number: of accepted steps.
         num_tried: of all steps.
         succeeded: whether the last of them reached the end.
     """
 
-    ends: Array
+    times: Array
     number: Array
     num_tried: Array
     succeeded: Array
@@ -81,16 +81,14 @@ class Method(NamedTuple):
     """A solver, as far as a derivative needs to know it.
 
     Attributes:
-        run: takes (field, state, args, times), and `every_step`: whether to return the states
-            after all steps, on a leading axis of length `most_steps`, or that at the end alone.
-            It also returns the `Steps`.
+        run: takes (field, state, args, times), and `every_step`: whether to return the first
+            state and those after all steps that there may be, on a leading axis, or the state at
+            the end alone. It also returns the `Steps`.
         tableau: the coefficients.
-        most_steps: the number of steps after which a solve ends.
     """
 
     run: Callable[..., tuple[Any, Steps]]
     tableau: Tableau
-    most_steps: int
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -106,10 +104,10 @@ def _push_end(
     method: Method, field: VectorField, primals: tuple, tangents: tuple
 ) -> tuple[Any, Any]:
     states, steps = every_step(method, field, *primals)
-    last = jnp.maximum(steps.number - 1, 0)
+    last = steps.number
     end = (
         jax.tree.map(lambda saved: saved[last], states),
-        steps._replace(ends=steps.ends[last][None]),
+        steps._replace(times=steps.times[last][None]),
     )
     pushed, _ = _push(method, field, primals, tangents, states, steps)
     return end, (pushed, _constant(end[1]))
@@ -119,7 +117,7 @@ def _push_end(
 def every_step(
     method: Method, field: VectorField, state: Any, args: Any, times: tuple[Array, Array]
 ) -> tuple[Any, Steps]:
-    """The states after all steps, which second derivatives differentiate again."""
+    """The states before and after all steps, which second derivatives differentiate again."""
     return method.run(field, state, args, times, every_step=True)
 
 
@@ -140,44 +138,49 @@ def _push(
     states: Any,
     steps: Steps,
 ) -> tuple[Any, Any]:
-    """The tangents after the last step, and after every step."""
-    state, args, (start, _) = primals
-    tangent, of_args, _ = tangents
+    """The tangents after the last step, and of all states."""
+    first, args, _ = primals
+    of_first, of_args, _ = tangents
     # A solve that failed takes no step here: its states may not be finite.
     number = jnp.where(steps.succeeded, steps.number, 0)
-    bound, tableau = _most(number), method.tableau
+    most, bound = len(steps.times) - 1, _most(number)
 
-    def step(tangent: Any, of_args: Any, index: Array) -> Any:
-        def before(first: Array, saved: Array) -> Array:
-            kept = lax.dynamic_index_in_dim(saved, jnp.maximum(index - 1, 0), keepdims=False)
-            return jnp.where((index > 0) & (index < number), kept, first)
-
-        time = before(start, steps.ends)
-        end = lax.dynamic_index_in_dim(steps.ends, index, keepdims=False)
-        size = jnp.where(index < number, end - time, 0.0)  # the events that have ended wait
+    def step(tangent: Any, index: Array, state: Any, start: Array, stop: Array) -> Any:
+        active = index < number  # the events that have ended wait
+        size = jnp.where(active, stop - start, 0.0)
+        start = jnp.where(active, start, 0.0)
+        state = jax.tree.map(lambda saved, first: jnp.where(active, saved, first), state, first)
 
         def advance(state: Any, args: Any) -> Any:
-            return tableau.step(field, time, size, state, args)
+            return method.tableau.step(field, start, size, state, args)
 
-        return jax.jvp(advance, (jax.tree.map(before, state, states), args), (tangent, of_args))[1]
+        return jax.jvp(advance, (state, args), (tangent, of_args))[1]
 
-    # Nothing but the index is kept of what a backward pass can find again.
+    # Nothing is kept for a backward pass of what it can find again.
     @jax.checkpoint
-    def one(tangent: Any, index: Array) -> tuple[Any, Any]:
-        tangent = lax.cond(index < bound, lambda: step(tangent, of_args, index), lambda: tangent)
+    def one(tangent: Any, given: tuple) -> tuple[Any, Any]:
+        tangent = lax.cond(given[0] < bound, lambda: step(tangent, *given), lambda: tangent)
         return tangent, tangent
 
     @jax.checkpoint
-    def chunk(tangent: Any, indices: Array) -> tuple[Any, Any]:
+    def chunk(tangent: Any, given: tuple) -> tuple[Any, Any]:
         def skip() -> tuple[Any, Any]:
             return tangent, jax.tree.map(lambda t: jnp.broadcast_to(t, (CHUNK, *t.shape)), tangent)
 
-        return lax.cond(indices[0] < bound, lambda: lax.scan(one, tangent, indices), skip)
+        return lax.cond(given[0][0] < bound, lambda: lax.scan(one, tangent, given), skip)
 
-    num_chunks = -(-method.most_steps // CHUNK)
-    indices = jnp.arange(num_chunks * CHUNK).reshape(num_chunks, CHUNK)
-    tangent, pushed = lax.scan(chunk, tangent, indices)
-    return tangent, jax.tree.map(lambda t: t.reshape(-1, *t.shape[2:])[: method.most_steps], pushed)
+    def cut(array: Array) -> Array:
+        """Into chunks, the last of them filled up."""
+        filled = jnp.pad(array, [(0, -most % CHUNK), *[(0, 0)] * (array.ndim - 1)])
+        return filled.reshape(-1, CHUNK, *array.shape[1:])
+
+    def join(first: Array, chunks: Array) -> Array:
+        return jnp.concatenate([first[None], chunks.reshape(-1, *first.shape)[:most]])
+
+    before = jax.tree.map(lambda saved: saved[:-1], states)
+    given = jnp.arange(most), before, steps.times[:-1], steps.times[1:]
+    last, pushed = lax.scan(chunk, of_first, jax.tree.map(cut, given))
+    return last, jax.tree.map(join, of_first, pushed)
 
 
 def _constant(steps: Steps) -> Steps:

@@ -27,6 +27,12 @@ _ADJOINTS = {
     "direct": "DirectAdjoint",
 }
 ADJOINTS = ("replay", *_ADJOINTS)
+# How the size of the next step follows from the errors of this one and the one before, by
+# proportional and integral control. On networks the error is a third of that by integral control
+# alone, in as many steps, and few are rejected. Söderlind, 2002, doi:10.1023/A:1021160023092.
+_PI = {"pcoeff": 0.3, "icoeff": 0.4}
+# The first step tried is this part of the way: diffrax's own choice takes two evaluations.
+FIRST = 20
 
 
 class Solution(NamedTuple):
@@ -100,7 +106,7 @@ class Solver:
         """
         tableau = self._tableau
         if self.adjoint == "replay":
-            method = Method(self._run, tableau, self.most_steps)
+            method = Method(self._run, tableau)
             state, steps = end_of_steps(method, field, state, args, (start, stop))
         else:
             state, steps = self._run(field, state, args, (start, stop))
@@ -116,12 +122,14 @@ class Solver:
         *,
         every_step: bool = False,
     ) -> tuple[Any, Steps]:
-        """The solve itself, by diffrax: the state at the end, or those after all steps."""
+        """The solve itself, by diffrax: the state at the end, or the first and all that follow."""
         diffrax = _diffrax()
         if self.num_steps is None:
-            controller, step = diffrax.PIDController(rtol=self.rtol, atol=self.atol), None
+            controller = diffrax.PIDController(rtol=self.rtol, atol=self.atol, **_PI)
+            step = (times[1] - times[0]) / FIRST
         else:
-            controller, step = diffrax.ConstantStepSize(), (times[1] - times[0]) / self.num_steps
+            controller = diffrax.ConstantStepSize()
+            step = (times[1] - times[0]) / self.num_steps
         adjoint = _ADJOINTS.get(self.adjoint, "ForwardMode")
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
@@ -130,7 +138,7 @@ class Solver:
             step,
             state,
             args,
-            saveat=diffrax.SaveAt(t1=not every_step, steps=every_step),
+            saveat=diffrax.SaveAt(t0=every_step, t1=not every_step, steps=every_step),
             stepsize_controller=controller,
             adjoint=getattr(diffrax, adjoint)(),
             max_steps=self.most_steps,

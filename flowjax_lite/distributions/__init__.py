@@ -3,7 +3,12 @@
 from flowjax_lite.distributions.base import AbstractBase
 from flowjax_lite.distributions.bounded import Beta, Uniform
 from flowjax_lite.distributions.conditional import ConditionalNormal
-from flowjax_lite.distributions.diagnose import Diagnosis, diagnose, solver_error
+from flowjax_lite.distributions.diagnose import (
+    Diagnosis,
+    SolverReport,
+    diagnose,
+    solver_error,
+)
 from flowjax_lite.distributions.flow import Flow
 from flowjax_lite.distributions.from_distrax import FromDistrax
 from flowjax_lite.distributions.mixture import GaussianMixture
@@ -22,6 +27,7 @@ __all__ = [
     "FromDistrax",
     "GaussianMixture",
     "Product",
+    "SolverReport",
     "StandardNormal",
     "StudentT",
     "Uniform",

@@ -16,28 +16,38 @@ NUM_NAMED = 5  # rows that a report names
 
 
 @dataclass(frozen=True)
+class SolverReport:
+    """What `diagnose` found of the solves for log-densities.
+
+    Attributes:
+        failed: (failures,), the rows whose solve failed.
+        evaluations: (rows,), how often a velocity was evaluated.
+        error: (rows,), the estimated error of the log-density, in nats; see `solver_error`.
+        max_steps: the limit of steps.
+    """
+
+    failed: np.ndarray
+    evaluations: np.ndarray
+    error: np.ndarray
+    max_steps: int
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """What `diagnose` found; `print` it for a table with advice.
 
     Attributes:
         num_rows: rows looked at.
-        not_finite: (rows,), those whose log-density is NaN or infinite.
+        not_finite: (failures,), the rows whose log-density is NaN or infinite.
         round_trip: the largest difference of an entry after a round trip from the data to the
             latent and back, over 1 + its size; of the rows whose log-density is finite.
-        failed: (rows,), those whose solve failed; None without a `ContinuousFlow`, as are the
-            following.
-        evaluations: (rows,), how often a velocity was evaluated for a density.
-        solver_error: (rows,), the estimated error of the log-density, in nats; see `solver_error`.
-        max_steps: the limit of the solver.
+        solver: of a flow with a `ContinuousFlow`, else None.
     """
 
     num_rows: int
     not_finite: np.ndarray
     round_trip: float
-    failed: np.ndarray | None = None
-    evaluations: np.ndarray | None = None
-    solver_error: np.ndarray | None = None
-    max_steps: int | None = None
+    solver: SolverReport | None
 
     def __str__(self) -> str:
         lines = [
@@ -45,21 +55,22 @@ class Diagnosis:
             ("log-densities not finite", _rows(self.not_finite)),
             ("round trip error, relative", f"{self.round_trip:.1e}"),
         ]
-        if self.failed is not None and self.evaluations is not None:
-            mean, most = np.mean(self.evaluations), np.max(self.evaluations)
-            lines.append(("solves failed", _rows(self.failed)))
-            lines.append(("evaluations of the velocity", f"{mean:.0f} on average, {most} at most"))
-        if self.solver_error is not None:
-            finite = self.solver_error[np.isfinite(self.solver_error)]
-            largest = f"{finite.max():.1e}" if finite.size else "unknown"
-            lines.append(("solver's error of log-densities, nats", largest))
+        solver = self.solver
+        if solver is not None:
+            mean, most = np.mean(solver.evaluations), np.max(solver.evaluations)
+            error = solver.error[np.isfinite(solver.error)]
+            lines += [
+                ("solves failed", _rows(solver.failed)),
+                ("evaluations of the velocity", f"{mean:.0f} on average, {most} at most"),
+                ("solver's error of log-densities, nats", f"{error.max(initial=0):.1e} at most"),
+            ]
         width = max(len(name) for name, _ in lines)
         table = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
-        if self.failed is None or not self.failed.size:
+        if solver is None or not solver.failed.size:
             return table
         return (
             f"{table}\n\nThe solve of some rows did not reach its end within max_steps="
-            f"{self.max_steps}, or met a velocity that is not finite: their densities are NaN. "
+            f"{solver.max_steps}, or met a velocity that is not finite: their densities are NaN. "
             f"Raise max_steps or the tolerances by continuous.with_solver; look for outliers "
             f"among these rows; or train with regularized_likelihood, which keeps solves short."
         )
@@ -84,22 +95,11 @@ def diagnose(flow: Flow, x: Any, condition: Any = None) -> Diagnosis:
     log_prob = np.asarray(flow.log_prob(x, condition))
     finite = np.isfinite(log_prob)
     error = np.asarray(_round_trip(flow, x, condition))[finite]
-    report = Diagnosis(
+    return Diagnosis(
         num_rows=len(x),
         not_finite=np.flatnonzero(~finite),
         round_trip=float(error.max()) if error.size else float("nan"),
-    )
-    if not solvers(flow):
-        return report
-    way = _ways(flow, x, condition)
-    return Diagnosis(
-        report.num_rows,
-        report.not_finite,
-        report.round_trip,
-        failed=np.flatnonzero(~np.asarray(way.succeeded)),
-        evaluations=np.asarray(way.num_evaluations),
-        solver_error=np.asarray(solver_error(flow, x, condition)),
-        max_steps=min(solver.most_steps for solver in solvers(flow)),
+        solver=_solver_report(flow, x, condition) if solvers(flow) else None,
     )
 
 
@@ -128,6 +128,16 @@ def solver_error(flow: Flow, x: Array, condition: Array | None = None) -> Array:
     constant = any(solver.num_steps is not None for solver in solvers(flow))
     difference = jnp.abs(finer.log_prob(x, condition) - flow.log_prob(x, condition))
     return 2 * difference if constant else difference
+
+
+def _solver_report(flow: Flow, x: Array, condition: Array | None) -> SolverReport:
+    way = _ways(flow, x, condition)
+    return SolverReport(
+        failed=np.flatnonzero(~np.asarray(way.succeeded)),
+        evaluations=np.asarray(way.num_evaluations),
+        error=np.asarray(solver_error(flow, x, condition)),
+        max_steps=min(solver.most_steps for solver in solvers(flow)),
+    )
 
 
 @jax.jit

@@ -122,7 +122,7 @@ def test_a_key_asks_for_an_estimate(small: ContinuousFlow):
     assert abs(jnp.mean(estimates) - exact - 0.5) > 4.5 * error
 
 
-@pytest.mark.parametrize("adjoint", ["checkpoint", "backsolve", "direct"])
+@pytest.mark.parametrize("adjoint", ["replay", "checkpoint", "backsolve", "direct"])
 def test_gradients_agree_with_finite_differences(x64, adjoint: str):
     """Catches an adjoint that loses part of the gradient."""
     dynamics = randomised(ConcatSquash(2, hidden=(4,), rngs=nnx.Rngs(0)), scale=0.5)

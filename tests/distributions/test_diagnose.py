@@ -28,7 +28,7 @@ def test_failed_solves_are_named():
     bijector = ContinuousFlow(Explosion(), solver=Solver(max_steps=40))
     x = jnp.array([[0.5], [2.0], [-0.5], [3.0]])
     report = fl.diagnose(Flow(StandardNormal(1), bijector), x)
-    assert report.failed.tolist() == report.not_finite.tolist() == [1, 3]
+    assert report.solver.failed.tolist() == report.not_finite.tolist() == [1, 3]
     text = str(report)
     assert "solves failed" in text and "2: rows 1, 3" in text
     assert "max_steps=40" in text and "with_solver" in text
@@ -40,7 +40,7 @@ def test_a_healthy_flow():
     flow = randomised(fl.flows.realnvp(dim=2, num_layers=2, hidden=(4,), rngs=nnx.Rngs(0)))
     report = fl.diagnose(flow, jax.random.normal(jax.random.key(0), (10, 2)))
     assert report.num_rows == 10 and not report.not_finite.size and report.round_trip < 1e-5
-    assert report.failed is None and "solve" not in str(report)
+    assert report.solver is None and "solve" not in str(report)
     with pytest.raises(ValueError, match="no ContinuousFlow"):
         solver_error(flow, jnp.zeros((1, 2)))
 

@@ -1,0 +1,1 @@
+"""One equation, solved by several frameworks."""

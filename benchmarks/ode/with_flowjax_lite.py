@@ -1,0 +1,92 @@
+"""flowjax_lite, with dynamics as a user would write them."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+import flowjax_lite as fl
+from flowjax_lite.continuous import (
+    AbstractDynamics,
+    ContinuousFlow,
+    Hutchinson,
+    Solver,
+    transport,
+)
+from ode.case import FREQUENCIES, HIDDEN, LEARNING_RATE, Case, Peer, rows, weights
+
+
+class Dynamics(AbstractDynamics):
+    """The velocity from the latent to the data: the network, run back in time."""
+
+    def __init__(self, case: Case) -> None:
+        self.event_shape, self.condition_shape = (case.dim,), None
+        self.network = fl.conditioners.MLP(
+            2 * FREQUENCIES + case.dim,
+            out_shape=(case.dim,),
+            hidden=HIDDEN,
+            activation="tanh",
+            rngs=nnx.Rngs(0),
+        )
+        layers = [*self.network.layers, self.network.last]
+        for layer, (kernel, bias) in zip(layers, weights(case), strict=True):
+            layer.kernel[...] = jnp.asarray(kernel)
+            layer.bias[...] = jnp.asarray(bias)
+
+    def __call__(self, time: Array, x: Array, condition: Array | None = None) -> Array:
+        angles = np.pi * jnp.arange(1, FREQUENCIES + 1) * (1 - time)
+        features = jnp.concatenate([jnp.cos(angles), jnp.sin(angles), x]).astype(x.dtype)
+        return -self.network(features)
+
+
+def reference(case: Case) -> np.ndarray:
+    """Log-densities in float64."""
+    with jax.enable_x64(True):
+        solver = Solver(method="dopri8", rtol=1e-11, atol=1e-11, max_steps=4096)
+        flow = _flow(case, solver)
+        flow = jax.tree.map(
+            lambda leaf: leaf.astype(jnp.float64) if leaf.dtype == jnp.float32 else leaf, flow
+        )
+        return np.asarray(flow.log_prob(jnp.asarray(rows(case), jnp.float64)))
+
+
+def _flow(case: Case, solver: Solver) -> fl.Flow:
+    bijector = ContinuousFlow(Dynamics(case), divergence=Hutchinson(), solver=solver)
+    return fl.Flow(fl.distributions.StandardNormal(case.dim), bijector)
+
+
+class FlowjaxLite(Peer):
+    """A compiled step on split state."""
+
+    def __init__(self, case: Case) -> None:
+        solver = Solver(method="dopri5", rtol=case.tolerance, atol=case.tolerance)
+        self.flow, self.x = _flow(case, solver), jnp.asarray(rows(case))
+        optimizer = optax.adam(LEARNING_RATE)
+        self.state = fl.TrainState.create(self.flow, optimizer)
+        step = fl.make_train_step(fl.negative_log_likelihood, optimizer)
+        self._step = jax.jit(lambda state, x, key: step(state, x, None, None, key))
+        self._log_prob = jax.jit(lambda flow, x: flow.log_prob(x))
+
+    def log_prob(self) -> np.ndarray:
+        return np.asarray(self._log_prob(self.flow, self.x))
+
+    def evaluations(self) -> float:
+        def count(x: Array) -> Array:
+            return transport(self.flow.bijector, x, inverse=True).num_evaluations
+
+        return float(jnp.mean(jax.jit(jax.vmap(count))(self.x)))
+
+    def calls(self) -> dict[str, Callable[[], object]]:
+        key = jax.random.key(0)
+        return {
+            "log_prob": lambda: self._log_prob(self.flow, self.x),
+            "step": lambda: self._step(self.state, self.x, key),
+        }
+
+    @staticmethod
+    def wait(result: object) -> None:
+        jax.block_until_ready(result)
