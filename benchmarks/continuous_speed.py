@@ -111,6 +111,8 @@ def draw(results: dict[str, dict[str, Numbers]]) -> Figure:
                 times = [numbers[name][key] for name, _ in places]
                 axes.loglog([at for _, at in places], times, marker="o", label=framework)
             axes.set(xlabel=label)
+            axes.set_xticks([at for _, at in places], [f"{at:g}" for _, at in places], minor=False)
+            axes.minorticks_off()
             axes.grid(alpha=0.3, which="both")
             axes.spines[["top", "right"]].set_visible(False)
         exact = {"log_prob": "log_prob, exact trace", "step": "training step, one probe"}

@@ -148,4 +148,7 @@ def _apply_jacobian(function: Velocity, x: Array, directions: Array) -> tuple[Ar
         value, product = jax.jvp(function, (x,), (direction.reshape(x.shape),))
         return value, product.ravel()
 
+    if len(directions) == 1:  # an axis of length one would be copied about between layouts
+        value, product = along(directions[0])
+        return value, product[None]
     return jax.vmap(along, out_axes=(None, 0))(directions)

@@ -12,6 +12,8 @@ from flowjax_lite.continuous.dynamics import AbstractDynamics
 from flowjax_lite.continuous.solver import Solver
 from flowjax_lite.numerics.shapes import check_condition, check_event, check_float
 
+LATENT, DATA = 0.0, 1.0  # times
+
 
 class Energies(NamedTuple):
     """What an event's way costs, for penalties on it.
@@ -94,10 +96,10 @@ class ContinuousFlow(AbstractBijector):
         return self.transport(y, condition, key, inverse=True)[:2]
 
     def forward(self, x: Array, condition: Array | None = None) -> Array:
-        return self._move(x, condition, *_times(x.dtype, inverse=False))
+        return self._move(x, condition, LATENT, DATA)
 
     def inverse(self, y: Array, condition: Array | None = None) -> Array:
-        return self._move(y, condition, *_times(y.dtype, inverse=True))
+        return self._move(y, condition, DATA, LATENT)
 
     def transport(
         self,
@@ -132,9 +134,8 @@ class ContinuousFlow(AbstractBijector):
 
         start = (x, *jnp.zeros(3 if energies else 1, x.dtype))
         args = (self.dynamics, condition, probes)
-        state, num_evaluations, succeeded = self.solver.solve(
-            field, start, args, *_times(x.dtype, inverse=inverse)
-        )
+        times = (DATA, LATENT) if inverse else (LATENT, DATA)
+        state, num_evaluations, succeeded = self.solver.solve(field, start, args, *times)
         value, log_det, *squares = (jnp.where(succeeded, end, jnp.nan) for end in state)
         found = Energies(*squares) if energies else None
         return Transport(value, log_det, found, num_evaluations, succeeded)
@@ -161,7 +162,9 @@ class ContinuousFlow(AbstractBijector):
         _, path = lax.scan(go_on, x, (times[:-1], times[1:]))
         return jnp.concatenate([x[None], path])
 
-    def _move(self, x: Array, condition: Array | None, start: Array, stop: Array) -> Array:
+    def _move(
+        self, x: Array, condition: Array | None, start: Array | float, stop: Array | float
+    ) -> Array:
         x = check_event(x, self.event_shape, "x")
         condition = check_condition(condition, self.condition_shape)
 
@@ -181,8 +184,3 @@ class ContinuousFlow(AbstractBijector):
                 f"the dynamics return shape {shape} for an event of shape {self.event_shape}; a "
                 f"velocity has the shape of the event: set the last layer's width to its size"
             )
-
-
-def _times(dtype: jnp.dtype, *, inverse: bool) -> tuple[Array, Array]:
-    latent, data = jnp.zeros((), dtype), jnp.ones((), dtype)
-    return (data, latent) if inverse else (latent, data)

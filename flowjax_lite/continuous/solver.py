@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.continuous.replay import Method, Steps, Tableau, VectorField, end_of_steps
@@ -93,7 +94,12 @@ class Solver:
             )
 
     def solve(
-        self, field: VectorField, state: Any, args: Any, start: Array, stop: Array
+        self,
+        field: VectorField,
+        state: Any,
+        args: Any,
+        start: Array | float,
+        stop: Array | float,
     ) -> Solution:
         """Integrate dstate/dt = field(t, state, args) from one time to another.
 
@@ -105,13 +111,15 @@ class Solver:
             stop: the last time, before or after the first one.
         """
         tableau = self._tableau
+        dtype = jax.tree.leaves(state)[0].dtype
+        times = jnp.asarray(start, dtype), jnp.asarray(stop, dtype)
         if self.adjoint == "replay":
-            method = Method(self._run, tableau)
-            state, steps = end_of_steps(method, field, state, args, (start, stop))
+            state, steps = end_of_steps(Method(self._run, tableau), field, state, args, times)
         else:
-            state, steps = self._run(field, state, args, (start, stop))
+            state, steps = self._run(field, state, args, times)
         num_evaluations = tableau.num_stages * steps.num_tried + tableau.first_same_as_last
-        return Solution(state, num_evaluations, steps.succeeded)
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state)]
+        return Solution(state, num_evaluations, steps.succeeded & jnp.stack(finite).all())
 
     def _run(
         self,

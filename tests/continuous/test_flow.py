@@ -77,6 +77,7 @@ def test_trajectory_passes_through_both_ends():
     expected = [expm(jnp.asarray(MATRIX, "float32") * time) @ x for time in times]
     np.testing.assert_allclose(path, jnp.stack(expected), atol=1e-4)
     np.testing.assert_allclose(flow.trajectory(path[-1], times[::-1]), path[::-1], atol=1e-4)
+    np.testing.assert_array_equal(flow.trajectory(x, jnp.array([0.5, 0.5]))[1], x)
 
 
 @pytest.mark.parametrize("inverse", [False, True])
@@ -98,6 +99,8 @@ def test_a_failed_solve_is_nan_in_that_event_alone():
     assert jnp.all(jnp.isnan(ways.value[1::2])) and jnp.all(jnp.isnan(ways.log_det[1::2]))
     ends = jax.vmap(flow.forward)(jnp.array([[0.5], [2.0]]))
     assert jnp.isnan(ends[:, 0]).tolist() == [False, True]
+    constant = ContinuousFlow(Explosion(np.eye(1)), solver=Solver(num_steps=16))
+    assert not constant.transport(jnp.array([1e9])).succeeded  # overflows within its steps
 
 
 def test_evaluations_are_counted():
