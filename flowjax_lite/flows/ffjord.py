@@ -20,7 +20,7 @@ def ffjord(
     activation: str | Activation = "softplus",
     divergence: str = "hutchinson",
     num_probes: int = 1,
-    method: str = "dopri5",
+    method: str = "tsit5",
     rtol: float = 1e-5,
     atol: float = 1e-5,
     num_steps: int | None = None,
