@@ -23,6 +23,7 @@ _COUPLING = {"num_layers": 8, "hidden": (128,), "activation": "tanh"}
 _AUTOREGRESSIVE = {"num_layers": 5, "hidden": (128,), "activation": "tanh"}
 _TRAINING = {"learning_rate": 1e-3, "batch_size": 200, "max_epochs": EPOCHS, "patience": 80}
 _CONTINUOUS = {"hidden": (256, 256)}
+_MATCHED = {"hidden": (128, 128), "rtol": 1e-4, "atol": 1e-4}
 SETTINGS: dict[str, dict[str, Any]] = {
     "planar": {"family": "planar", "num_layers": 64},
     "radial": {"family": "radial", "num_layers": 64},
@@ -53,8 +54,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "residual": {"family": "residual", "num_layers": 4, "hidden": (128, 128), "log_det": "series"},
     "ffjord": {"family": "ffjord", **_CONTINUOUS},
     "rnode": {"family": "rnode", **_CONTINUOUS},
-    "cnf, flow matching": {"family": "cnf", **_CONTINUOUS},
-    "cnf, optimal transport": {"family": "cnf", **_CONTINUOUS},
+    # Exact traces of 64 entries to the default tolerance would take an hour for all rows.
+    "cnf, flow matching": {"family": "cnf", **_MATCHED},
+    "cnf, optimal transport": {"family": "cnf", **_MATCHED},
 }
 # Flow matching solves no equation, so its epochs are short, and it needs many.
 TRAINING: dict[str, dict[str, Any]] = {
@@ -69,8 +71,9 @@ validation epoch are kept. Coupling layers (8) and autoregressive layers (5) hav
 hidden layer of 128 units; settings that a family has for itself are its defaults, but for `unaf`,
 whose integrand has one layer of 8 units and 24 nodes, and for `residual`, of 4 layers and trained
 by the power series. Continuous flows have networks of two layers of 256 units; `rnode` is trained
-with a price on long ways, and `cnf` by flow matching, which solves no equation, for 80 epochs: it
-has no validation likelihood on the way, so its line in the picture is that at the end.
+with a price on long ways, and `cnf`, of 128 units and a tolerance of 1e-4, by flow matching, which
+solves no equation, for 80 epochs: it has no validation likelihood on the way, so its line in the
+picture is that at the end.
 `circular_nsf` is a flow for angles and not among them.
 
 Polynomials grow fast: some test rows lie so far outside of what `sos` was trained on that their
