@@ -71,8 +71,9 @@ class Diagnosis:
         return (
             f"{table}\n\nThe solve of some rows did not reach its end within max_steps="
             f"{solver.max_steps}, or met a velocity that is not finite: their densities are NaN. "
-            f"Raise max_steps or the tolerances by continuous.with_solver; look for outliers "
-            f"among these rows; or train with regularized_likelihood, which keeps solves short."
+            f"Raise max_steps or the tolerances by continuous.with_solver, the latter also where "
+            f"networks have a compute_dtype of few digits; look for outliers among these rows; "
+            f"or train with regularized_likelihood, which keeps solves short."
         )
 
 

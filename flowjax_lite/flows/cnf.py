@@ -38,7 +38,9 @@ def cnf(
 
     Flow matching needs a single equation, `num_layers=1`; densities and samples are those of any
     continuous flow. Likelihood trains it as well. As training solves nothing, nothing keeps the
-    ways straight, so the default tolerances are smaller than those of `ffjord`.
+    ways straight, so the default tolerances are smaller than those of `ffjord`. Products of less
+    than full precision make the velocity jump, and a solve to these tolerances fails: with
+    `compute_dtype="bfloat16"` give 1e-5 or more.
 
     CNF: Chen, Rubanova, Bettencourt and Duvenaud, 2018, arXiv:1806.07366.
     Flow matching: Lipman, Chen, Ben-Hamu, Nickel and Le, 2023, arXiv:2210.02747.
