@@ -29,8 +29,8 @@ ESTIMATES: dict[str, AbstractDivergence] = {
 }
 HEADER = ["trace", "standard deviation, nats", "mean less exact, nats", "ms a batch"]
 TEXT = f"""\
-Log-densities of {ROWS} test rows of the digits, 64 numbers each, under the FFJORD of
-[families_digits.md](families_digits.md), with {KEYS} keys. The standard deviation is that of the
+Log-densities of {ROWS} test rows of the digits, 64 numbers each, under the FFJORD that
+`families.py` trains, with {KEYS} keys. The standard deviation is that of the
 estimates of one row, on average; the mean over all rows and keys is given with its standard error.
 One probe is an unbiased estimate, enough for a gradient. It is not a likelihood to report:
 `log_prob` without a key has an exact trace."""
