@@ -23,7 +23,8 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import flowjax_lite as fl
-from flowjax_lite.continuous import ContinuousFlow, transport, with_solver
+from flowjax_lite.continuous import ContinuousFlow, with_solver
+from flowjax_lite.distributions import ways
 
 PLANE = ("eight_gaussians", "checkerboard", "two_spirals", "pinwheel")
 TOGETHER = "all four, 8 numbers"  # independent of each other, side by side
@@ -91,12 +92,6 @@ midpoint method (8 evaluations) from those by the default solver."""
 
 
 @jax.jit
-def ways(flow: fl.Flow, x: Array) -> Array:
-    """Evaluations of the velocity for the density of each row."""
-    return jax.vmap(lambda x: transport(flow.bijector, x, inverse=True).num_evaluations)(x)
-
-
-@jax.jit
 def round_trip(flow: fl.Flow, x: Array) -> Array:
     """The difference of each entry."""
     return jax.vmap(lambda x: flow.bijector.forward(flow.bijector.inverse(x)) - x)(x)
@@ -114,7 +109,7 @@ def sharp_log_prob(flow: fl.Flow, x: np.ndarray) -> np.ndarray:
 
 def measure(flow: fl.Flow, x: np.ndarray, scale: np.ndarray) -> list[str]:
     """The columns that only continuous flows have."""
-    count = np.asarray(ways(flow, jnp.asarray(x)))
+    count = np.asarray(ways(flow, x).num_evaluations)
     error = np.abs(sharp_log_prob(flow, x) - np.asarray(flow.log_prob(x)))
     key, fast = jax.random.key(0), with_solver(flow, method="midpoint", num_steps=4)
     moved = (fast.sample(key, (2000,)) - flow.sample(key, (2000,))) / scale

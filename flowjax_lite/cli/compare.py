@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, families, plots, report, run
+from flowjax_lite.cli import batched, plots, report, run
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import (
@@ -124,7 +124,7 @@ def _row(outcome: Outcome) -> ComparisonRow:
     data = outcome.experiment.data.test
     log_prob_rate, sample_rate = _rates(outcome.result.flow, data.x, data.condition)
     # A loss that is no likelihood has no place among the curves of the others.
-    likelihood = outcome.experiment.config.training.loss in families.LIKELIHOODS
+    likelihood = outcome.experiment.config.training.likelihood
     curve = zip(seconds, history["validation"], strict=True) if likelihood else ()
     return ComparisonRow(
         outcome.score,

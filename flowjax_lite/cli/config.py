@@ -171,6 +171,11 @@ class TrainingConfig:
         for field in ("batch_size", "max_epochs", "patience"):
             require(self, field, getattr(self, field) >= 1, "at least 1")
 
+    @property
+    def likelihood(self) -> bool:
+        """Whether the loss of rows held out is a negative log-likelihood."""
+        return self.loss in families.LIKELIHOODS
+
 
 @dataclass(frozen=True)
 class Config:

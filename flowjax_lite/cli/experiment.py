@@ -19,9 +19,9 @@ from flowjax_lite.cli.mixture import fit_mixture
 from flowjax_lite.cli.report import Score
 from flowjax_lite.cli.rows import head
 from flowjax_lite.data import Dataset, Split
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions import Flow, ways
 
-NUM_DIAGNOSED = 200  # rows whose evaluations are counted
+NUM_COUNTED = 200  # rows whose evaluations are counted
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,9 @@ def train(experiment: Experiment) -> Outcome:
     config = experiment.config
     note = f"{config.flow.family}, {experiment.num_parameters:,} parameters, {seconds:.0f} s"
     if fl.continuous.solvers(result.flow):
-        test = head(data.test, NUM_DIAGNOSED)
-        solver = fl.diagnose(result.flow, test.x, test.condition).solver
-        assert solver is not None
-        note += f", {np.mean(solver.evaluations):.0f} evaluations of the velocity for a density"
+        test = head(data.test, NUM_COUNTED)
+        evaluations = ways(result.flow, test.x, test.condition).num_evaluations
+        note += f", {np.mean(evaluations):.0f} evaluations of the velocity for a density"
     flow_score = score(
         log_prob, data, name=config.name, note=note, parameters=experiment.num_parameters
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, families, plots, report, run
+from flowjax_lite.cli import batched, plots, report, run
 from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.experiment import (
@@ -79,7 +79,7 @@ def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
     data, history = outcome.experiment.data, outcome.result.history
     epochs = zip(history["train"], history["validation"], history["seconds"], strict=True)
     # A loss that is no likelihood is written as it is, under a name of its own.
-    likelihood = outcome.experiment.config.training.loss in families.LIKELIHOODS
+    likelihood = outcome.experiment.config.training.likelihood
     sign, suffix = (-1, "") if likelihood else (1, "_loss")
     lines: list[dict[str, Any]] = [
         {
@@ -132,12 +132,12 @@ def _draw_like(outcome: Outcome, rows: Split) -> np.ndarray:
 def _training(outcome: Outcome) -> "Figure":
     epochs, seconds = len(outcome.result.history["train"]), outcome.seconds
     title = f"{_title(outcome)} after {epochs} epochs, {seconds:.0f} s"
-    loss = outcome.experiment.config.training.loss
+    config = outcome.experiment.config.training
     return plots.training(
         outcome.result.history,
         best_epoch=outcome.result.best_epoch,
         title=title,
-        loss=None if loss in families.LIKELIHOODS else loss,
+        loss=None if config.likelihood else config.loss,
     )
 
 

@@ -8,6 +8,7 @@ from flowjax_lite.distributions.diagnose import (
     SolverReport,
     diagnose,
     solver_error,
+    ways,
 )
 from flowjax_lite.distributions.flow import Flow
 from flowjax_lite.distributions.from_distrax import FromDistrax
@@ -35,4 +36,5 @@ __all__ = [
     "initialize",
     "observe",
     "solver_error",
+    "ways",
 ]

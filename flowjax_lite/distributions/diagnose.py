@@ -132,7 +132,7 @@ def solver_error(flow: Flow, x: Array, condition: Array | None = None) -> Array:
 
 
 def _solver_report(flow: Flow, x: Array, condition: Array | None) -> SolverReport:
-    way = _ways(flow, x, condition)
+    way = ways(flow, x, condition)
     return SolverReport(
         failed=np.flatnonzero(~np.asarray(way.succeeded)),
         evaluations=np.asarray(way.num_evaluations),
@@ -154,7 +154,18 @@ def _round_trip(flow: Flow, x: Array, condition: Array | None) -> Array:
 
 
 @jax.jit
-def _ways(flow: Flow, x: Array, condition: Array | None) -> Transport:
+def ways(flow: Flow, x: Array, condition: Array | None = None) -> Transport:
+    """How each row goes from the data to the latent, through all continuous flows together.
+
+    Args:
+        flow: a model with a `ContinuousFlow`.
+        x: (rows, *event_shape).
+        condition: (rows, *condition_shape), where the flow takes one.
+
+    Returns:
+        What `continuous.transport` says of one event, with a leading axis of rows.
+    """
+
     def one(x: Array, condition: Array | None) -> Transport:
         given = condition_of(flow.bijector, flow.map_condition(condition))
         return transport(flow.bijector, x, given, inverse=True)
