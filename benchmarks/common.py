@@ -8,10 +8,14 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
+from frameworks.in_jax import in_float64
 from jax import Array
 
 import flowjax_lite as fl
+from flowjax_lite.continuous import with_solver
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "numpy")
 
@@ -55,3 +59,11 @@ def train_on_samples(
         jax.random.split(key, steps),
     )
     return state.flow, losses
+
+
+def sharp_log_prob(flow: fl.Flow, x: np.ndarray) -> np.ndarray:
+    """Log-densities of a continuous flow in float64, with a tolerance of 1e-11."""
+    with jax.enable_x64(True):
+        sharp = {"method": "dopri8", "rtol": 1e-11, "atol": 1e-11, "max_steps": 4096}
+        flow = with_solver(in_float64(flow), **sharp)
+        return np.asarray(flow.log_prob(jnp.asarray(x, jnp.float64)))

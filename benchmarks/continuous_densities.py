@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import environment, markdown_table
+from common import environment, markdown_table, sharp_log_prob
 from flax import nnx
 from jax import Array
 from matplotlib.figure import Figure
@@ -95,16 +95,6 @@ midpoint method (8 evaluations) from those by the default solver."""
 def round_trip(flow: fl.Flow, x: Array) -> Array:
     """The difference of each entry."""
     return jax.vmap(lambda x: flow.bijector.forward(flow.bijector.inverse(x)) - x)(x)
-
-
-def sharp_log_prob(flow: fl.Flow, x: np.ndarray) -> np.ndarray:
-    """Log-densities in float64, with a tolerance of 1e-11."""
-    with jax.enable_x64(True):
-        wide = jax.tree.map(
-            lambda leaf: leaf.astype(jnp.float64) if leaf.dtype == jnp.float32 else leaf, flow
-        )
-        sharp = with_solver(wide, method="dopri8", rtol=1e-11, atol=1e-11, max_steps=4096)
-        return np.asarray(sharp.log_prob(jnp.asarray(x, jnp.float64)))
 
 
 def measure(flow: fl.Flow, x: np.ndarray, scale: np.ndarray) -> list[str]:

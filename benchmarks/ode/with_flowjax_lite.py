@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from common import sharp_log_prob
 from flax import nnx
 from jax import Array
 
@@ -45,13 +46,7 @@ class Dynamics(AbstractDynamics):
 
 def reference(case: Case) -> np.ndarray:
     """Log-densities in float64."""
-    with jax.enable_x64(True):
-        solver = Solver(method="dopri8", rtol=1e-11, atol=1e-11, max_steps=4096)
-        flow = _flow(case, solver)
-        flow = jax.tree.map(
-            lambda leaf: leaf.astype(jnp.float64) if leaf.dtype == jnp.float32 else leaf, flow
-        )
-        return np.asarray(flow.log_prob(jnp.asarray(rows(case), jnp.float64)))
+    return sharp_log_prob(_flow(case, Solver()), rows(case))
 
 
 def _flow(case: Case, solver: Solver) -> fl.Flow:
