@@ -1,7 +1,6 @@
 """torchdiffeq, with the divergence as in the code of FFJORD."""
 
 import math
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint, odeint_adjoint
 
-from ode.case import FREQUENCIES, LEARNING_RATE, Case, Peer, rows, weights
+from ode.case import FREQUENCIES, LEARNING_RATE, Case, weights
+from ode.in_torch import DEVICE, TorchPeer, to_numpy
 
 
 class Equation(nn.Module):
@@ -45,20 +45,20 @@ class Equation(nn.Module):
         return velocity, divergence
 
 
-class Torchdiffeq(Peer):
+class Torchdiffeq(TorchPeer):
     """A sign for each entry as the probe; gradients go back through the solver's operations."""
 
     solve = staticmethod(odeint)
 
     def __init__(self, case: Case) -> None:
-        torch.set_num_threads(os.cpu_count() or 1)
-        self.equation, self.x = Equation(case), torch.from_numpy(rows(case))
-        self.times, self.tolerance = torch.tensor([0.0, 1.0]), case.tolerance
+        super().__init__(case)
+        self.equation = Equation(case).to(DEVICE)
+        self.times, self.tolerance = torch.tensor([0.0, 1.0], device=DEVICE), case.tolerance
         self.optimizer = torch.optim.Adam(self.equation.parameters(), lr=LEARNING_RATE)
         self.initial = {k: v.clone() for k, v in self.equation.state_dict().items()}
 
     def _log_prob(self, solve: Callable[..., tuple[Tensor, Tensor]]) -> Tensor:
-        start = self.x.clone(), torch.zeros(len(self.x))
+        start = self.x.clone(), torch.zeros(len(self.x), device=DEVICE)
         settings = {"method": "dopri5", "rtol": self.tolerance, "atol": self.tolerance}
         z, log_det = (end[-1] for end in solve(self.equation, start, self.times, **settings))
         normal = -0.5 * (z**2).sum(dim=-1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
@@ -67,7 +67,7 @@ class Torchdiffeq(Peer):
     def log_prob(self) -> np.ndarray:
         self.equation.probe = None
         with torch.no_grad():
-            return self._log_prob(odeint).numpy()
+            return to_numpy(self._log_prob(odeint))
 
     def evaluations(self) -> float:
         self.equation.count = 0
@@ -76,7 +76,7 @@ class Torchdiffeq(Peer):
 
     def step(self) -> None:
         """One training step, from the same weights each time."""
-        self.equation.probe = torch.randint(0, 2, self.x.shape).to(self.x) * 2 - 1
+        self.equation.probe = torch.randint_like(self.x, 2) * 2 - 1
         self.optimizer.zero_grad()
         (-self._log_prob(self.solve).mean()).backward()
         self.optimizer.step()
@@ -84,10 +84,6 @@ class Torchdiffeq(Peer):
 
     def calls(self) -> dict[str, Callable[[], object]]:
         return {"log_prob": self.log_prob, "step": self.step}
-
-    @staticmethod
-    def wait(result: object) -> None:
-        """Torch on a CPU is done when it returns."""
 
 
 class Adjoint(Torchdiffeq):

@@ -1,6 +1,5 @@
 """zuko: `CNF`, whose equation has the same form."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -8,14 +7,15 @@ import torch
 from torch import nn
 from zuko.flows import CNF
 
-from ode.case import FREQUENCIES, HIDDEN, LEARNING_RATE, Case, Peer, rows, weights
+from ode.case import FREQUENCIES, HIDDEN, LEARNING_RATE, Case, weights
+from ode.in_torch import DEVICE, TorchPeer, to_numpy
 
 
-class Zuko(Peer):
+class Zuko(TorchPeer):
     """Exact for densities, one Gaussian probe in training."""
 
     def __init__(self, case: Case) -> None:
-        torch.set_num_threads(os.cpu_count() or 1)
+        super().__init__(case)
         settings = {
             "freqs": FREQUENCIES,
             "hidden_features": HIDDEN,
@@ -24,22 +24,21 @@ class Zuko(Peer):
             "rtol": case.tolerance,
         }
         self.exact, self.estimate = (
-            CNF(case.dim, exact=exact, **settings) for exact in (True, False)
+            CNF(case.dim, exact=exact, **settings).to(DEVICE) for exact in (True, False)
         )
         for flow in (self.exact, self.estimate):
             linear = [part for part in flow.transform.ode if hasattr(part, "weight")]
             for layer, (kernel, bias) in zip(linear, weights(case), strict=True):
-                layer.weight.data = torch.from_numpy(kernel.T.copy())
-                layer.bias.data = torch.from_numpy(bias)
+                layer.weight.data = torch.from_numpy(kernel.T.copy()).to(DEVICE)
+                layer.bias.data = torch.from_numpy(bias).to(DEVICE)
         self.exact.eval()
         self.estimate.train()
-        self.x = torch.from_numpy(rows(case))
         self.optimizer = torch.optim.Adam(self.estimate.parameters(), lr=LEARNING_RATE)
         self.initial = {k: v.clone() for k, v in self.estimate.state_dict().items()}
 
     def log_prob(self) -> np.ndarray:
         with torch.no_grad():
-            return self.exact().log_prob(self.x).numpy()
+            return to_numpy(self.exact().log_prob(self.x))
 
     def evaluations(self) -> float:
         count, transform = 0, self.exact.transform
@@ -68,7 +67,3 @@ class Zuko(Peer):
             self.estimate.load_state_dict(self.initial)
 
         return {"log_prob": self.log_prob, "step": step}
-
-    @staticmethod
-    def wait(result: object) -> None:
-        """Torch on a CPU is done when it returns."""

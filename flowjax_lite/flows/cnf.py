@@ -37,10 +37,7 @@ def cnf(
     """A residual network of the event and of sines of the time, for training by `flow_matching`.
 
     Flow matching needs a single equation, `num_layers=1`; densities and samples are those of any
-    continuous flow. Likelihood trains it as well. As training solves nothing, nothing keeps the
-    ways straight, so the default tolerances are smaller than those of `ffjord`. Products of less
-    than full precision make the velocity jump, and a solve to these tolerances fails: with
-    `compute_dtype="bfloat16"` give 1e-5 or more.
+    continuous flow. Likelihood trains it as well.
 
     CNF: Chen, Rubanova, Bettencourt and Duvenaud, 2018, arXiv:1806.07366.
     Flow matching: Lipman, Chen, Ben-Hamu, Nickel and Le, 2023, arXiv:2210.02747.
@@ -57,7 +54,8 @@ def cnf(
         num_probes: random probes of an estimate; see `continuous.Hutchinson` and
             `continuous.HutchPlusPlus`.
         method: of the solver; see `continuous.Solver`, also for the following five.
-        rtol: relative tolerance of a step.
+        rtol: relative tolerance of a step. Training by likelihood may do with 1e-5, and take half
+            the steps; `continuous.with_solver` then gives the trained flow another.
         atol: absolute tolerance of a step.
         num_steps: steps of a constant size; None adapts them to the tolerances.
         max_steps: an event that needs more steps is NaN.
@@ -69,7 +67,8 @@ def cnf(
         gradient: what a backward pass keeps of each equation: "store" all that it needs,
             "recompute" its start, "invert" nothing; see `Repeat`.
         compute_dtype: of the networks' products: "float32", "tensorfloat32" or "bfloat16"; see
-            `conditioners.check_compute_dtype`.
+            `conditioners.check_compute_dtype`. With less than full precision the velocity jumps,
+            and solves to tolerances below 1e-5 fail.
         rngs: source of the initial weights.
 
     Returns:
