@@ -12,6 +12,8 @@ from flowjax_lite import (
 from flowjax_lite.distributions import Flow, diagnose, initialize
 from flowjax_lite.flows import load, save
 from flowjax_lite.training import (
+    Checkpoint,
+    DivergedError,
     FitResult,
     TrainState,
     distillation,
@@ -27,6 +29,8 @@ from flowjax_lite.training import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Checkpoint",
+    "DivergedError",
     "FitResult",
     "Flow",
     "TrainState",

@@ -154,6 +154,7 @@ class TrainingConfig:
         batch_size: The rows in a batch.
         max_epochs: The largest number of passes over the training rows.
         patience: The epochs without a better validation loss after which training stops.
+        checkpoint_every: The steps between checkpoints, from which `fit --resume` goes on.
         seed: The seed of the flow's parameters and of the shuffling.
     """
 
@@ -162,13 +163,14 @@ class TrainingConfig:
     batch_size: int = 256
     max_epochs: int = 100
     patience: int = 20
+    checkpoint_every: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
         families.check_name("loss", self.loss, families.LOSSES)
         positive = 0 < self.learning_rate < math.inf
         require(self, "learning_rate", positive, "a positive number")
-        for field in ("batch_size", "max_epochs", "patience"):
+        for field in ("batch_size", "max_epochs", "patience", "checkpoint_every"):
             require(self, field, getattr(self, field) >= 1, "at least 1")
 
     @property

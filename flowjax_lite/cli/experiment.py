@@ -53,12 +53,14 @@ class Outcome:
         result: The trained flow with its history.
         score: The log-likelihoods of the flow.
         seconds: How long training took, compilation included.
+        failure: Why training ended before its time, if it did; the flow is the best until then.
     """
 
     experiment: Experiment
     result: fl.FitResult
     score: Score
     seconds: float
+    failure: fl.DivergedError | None = None
 
 
 def load_data(config: DataConfig) -> Dataset:
@@ -80,24 +82,40 @@ def prepare(config: Config, data: Dataset) -> Experiment:
     return Experiment(config, data, flow)
 
 
-def train(experiment: Experiment) -> Outcome:
-    """Fit the flow and score it on the three splits."""
+def train(experiment: Experiment, *, checkpoint: fl.Checkpoint | None = None) -> Outcome:
+    """Fit the flow and score it on the three splits.
+
+    Args:
+        experiment: What to train.
+        checkpoint: Where the run saves itself.
+
+    Raises:
+        DivergedError: Training failed before any epoch was good.
+    """
     training, data = experiment.config.training, experiment.data
     held_out = data.validation
     start = time.perf_counter()
-    result = fl.fit(
-        experiment.flow,
-        data.train.x,
-        condition=data.train.condition,
-        key=jax.random.key(training.seed),
-        loss=families.LOSSES[training.loss],
-        learning_rate=training.learning_rate,
-        batch_size=training.batch_size,
-        max_epochs=training.max_epochs,
-        patience=training.patience,
-        validation=held_out.x if held_out.condition is None else (held_out.x, held_out.condition),
-        progress=sys.stderr.isatty(),
-    )
+    validation = held_out.x if held_out.condition is None else (held_out.x, held_out.condition)
+    failure = None
+    try:
+        result = fl.fit(
+            experiment.flow,
+            data.train.x,
+            condition=data.train.condition,
+            key=jax.random.key(training.seed),
+            loss=families.LOSSES[training.loss],
+            learning_rate=training.learning_rate,
+            batch_size=training.batch_size,
+            max_epochs=training.max_epochs,
+            patience=training.patience,
+            validation=validation,
+            checkpoint=checkpoint,
+            progress=sys.stderr.isatty(),
+        )
+    except fl.DivergedError as error:
+        if error.result.best_epoch < 0:
+            raise
+        result, failure = error.result, error
     seconds = time.perf_counter() - start
     log_prob = {
         name: batched.log_prob(result.flow, split.x, split.condition)
@@ -105,6 +123,8 @@ def train(experiment: Experiment) -> Outcome:
     }
     config = experiment.config
     note = f"{config.flow.family}, {experiment.num_parameters:,} parameters, {seconds:.0f} s"
+    if failure:
+        note += f", training failed after {len(result.history['train'])} epochs"
     if fl.continuous.solvers(result.flow):
         test = head(data.test, NUM_COUNTED)
         evaluations = ways(result.flow, test.x, test.condition).num_evaluations
@@ -112,7 +132,7 @@ def train(experiment: Experiment) -> Outcome:
     flow_score = score(
         log_prob, data, name=config.name, note=note, parameters=experiment.num_parameters
     )
-    return Outcome(experiment, result, flow_score, seconds)
+    return Outcome(experiment, result, flow_score, seconds, failure)
 
 
 def baseline_scores(data: Dataset, *, logit: float | None) -> list[Score]:

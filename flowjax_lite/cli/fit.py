@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,28 +32,34 @@ NUM_POINTS = 2000
 GRID = 200
 
 
-def fit(config: Config, *, overwrite: bool = False) -> list[Score]:
+def fit(config: Config, *, overwrite: bool = False, resume: bool = False) -> list[Score]:
     """Train one config, print its table and write its run directory.
 
     Args:
         config: The config.
         overwrite: Whether an earlier run of that name may be replaced.
+        resume: Whether to go on with a run of that name that was interrupted, if there is one.
 
     Returns:
         The scores of the flow and of the baselines.
 
     Raises:
         ValueError: The config does not fit the data, or the run exists; nothing was written.
+        DivergedError: Training failed; the best model until then was written, if any was good.
     """
     run.check_target(config.run_dir, overwrite=overwrite)
     plots.require_matplotlib()
     experiment = prepare(config, load_data(config.data))
     print(describe(experiment), flush=True)
-    outcome = train(experiment)
+    checkpoint = run.checkpoint(config, overwrite=overwrite, resume=resume)
+    outcome = train(experiment, checkpoint=checkpoint)
     scores = [outcome.score, *baseline_scores(experiment.data, logit=config.data.logit)]
     write(outcome, scores)
     print(f"\n{report.score_table(scores)}")
     print(f"\nWrote {config.run_dir}")
+    shutil.rmtree(checkpoint.directory)
+    if outcome.failure:
+        raise outcome.failure
     return scores
 
 

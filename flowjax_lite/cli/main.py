@@ -39,7 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: error: {error}{fix}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\n{PROGRAM}: interrupted; unfinished results were not written", file=sys.stderr)
+        print(
+            f"\n{PROGRAM}: interrupted; unfinished results were not written; a `fit` goes on from "
+            "its last checkpoint with --resume",
+            file=sys.stderr,
+        )
         return 130
     return 0
 
@@ -52,7 +56,7 @@ def _fit(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     from flowjax_lite.cli.fit import fit
 
     config = configs.override(configs.load(arguments.config), rest)
-    fit(config, overwrite=arguments.overwrite)
+    fit(config, overwrite=arguments.overwrite, resume=arguments.resume)
 
 
 def _evaluate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -117,7 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "config", metavar="CONFIG", help="a YAML file, such as configs/digits_maf.yaml"
     )
-    fit.usage = f"{PROGRAM} fit [-h] [--overwrite] CONFIG [--key value ...]"
+    fit.add_argument(
+        "--resume", action="store_true", help="go on with a run that was interrupted, if any"
+    )
+    fit.usage = f"{PROGRAM} fit [-h] [--overwrite] [--resume] CONFIG [--key value ...]"
     fit.epilog = "keys of a config, each also an option:\n  " + "\n  ".join(configs.keys())
 
     evaluate = _command(commands, "evaluate", "print the log-likelihood of data under a run's flow")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,23 @@ def check_target(path: Path, *, overwrite: bool, is_file: bool = False) -> None:
             pass  # Permissions do not tell the whole story; a trial does.
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error}") from None
+
+
+def checkpoint(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoint:
+    """Return where a run saves itself until it is done: beside its directory.
+
+    Raises:
+        CommandError: A run of that name was interrupted, and it is not said what to do with it.
+    """
+    directory = config.run_dir.with_name(f"{config.name}.checkpoints")
+    if directory.exists() and overwrite and not resume:
+        shutil.rmtree(directory)
+    if directory.exists() and not resume:
+        raise CommandError(
+            f"{config.run_dir} was interrupted, and {directory} holds what it had done: go on "
+            "with --resume, or begin anew with --overwrite"
+        )
+    return fl.Checkpoint(directory, every=config.training.checkpoint_every, resume=resume)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from flax import nnx
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.recipe import Recipe, build, from_json, to_json
+from flowjax_lite.numerics.tree import named_leaves
 
 _FORMAT = "flowjax_lite"
 _FORMAT_VERSION = 1
@@ -62,7 +63,7 @@ def save(path: str | os.PathLike[str], flow: Flow, *, overwrite: bool = False) -
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the directory {path.parent} does not exist; create it first")
-    leaves = _named_leaves(flow)
+    leaves = named_leaves(flow)
     for name, leaf in leaves.items():
         if str(leaf.dtype) not in _DTYPES.values():
             raise TypeError(
@@ -110,21 +111,11 @@ def load(path: str | os.PathLike[str], *, template: Flow | None = None) -> Flow:
     else:
         _check_same_recipe(path, recipe, template.recipe)
         target, origin = template, "the template"
-    expected = _named_leaves(target)
+    expected = named_leaves(target)
     _check_same_arrays(path, arrays, expected, origin, same_dtype=template is not None)
     leaves = [jnp.array(arrays[name]) for name in expected]
     flow: Flow = jax.tree.unflatten(jax.tree.structure(target), leaves)
     return flow
-
-
-def _named_leaves(flow: Flow) -> dict[str, Any]:
-    """The arrays of a flow by their place in it, in the order of its leaves."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(flow)
-    # The last step, from a flax Variable to its value, says nothing.
-    return {
-        jax.tree_util.keystr(place, simple=True, separator="/").removesuffix("/value"): leaf
-        for place, leaf in leaves
-    }
 
 
 def _abstract(recipe: Recipe) -> Flow:

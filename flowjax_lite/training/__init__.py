@@ -1,13 +1,18 @@
 """Losses, the training step, and `fit`."""
 
+from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.continuous import flow_matching, regularized_likelihood
-from flowjax_lite.training.fit import FitResult, fit
+from flowjax_lite.training.failure import DivergedError
+from flowjax_lite.training.fit import fit
 from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import default_optimizer
+from flowjax_lite.training.record import FitResult
 from flowjax_lite.training.step import TrainState, make_train_step
 from flowjax_lite.training.variational import distillation, importance_weighted, reverse_kl
 
 __all__ = [
+    "Checkpoint",
+    "DivergedError",
     "FitResult",
     "TrainState",
     "default_optimizer",

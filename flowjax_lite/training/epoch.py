@@ -1,4 +1,4 @@
-"""One epoch on the device: shuffle, train on every row once, validate, keep the best."""
+"""Steps on the device: shuffle, train on every row once an epoch, validate, keep the best."""
 
 import functools
 from typing import NamedTuple
@@ -7,52 +7,84 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Array
+from jax import Array, lax
 
 from flowjax_lite.distributions import Flow
-from flowjax_lite.training.step import Loss, TrainState, make_train_step
+from flowjax_lite.numerics.shapes import default_dtype
+from flowjax_lite.training.rows import Rows
+from flowjax_lite.training.step import Loss, TrainState, take_step
+
+# So many skipped steps in a row are no accident: the run goes back to the best parameters.
+MOST_SKIPPED = 10
+SLOWER = 0.1  # and goes on at this part of its learning rate
 
 
-class Rows(NamedTuple):
-    """Aligned rows of data.
+class Steps(NamedTuple):
+    """What the steps of an epoch found; (steps,) each, of which those yet to come are of no use.
 
     Attributes:
-        x: (rows, *event_shape).
-        condition: (rows, *condition_shape), or None.
-        weights: (rows,).
+        loss: before the step.
+        weight: the sum of the batch's weights.
+        gradient_norm: of the whole gradient.
+        skipped: whether a number was not finite.
     """
 
-    x: Array
-    condition: Array | None
-    weights: Array
-
-    @property
-    def num_rows(self) -> int:
-        """Number of rows."""
-        return len(self.x)
+    loss: Array
+    weight: Array
+    gradient_norm: Array
+    skipped: Array
 
 
 class FitState(NamedTuple):
-    """What `fit` carries from epoch to epoch; a pytree.
+    """All that `fit` carries on the device; a pytree.
 
     Attributes:
         train: the model in training and its optimizer state.
         best: the model with the lowest validation loss so far.
         best_loss: that loss.
+        steps: what the steps of this epoch found.
+        step: how many steps of this epoch are done.
+        streak: how many steps in a row, up to now, were skipped.
+        rate: a factor on the updates, below 1 once the run has gone back.
     """
 
     train: TrainState
     best: Flow
     best_loss: Array
+    steps: Steps
+    step: Array
+    streak: Array
+    rate: Array
+
+
+@functools.partial(jax.jit, static_argnames=("optimizer", "num_steps"))
+def first_state(flow: Flow, *, optimizer: optax.GradientTransformation, num_steps: int) -> FitState:
+    """The state before the first epoch, in buffers of its own, which are donated.
+
+    Compiled as a whole: called one by one, its operations would compile one by one.
+    """
+    flow, best = (jax.tree.map(jnp.copy, flow) for _ in range(2))
+    dtype = default_dtype()
+    loss, weight, norm = (jnp.full(num_steps, jnp.nan, dtype) for _ in range(3))
+    return FitState(
+        train=TrainState.create(flow, optimizer),
+        best=best,
+        best_loss=jnp.asarray(jnp.inf, dtype),
+        steps=Steps(loss, weight, norm, jnp.zeros(num_steps, bool)),
+        step=jnp.zeros((), jnp.int32),
+        streak=jnp.zeros((), jnp.int32),
+        rate=jnp.ones((), dtype),
+    )
 
 
 @functools.partial(
     jax.jit, static_argnames=("loss", "optimizer", "batch_size"), donate_argnames=("state",)
 )
-def run_epoch(
+def advance(
     state: FitState,
     key: Array,
     epoch: int,
+    stop: int,
     train: Rows,
     validation: Rows | None,
     *,
@@ -60,12 +92,17 @@ def run_epoch(
     optimizer: optax.GradientTransformation,
     batch_size: int,
 ) -> tuple[FitState, Array, Array]:
-    """Train on every row once, in random order, and evaluate the validation rows.
+    """Take the steps of an epoch up to one of them; after the last, evaluate the validation rows.
+
+    What a step does follows from (key, epoch, step) and the state alone, and one program takes
+    all steps: an epoch in pieces has the bits of one in a single call. It ends early where
+    `MOST_SKIPPED` steps in a row were skipped.
 
     Args:
-        state: from the epoch before; its buffers are given up.
+        state: its buffers are given up; a state at the end of an epoch begins the next one.
         key: randomness of the order and of the training loss in all epochs.
         epoch: number of the epoch.
+        stop: the step to stop before.
         train: training rows.
         validation: rows never trained on; None selects by the training loss.
         loss: as `negative_log_likelihood`.
@@ -73,32 +110,61 @@ def run_epoch(
         batch_size: most rows per step.
 
     Returns:
-        The new state, the mean training loss over the epoch and the validation loss after it.
+        The new state, the mean training loss over the epoch and the validation loss after it;
+        both NaN before the epoch is over.
     """
-    step = make_train_step(loss, optimizer)
-    index, valid = batch_index(train.num_rows, batch_size)
-    keys = jax.random.split(jax.random.fold_in(key, epoch), 1 + len(index))
-    # One sort of 32 random bits; jax.random.permutation sorts twice, for the sake of equal bits.
-    order = jnp.argsort(jax.random.bits(keys[0], (train.num_rows,)))
+    index, valid = (jnp.asarray(part) for part in batch_index(train.num_rows, batch_size))
+    num_steps = len(index)
+    key = jax.random.fold_in(key, epoch)
+    order = epoch_order(key, train.num_rows)
 
-    def train_batch(
-        carry: TrainState, batch: tuple[Array, Array, Array]
-    ) -> tuple[TrainState, tuple[Array, Array]]:
-        rows, weights = _take(train, order[batch[0]], batch[1])
-        carry, value = step(carry, rows.x, rows.condition, weights, batch[2])
-        return carry, (value, jnp.sum(weights))
+    def going_on(state: FitState) -> Array:
+        return (state.step < stop) & (state.streak < MOST_SKIPPED)
 
-    batches = (jnp.asarray(index), jnp.asarray(valid), keys[1:])
-    trained, results = jax.lax.scan(train_batch, state.train, batches)
-    train_loss = _mean(*results)
-    if validation is None:
-        validation_loss = train_loss
-    else:
-        validation_loss = evaluate(trained.flow, validation, loss=loss, batch_size=batch_size)
+    def take(state: FitState) -> FitState:
+        step = state.step
+        rows, weights = _take(train, order[index[step]], valid[step])
+        batch = rows.x, rows.condition, weights, jax.random.fold_in(key, 1 + step)
+        settings = {"loss": loss, "optimizer": optimizer, "rate": state.rate}
+        trained, report = take_step(state.train, batch, **settings)
+        found = Steps(report.loss, jnp.sum(weights), report.gradient_norm, report.skipped)
+        return state._replace(
+            train=trained,
+            steps=jax.tree.map(lambda all, one: all.at[step].set(one), state.steps, found),
+            step=step + 1,
+            streak=jnp.where(report.skipped, state.streak + 1, 0),
+        )
+
+    state = state._replace(step=jnp.where(state.step == num_steps, 0, state.step))
+    state = lax.while_loop(going_on, take, state)
+
+    def finish() -> tuple[Array, Array]:
+        counted = jnp.where(state.steps.skipped, 0.0, state.steps.weight)
+        train_loss = _mean(state.steps.loss, counted)
+        if validation is None:
+            return train_loss, train_loss
+        return train_loss, evaluate(state.train.flow, validation, loss=loss, batch_size=batch_size)
+
+    def not_yet() -> tuple[Array, Array]:
+        return (jnp.full_like(state.best_loss, jnp.nan),) * 2
+
+    train_loss, validation_loss = lax.cond(state.step == num_steps, finish, not_yet)
     better = validation_loss < state.best_loss  # False for NaN
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), trained.flow, state.best)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.train.flow, state.best)
     best_loss = jnp.where(better, validation_loss, state.best_loss)
-    return FitState(trained, best, best_loss), train_loss, validation_loss
+    return state._replace(best=best, best_loss=best_loss), train_loss, validation_loss
+
+
+@functools.partial(jax.jit, donate_argnames=("state",))
+def go_back(state: FitState) -> FitState:
+    """The state with the best parameters, to go on at a lower rate after the steps skipped.
+
+    The optimizer keeps its state, which no skipped step has touched, and its schedule.
+    """
+    train = TrainState(jax.tree.map(jnp.copy, state.best), state.train.opt_state)
+    return state._replace(
+        train=train, streak=jnp.zeros_like(state.streak), rate=SLOWER * state.rate
+    )
 
 
 def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int) -> Array:
@@ -126,6 +192,14 @@ def batch_index(num_rows: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]
     positions = ends[:-1, None] + np.arange(np.diff(ends).max())
     valid = positions < ends[1:, None]
     return np.where(valid, positions, ends[1:, None] - 1), valid
+
+
+def epoch_order(key: Array, num_rows: int) -> Array:
+    """The order of rows in an epoch with this key.
+
+    One sort of 32 random bits; `jax.random.permutation` sorts twice, for the sake of equal bits.
+    """
+    return jnp.argsort(jax.random.bits(jax.random.fold_in(key, 0), (num_rows,)))
 
 
 def _take(rows: Rows, index: Array, valid: Array) -> tuple[Rows, Array]:

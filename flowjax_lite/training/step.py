@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import Array, lax
@@ -33,10 +34,27 @@ class TrainState(NamedTuple):
         return cls(flow, optimizer.init(nnx.state(flow, nnx.Param)))
 
 
+class StepReport(NamedTuple):
+    """What one step found; scalars.
+
+    Attributes:
+        loss: before the step.
+        gradient_norm: the Euclidean norm of the whole gradient.
+        skipped: whether a number was not finite, so that the state is the one before.
+    """
+
+    loss: Array
+    gradient_norm: Array
+    skipped: Array
+
+
 def make_train_step(
     loss: Loss, optimizer: optax.GradientTransformation
 ) -> Callable[..., tuple[TrainState, Array]]:
     """A function that takes one step; call it inside `jax.jit` or `jax.lax.scan`.
+
+    Where the loss, its gradient or the new parameters are not finite, the step returns the state
+    that it was given, so that one bad batch cannot poison the parameters or the optimizer.
 
     Where the flow holds a `BatchNorm`, the loss is that of the flow which has observed the batch,
     and the new flow keeps what it has observed.
@@ -61,22 +79,48 @@ def make_train_step(
     """
 
     def step(state: TrainState, *batch: Any) -> tuple[TrainState, Array]:
-        graphdef, params, *constants = nnx.split(state.flow, nnx.Param, ...)
-
-        def objective(params: Any) -> tuple[Array, list[Any]]:
-            flow, statistics = nnx.merge(graphdef, params, *constants), constants
-            if holds(flow, BatchNorm):
-                flow = _observe_batch(flow, loss, batch)
-                _, _, *observed = nnx.split(flow, nnx.Param, ...)
-                statistics = lax.stop_gradient(observed)
-            return loss(flow, *batch), statistics
-
-        (value, constants), gradients = jax.value_and_grad(objective, has_aux=True)(params)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, params)
-        params = optax.apply_updates(params, updates)
-        return TrainState(nnx.merge(graphdef, params, *constants), opt_state), value
+        state, report = take_step(state, batch, loss=loss, optimizer=optimizer)
+        return state, report.loss
 
     return step
+
+
+def take_step(
+    state: TrainState,
+    batch: tuple[Any, ...],
+    *,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    rate: Array | float = 1.0,
+) -> tuple[TrainState, StepReport]:
+    """The step of `make_train_step`, with all that it found.
+
+    Args:
+        state: before the step.
+        batch: what the loss takes beside the flow.
+        loss: as for `make_train_step`.
+        optimizer: the same.
+        rate: a factor on the optimizer's updates.
+    """
+    graphdef, params, *constants = nnx.split(state.flow, nnx.Param, ...)
+
+    def objective(params: Any) -> tuple[Array, list[Any]]:
+        flow, statistics = nnx.merge(graphdef, params, *constants), constants
+        if holds(flow, BatchNorm):
+            flow = _observe_batch(flow, loss, batch)
+            _, _, *observed = nnx.split(flow, nnx.Param, ...)
+            statistics = lax.stop_gradient(observed)
+        return loss(flow, *batch), statistics
+
+    (value, constants), gradients = jax.value_and_grad(objective, has_aux=True)(params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, params)
+    updates = jax.tree.map(lambda update: update * jnp.asarray(rate, update.dtype), updates)
+    params = optax.apply_updates(params, updates)
+    norm = optax.tree.norm(gradients)
+    finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(params))
+    new = TrainState(nnx.merge(graphdef, params, *constants), opt_state)
+    new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
+    return new, StepReport(value, norm, ~finite)
 
 
 def _observe_batch(flow: Flow, loss: Loss, batch: tuple[Any, ...]) -> Flow:

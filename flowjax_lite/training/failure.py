@@ -1,0 +1,55 @@
+"""What to say when steps were skipped: which rows, and which parameter."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from flowjax_lite.distributions import Flow
+from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.training.record import FitResult
+from flowjax_lite.training.rows import Rows
+from flowjax_lite.training.step import Loss
+
+_NAMED = 5
+ADVICE = "lower learning_rate, or check the data for outliers with Standardize.from_data"
+
+
+class DivergedError(FloatingPointError):
+    """Training could not go on; what it had found is here.
+
+    Attributes:
+        result: the best model so far, as `fit` would have returned it.
+    """
+
+    def __init__(self, message: str, result: FitResult):
+        super().__init__(message)
+        self.result = result
+
+
+def describe_rows(flow: Flow, batch: Rows, positions: np.ndarray, loss: Loss) -> str:
+    """Name the rows of a batch whose own loss is not finite; where all are, the batch."""
+
+    def of_one(row: Rows) -> jax.Array:
+        x, condition, weights = jax.tree.map(lambda array: array[None], row)
+        return loss(flow, x, condition, weights, None)
+
+    finite = np.isfinite(jax.vmap(of_one)(batch._replace(weights=jnp.ones_like(batch.weights))))
+    bad = np.sort(positions[~finite])
+    if not bad.size:
+        return f"each row's loss is finite; the batch holds rows {_listed(np.sort(positions))}"
+    return f"the loss of {len(bad)} of its {len(positions)} rows is not finite: {_listed(bad)}"
+
+
+def describe_largest(flow: Flow) -> str:
+    """Name the largest parameter, or one that is not finite."""
+    sizes = {
+        name: float(np.abs(np.nan_to_num(np.asarray(leaf, float), nan=np.inf)).max(initial=0))
+        for name, leaf in named_leaves(nnx.state(flow, nnx.Param)).items()
+    }
+    name = max(sizes, key=lambda name: sizes[name])
+    return f"the largest parameter is {name}, of size {sizes[name]:.3g}"
+
+
+def _listed(rows: np.ndarray) -> str:
+    return ", ".join(map(str, rows[:_NAMED])) + (", ..." if len(rows) > _NAMED else "")

@@ -1,0 +1,73 @@
+"""What a run finds, epoch after epoch, and what it returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from flowjax_lite.distributions import Flow
+from flowjax_lite.training.epoch import Steps
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training returns.
+
+    Attributes:
+        flow: the model with the lowest validation loss.
+        history: per epoch, as tuples of equal length: "train" and "validation" losses (nats
+            per event for the default loss), the mean "gradient_norm", how many steps were
+            "skipped", and "seconds" since the start of training.
+        best_epoch: index into the history of the returned model.
+    """
+
+    flow: Flow
+    history: Mapping[str, tuple[float, ...]]
+    best_epoch: int
+
+
+@dataclass
+class Record:
+    """What a run keeps on the host: plain numbers.
+
+    Attributes:
+        history: of all epochs done, as in `FitResult`.
+        best_epoch: the one with the lowest validation loss; -1 before there is one.
+        first_skipped: epoch and step of the first step that was skipped, if any.
+        returns: how often the run went back to the best parameters.
+    """
+
+    history: dict[str, list[float]] = field(
+        default_factory=lambda: {
+            name: [] for name in ("train", "validation", "gradient_norm", "skipped", "seconds")
+        }
+    )
+    best_epoch: int = -1
+    first_skipped: tuple[int, int] | None = None
+    returns: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.history["train"])
+
+    @property
+    def seconds(self) -> float:
+        """Since the start of training, at the end of the last epoch."""
+        return self.history["seconds"][-1] if self.epoch else 0.0
+
+    def add(self, train: float, validation: float, steps: Steps, seconds: float) -> None:
+        """Add an epoch."""
+        if validation < min(self.history["validation"], default=np.inf):
+            self.best_epoch = self.epoch
+        skipped = np.asarray(steps.skipped)
+        norms = np.asarray(steps.gradient_norm)[~skipped]
+        norm = float(norms.mean()) if norms.size else float("nan")
+        values = (train, validation, norm, int(skipped.sum()), seconds)
+        for values_so_far, value in zip(self.history.values(), values, strict=True):
+            values_so_far.append(value)
+
+    def result(self, best: Flow) -> FitResult:
+        """What training returns, given the best model so far."""
+        history = {name: tuple(values) for name, values in self.history.items()}
+        return FitResult(best, history, self.best_epoch)

@@ -1,0 +1,45 @@
+"""A run to be killed: in a module of its own, which another process can import."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+import flowjax_lite as fl
+
+
+def settings(directory: Path, **changed: Any) -> dict[str, Any]:
+    """What `fit` is given; 33 steps, each saved."""
+    x = np.random.default_rng(0).standard_normal((120, 2)) @ [[1.0, 0.9], [0.0, 0.4]]
+    checkpoint = fl.Checkpoint(directory, every=changed.pop("every", 1), resume=True)
+    return {
+        "data": x.astype(np.float32),
+        "key": jax.random.key(0),
+        "batch_size": 10,
+        "max_epochs": 3,
+        "checkpoint": checkpoint,
+        "progress": False,
+    } | changed
+
+
+def tiny() -> fl.Flow:
+    """A small flow, whose larger arrays orbax keeps in files without checksums."""
+    return fl.flows.realnvp(dim=2, num_layers=2, hidden=(24, 24), rngs=nnx.Rngs(0))
+
+
+def train(directory: Path, cache: Path) -> None:
+    """The whole run, or what is left of it."""
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    fl.fit(tiny(), **settings(directory))
+
+
+def last(directory: Path) -> tuple[int, dict[str, Any]]:
+    """The newest checkpoint: its step, and all that it says but for the time of day."""
+    step = max(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+    manifest = json.loads((directory / str(step) / "manifest" / "metadata").read_text())
+    del manifest["sha256"], manifest["record"]["history"]["seconds"]
+    return step, manifest
