@@ -2,6 +2,7 @@
 
 from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.continuous import flow_matching, regularized_likelihood
+from flowjax_lite.training.devices import all_devices
 from flowjax_lite.training.failure import DivergedError
 from flowjax_lite.training.fit import fit
 from flowjax_lite.training.losses import negative_log_likelihood
@@ -15,6 +16,7 @@ __all__ = [
     "DivergedError",
     "FitResult",
     "TrainState",
+    "all_devices",
     "default_optimizer",
     "distillation",
     "fit",

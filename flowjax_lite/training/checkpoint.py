@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.numerics.tree import named_leaves
@@ -64,12 +65,14 @@ class Checkpoints:
     Args:
         settings: what the user asked for.
         identity: what makes the run the same run, plain numbers and text by name.
+        num_devices: on which the last digits depend.
     """
 
-    def __init__(self, settings: Checkpoint, identity: Mapping[str, Any]):
+    def __init__(self, settings: Checkpoint, identity: Mapping[str, Any], num_devices: int):
         import orbax.checkpoint as ocp
 
         self._settings, self._identity = settings, dict(identity)
+        self._versions = _versions() | {"devices": str(num_devices)}
         self._directory = Path(settings.directory).absolute()  # orbax takes no other
         self._args = ocp.args
         self._manager = ocp.CheckpointManager(
@@ -114,17 +117,17 @@ class Checkpoints:
         return None
 
     def save(self, step: int, state: FitState, record: Record) -> None:
-        """Save in the background, after a copy of the state has been taken.
+        """Save in the background.
 
         Args:
             step: steps since the start of the run.
-            state: on the device; its buffers may be given up afterwards.
+            state: in arrays of numpy that nobody changes later.
             record: of the same instant.
         """
-        arrays = {name: np.array(leaf) for name, leaf in named_leaves(state).items()}
+        arrays = named_leaves(state)
         manifest = {
             "format": _FORMAT,
-            "versions": _versions(),
+            "versions": self._versions,
             "run": self._identity,
             "record": dataclasses.asdict(record),
             "arrays": {name: _described(array) for name, array in arrays.items()},
@@ -145,7 +148,9 @@ class Checkpoints:
     def _put_aside(self, step: int, error: Exception) -> None:
         """Make way for the same step to be saved again."""
         place, aside = self._directory / str(step), self._directory / f"damaged-{step}"
-        place.rename(aside)
+        if jax.process_index() == 0:
+            place.rename(aside)
+        multihost_utils.sync_global_devices(f"{place} put aside")
         self._manager.reload()
         warnings.warn(
             f"the checkpoint {place} is damaged and is passed over, and is now {aside}: "
@@ -197,9 +202,9 @@ class Checkpoints:
                     f"is of another run: its {name} was {saved.get(name)!r} and is now {value!r}; "
                     f"go on with the same settings, or give another directory"
                 )
-        if manifest["versions"] != _versions():
+        if manifest["versions"] != self._versions:
             warnings.warn(
-                f"the run was saved with {manifest['versions']} and goes on with {_versions()}: "
+                f"the run was saved with {manifest['versions']} and goes on with {self._versions}: "
                 f"its last digits may differ from those of one that was not interrupted",
                 RuntimeWarning,
                 stacklevel=7,
@@ -212,13 +217,13 @@ class _OtherRunError(Exception):
 
 @contextmanager
 def opened(
-    settings: Checkpoint | None, identity: Mapping[str, Any]
+    settings: Checkpoint | None, identity: Mapping[str, Any], *, num_devices: int
 ) -> Iterator[Checkpoints | None]:
     """The checkpoints, closed at the end; None where none are asked for."""
     if settings is None:
         yield None
         return
-    checkpoints = Checkpoints(settings, identity)
+    checkpoints = Checkpoints(settings, identity, num_devices)
     try:
         yield checkpoints
     finally:

@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.shapes import default_dtype
+from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.rows import Rows
 from flowjax_lite.training.step import Loss, TrainState, take_step
 
@@ -78,7 +79,9 @@ def first_state(flow: Flow, *, optimizer: optax.GradientTransformation, num_step
 
 
 @functools.partial(
-    jax.jit, static_argnames=("loss", "optimizer", "batch_size"), donate_argnames=("state",)
+    jax.jit,
+    static_argnames=("loss", "optimizer", "batch_size", "placement"),
+    donate_argnames=("state",),
 )
 def advance(
     state: FitState,
@@ -91,6 +94,7 @@ def advance(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     batch_size: int,
+    placement: Placement,
 ) -> tuple[FitState, Array, Array]:
     """Take the steps of an epoch up to one of them; after the last, evaluate the validation rows.
 
@@ -108,12 +112,14 @@ def advance(
         loss: as `negative_log_likelihood`.
         optimizer: any optax gradient transformation.
         batch_size: most rows per step.
+        placement: the devices that share the rows of a batch.
 
     Returns:
         The new state, the mean training loss over the epoch and the validation loss after it;
         both NaN before the epoch is over.
     """
-    index, valid = (jnp.asarray(part) for part in batch_index(train.num_rows, batch_size))
+    cut = batch_index(train.num_rows, batch_size, num_parts=placement.num_parts)
+    index, valid = map(jnp.asarray, cut)
     num_steps = len(index)
     key = jax.random.fold_in(key, epoch)
     order = epoch_order(key, train.num_rows)
@@ -123,17 +129,18 @@ def advance(
 
     def take(state: FitState) -> FitState:
         step = state.step
-        rows, weights = _take(train, order[index[step]], valid[step])
+        rows, weights = placement.spread(_take(train, order[index[step]], valid[step]))
         batch = rows.x, rows.condition, weights, jax.random.fold_in(key, 1 + step)
         settings = {"loss": loss, "optimizer": optimizer, "rate": state.rate}
         trained, report = take_step(state.train, batch, **settings)
         found = Steps(report.loss, jnp.sum(weights), report.gradient_norm, report.skipped)
-        return state._replace(
+        state = state._replace(
             train=trained,
             steps=jax.tree.map(lambda all, one: all.at[step].set(one), state.steps, found),
             step=step + 1,
             streak=jnp.where(report.skipped, state.streak + 1, 0),
         )
+        return placement.keep(state)
 
     state = state._replace(step=jnp.where(state.step == num_steps, 0, state.step))
     state = lax.while_loop(going_on, take, state)
@@ -143,7 +150,10 @@ def advance(
         train_loss = _mean(state.steps.loss, counted)
         if validation is None:
             return train_loss, train_loss
-        return train_loss, evaluate(state.train.flow, validation, loss=loss, batch_size=batch_size)
+        validation_loss = evaluate(
+            state.train.flow, validation, loss=loss, batch_size=batch_size, placement=placement
+        )
+        return train_loss, validation_loss
 
     def not_yet() -> tuple[Array, Array]:
         return (jnp.full_like(state.best_loss, jnp.nan),) * 2
@@ -152,7 +162,8 @@ def advance(
     better = validation_loss < state.best_loss  # False for NaN
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.train.flow, state.best)
     best_loss = jnp.where(better, validation_loss, state.best_loss)
-    return state._replace(best=best, best_loss=best_loss), train_loss, validation_loss
+    state = placement.keep(state._replace(best=best, best_loss=best_loss))
+    return state, train_loss, validation_loss
 
 
 @functools.partial(jax.jit, donate_argnames=("state",))
@@ -167,29 +178,32 @@ def go_back(state: FitState) -> FitState:
     )
 
 
-def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int) -> Array:
+def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int, placement: Placement) -> Array:
     """The mean loss over all rows, a batch at a time, without a key: exact, the same each time."""
-    index, valid = batch_index(rows.num_rows, batch_size)
+    index, valid = batch_index(rows.num_rows, batch_size, num_parts=placement.num_parts)
 
     def evaluate_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
-        taken, weights = _take(rows, *batch)
+        taken, weights = placement.spread(_take(rows, *batch))
         return loss(flow, taken.x, taken.condition, weights, None), jnp.sum(weights)
 
     return _mean(*jax.lax.map(evaluate_batch, (index, valid)))
 
 
-def batch_index(num_rows: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def batch_index(
+    num_rows: int, batch_size: int, *, num_parts: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut positions 0 … num_rows - 1 into batches that differ by one row at most.
 
     The last batch is as full as the others, so no step rests on a handful of rows.
 
     Returns:
-        Positions (batches, size), and which of them count; a batch with one row less than
-        the others repeats its last position, which does not count.
+        Positions (batches, size), and which of them count. The size is a multiple of `num_parts`;
+        a batch with fewer rows repeats its last position, which does not count.
     """
     num_batches = -(-num_rows // batch_size)
     ends = np.arange(num_batches + 1) * num_rows // num_batches
-    positions = ends[:-1, None] + np.arange(np.diff(ends).max())
+    size = -(-np.diff(ends).max() // num_parts) * num_parts
+    positions = ends[:-1, None] + np.arange(size)
     valid = positions < ends[1:, None]
     return np.where(valid, positions, ends[1:, None] - 1), valid
 

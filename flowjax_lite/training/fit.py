@@ -4,10 +4,12 @@ from typing import Any
 
 import optax
 from jax import Array
+from jax.sharding import Mesh
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.training.checkpoint import Checkpoint
+from flowjax_lite.training.devices import Placement, Rule, replicated
 from flowjax_lite.training.epoch import batch_index
 from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import default_optimizer
@@ -31,6 +33,8 @@ def fit(
     patience: int | None = 20,
     validation: Any = 0.1,
     checkpoint: Checkpoint | None = None,
+    mesh: Mesh | None = None,
+    sharding: Rule = replicated,
     progress: bool = True,
 ) -> FitResult:
     """Train a flow on rows of data, and return the parameters that validate best.
@@ -61,6 +65,12 @@ def fit(
         validation: fraction of rows to hold out; or an array x, or a pair (x, condition), to
             validate on; or None to select by the training loss.
         checkpoint: where the run saves itself, to go on after an interruption; see `Checkpoint`.
+        mesh: devices that share the rows of each batch, such as `all_devices()`; None is the
+            default device alone. With several processes every one of them calls `fit` with the
+            same arguments, data included.
+        sharding: function of the name and the shape of an array of the run's state, such as
+            "train/flow/bijector/layers/0/kernel", that returns its `PartitionSpec` over the mesh;
+            by default every device holds all parameters.
         progress: show a progress bar.
 
     Returns:
@@ -99,5 +109,6 @@ def fit(
         max_epochs=max_epochs,
         patience=patience,
         checkpoint=checkpoint,
+        placement=Placement(mesh, sharding),
     )
     return run(flow, progress=progress)

@@ -18,6 +18,7 @@ from flowjax_lite.training.checkpoint import (
     opened,
     structure_of,
 )
+from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.epoch import (
     MOST_SKIPPED,
     FitState,
@@ -48,6 +49,7 @@ class Run:
     max_epochs: int
     patience: int | None
     checkpoint: Checkpoint | None
+    placement: Placement
 
     @property
     def num_steps(self) -> int:
@@ -60,13 +62,15 @@ class Run:
             "loss": self.loss,
             "optimizer": self.optimizer,
             "batch_size": self.batch_size,
+            "placement": self.placement,
         }
         state, record = self._begin(flow), Record()
         identity = self._identity(state) if self.checkpoint else {}
-        with opened(self.checkpoint, identity) as checkpoints:
+        with opened(self.checkpoint, identity, num_devices=self.placement.num_parts) as checkpoints:
             if checkpoints and (saved := checkpoints.restore(state)):
                 state, record = saved
-            rows = jax.device_put((self.rows.train, self.rows.validation))
+            state = self.placement.put_state(state)
+            rows = self.placement.put((self.rows.train, self.rows.validation))
             start = time.perf_counter() - record.seconds
             with tqdm(
                 total=self.max_epochs, initial=record.epoch, disable=not progress, unit="epoch"
@@ -85,9 +89,11 @@ class Run:
                         bar.set_postfix(train=f"{losses[0]:.4f}", validation=f"{losses[1]:.4f}")
                         bar.update()
                     if checkpoints and self._is_due(record, state):
-                        checkpoints.save(self._steps_done(record, state), state, record)
-        self._report(record, state)
-        return record.result(state.best)
+                        step, whole = self._steps_done(record, state), self.placement.to_host(state)
+                        checkpoints.save(step, whole, record)
+        best = self.placement.to_default(state.best)
+        self._report(record, best)
+        return record.result(best)
 
     def _begin(self, flow: Flow) -> FitState:
         return first_state(flow, optimizer=self.optimizer, num_steps=self.num_steps)
@@ -130,14 +136,17 @@ class Run:
 
     def _go_back(self, record: Record, state: FitState) -> FitState:
         if record.returns == MOST_RETURNS:
-            step = int(state.step) - 1
+            step, (flow, best) = (
+                int(state.step) - 1,
+                self.placement.to_default((state.train.flow, state.best)),
+            )
             raise DivergedError(
                 f"{MOST_SKIPPED} steps in a row were not finite, up to step {step} of epoch "
                 f"{record.epoch}, and the run had gone back to its best parameters "
-                f"{MOST_RETURNS} times: {self._describe(state.train.flow, record.epoch, step)}; "
-                f"{describe_largest(state.train.flow)}; the best model, of "
+                f"{MOST_RETURNS} times: {self._describe(flow, record.epoch, step)}; "
+                f"{describe_largest(flow)}; the best model, of "
                 f"{_name(record.best_epoch)}, is this error's `result.flow`: {ADVICE}",
-                record.result(state.best),
+                record.result(best),
             )
         record.returns += 1
         return go_back(state)
@@ -154,13 +163,13 @@ class Run:
         batch = jax.tree.map(lambda array: array[taken], self.rows.train)
         return describe_rows(flow, batch, self.rows.positions[taken], self.loss)
 
-    def _report(self, record: Record, state: FitState) -> None:
+    def _report(self, record: Record, best: Flow) -> None:
         """Say at the end what has gone wrong on the way."""
         if record.best_epoch < 0:
             raise DivergedError(
                 f"no epoch of {record.epoch} had a finite validation loss, so no parameters could "
                 f"be chosen; this error's `result.flow` is untrained: {ADVICE}",
-                record.result(state.best),
+                record.result(best),
             )
         if record.first_skipped is not None:
             skipped = int(sum(record.history["skipped"]))
@@ -168,7 +177,7 @@ class Run:
             warnings.warn(
                 f"{skipped} of {record.epoch * self.num_steps} steps were skipped, as their loss "
                 f"or gradient was not finite, first step {step} of epoch {epoch}: under the "
-                f"parameters returned, {self._describe(state.best, epoch, step)}"
+                f"parameters returned, {self._describe(best, epoch, step)}"
                 + (f"; the run went back {record.returns} times" if record.returns else ""),
                 RuntimeWarning,
                 stacklevel=4,

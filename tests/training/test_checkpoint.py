@@ -126,7 +126,7 @@ def damage(directory: Path, rng: np.random.Generator) -> None:
 def restored(directory: Path) -> list[np.ndarray]:
     """The arrays of the newest checkpoint that can be read."""
     template = first_state(tiny(), optimizer=default_optimizer(1e-3, 33), num_steps=11)
-    with module.opened(fl.Checkpoint(directory, resume=True), {}) as checkpoints:
+    with module.opened(fl.Checkpoint(directory, resume=True), {}, num_devices=1) as checkpoints:
         return [np.asarray(leaf) for leaf in jax.tree.leaves(checkpoints.restore(template).state)]
 
 

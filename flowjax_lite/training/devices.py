@@ -1,0 +1,101 @@
+"""Where a run's arrays lie: on one device, or spread over a mesh of many."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from flowjax_lite.numerics.tree import named_leaves
+
+Rule = Callable[[str, tuple[int, ...]], PartitionSpec]
+
+
+def all_devices() -> Mesh:
+    """A mesh of one axis, "data", over all devices of all processes."""
+    return jax.make_mesh((len(jax.devices()),), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(name: str, shape: tuple[int, ...]) -> PartitionSpec:
+    """The rule that every device holds all of every array."""
+    return PartitionSpec()
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How rows and parameters are spread over devices.
+
+    Attributes:
+        mesh: the devices; None is the default device alone.
+        rule: from the name and shape of an array of the run's state to how it is partitioned.
+    """
+
+    mesh: Mesh | None = None
+    rule: Rule = replicated
+
+    def __post_init__(self) -> None:
+        types = {AxisType.Auto} if self.mesh is None else set(self.mesh.axis_types)
+        if types != {AxisType.Auto}:
+            raise ValueError(
+                f"mesh has axes of types {types}; expected Auto for all of them: give "
+                f"all_devices(), or jax.make_mesh(..., axis_types=(AxisType.Auto,))"
+            )
+
+    @property
+    def num_parts(self) -> int:
+        """Into how many parts a batch is cut."""
+        return 1 if self.mesh is None else self.mesh.size
+
+    def put(self, rows: Any) -> Any:
+        """Put rows of data on all devices."""
+        if self.mesh is None:
+            return jax.device_put(rows)
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(lambda array: _put(array, whole), rows)
+
+    def put_state(self, state: Any) -> Any:
+        """Put a state where the rule wants it."""
+        return state if self.mesh is None else jax.tree.map(_put, state, self._shardings(state))
+
+    def keep(self, state: Any) -> Any:
+        """Within a compiled program: the state, where the rule wants it."""
+        if self.mesh is None:
+            return state
+        return lax.with_sharding_constraint(state, self._shardings(state))
+
+    def spread(self, batch: Any) -> Any:
+        """Within a compiled program: a batch, each device with its part of the rows."""
+        if self.mesh is None:
+            return batch
+        of_rows = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        return lax.with_sharding_constraint(batch, of_rows)
+
+    def to_host(self, tree: Any) -> Any:
+        """Whole arrays of numpy, copies, in every process."""
+        if self.mesh is not None and not all(
+            leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)
+        ):
+            whole = NamedSharding(self.mesh, PartitionSpec())
+            tree = jax.jit(lambda tree: tree, out_shardings=whole)(tree)
+        return jax.tree.map(np.array, tree)
+
+    def to_default(self, tree: Any) -> Any:
+        """On the default device of each process, as if the run had known no other."""
+        return tree if self.mesh is None else jax.tree.map(jnp.asarray, self.to_host(tree))
+
+    def _shardings(self, state: Any) -> Any:
+        mesh = self.mesh
+        assert mesh is not None
+        specs = [self.rule(name, leaf.shape) for name, leaf in named_leaves(state).items()]
+        shardings = [NamedSharding(mesh, spec) for spec in specs]
+        return jax.tree.unflatten(jax.tree.structure(state), shardings)
+
+
+def _put(array: Any, sharding: NamedSharding) -> jax.Array:
+    """Each process puts what its own devices hold."""
+    whole = np.asarray(array)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])

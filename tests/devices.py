@@ -1,0 +1,59 @@
+"""Runs on many devices, for processes that must know their number before JAX starts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import interrupted
+import jax
+import numpy as np
+import optax
+from jax.sharding import PartitionSpec
+
+import flowjax_lite as fl
+
+
+def by_rows(name: str, shape: tuple[int, ...]) -> PartitionSpec:
+    """Arrays that eight devices can share along the first axis are shared."""
+    return PartitionSpec("data") if shape and shape[0] % 8 == 0 else PartitionSpec()
+
+
+def outcome(result: fl.FitResult) -> dict[str, Any]:
+    """What can be compared."""
+    leaves = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(result.flow)]
+    history = {k: v for k, v in result.history.items() if k != "seconds"}
+    return history | {"flow": np.concatenate(leaves).astype(float).tolist()}
+
+
+def start(num_devices: int) -> None:
+    """Devices of a CPU that JAX takes for many."""
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", num_devices)
+
+
+def eight(out: Path, directory: Path) -> None:
+    """The same run on one device, on eight, and on eight that share the parameters as well."""
+    start(8)
+    mesh = fl.all_devices()
+    common = interrupted.settings(directory, optimizer=optax.sgd(1e-2), checkpoint=None)
+    shared = {"mesh": mesh, "sharding": by_rows}
+    kinds = {
+        "one": {},
+        "eight": {"mesh": mesh},
+        "shared": shared,
+        "one, ragged": {"batch_size": 13},
+        "eight, ragged": {"batch_size": 13, "mesh": mesh},
+        "saved": shared | {"checkpoint": fl.Checkpoint(directory, every=5)},
+        "read": shared | {"checkpoint": fl.Checkpoint(directory, resume=True)},
+    }
+    found = {k: outcome(fl.fit(interrupted.tiny(), **common | v)) for k, v in kinds.items()}
+    out.write_text(json.dumps(found))
+
+
+def one_of_two(directory: Path, address: str, process: int) -> None:
+    """A process of two, of two devices each, with a run that is saved."""
+    start(2)
+    jax.distributed.initialize(address, 2, process)
+    assert len(jax.devices()) == 4
+    settings = interrupted.settings(directory)
+    fl.fit(interrupted.tiny(), **settings | {"mesh": fl.all_devices()})
