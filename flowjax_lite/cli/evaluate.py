@@ -1,4 +1,4 @@
-"""`flowjax-lite evaluate`: the log-likelihood of data under a trained flow."""
+"""`flowjax-lite evaluate` and `diagnose`: data under a trained flow, and whether to trust it."""
 
 import dataclasses
 from pathlib import Path
@@ -12,6 +12,7 @@ from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import load_data
 from flowjax_lite.data import Dataset, Split
+from flowjax_lite.distributions import Diagnosis, Flow
 
 
 def evaluate(
@@ -39,6 +40,40 @@ def evaluate(
     """
     if out is not None:
         rows.check_out(out, overwrite=overwrite)
+    flow, data = rows_of_a_run(directory, source)
+    log_prob = batched.log_prob(flow, data.test.x, data.test.condition)
+    print(_table(data, log_prob))
+    if out is not None:
+        rows.write(out, log_prob[:, None], columns=["log_prob"])
+        print(f"\nWrote {out}")
+    return log_prob
+
+
+def diagnose(directory: str | Path, *, source: str | None = None, num: int = 1000) -> Diagnosis:
+    """Print what cannot be trusted of the numbers of a run's flow.
+
+    Args:
+        directory: The run directory.
+        source: As for `evaluate`.
+        num: The most rows that are looked at, from the first on.
+
+    Returns:
+        What was printed.
+
+    Raises:
+        ValueError: The run or the data do not fit.
+    """
+    if num < 1:
+        raise CommandError(f"--num is {num}; expected at least 1")
+    flow, data = rows_of_a_run(directory, source)
+    looked_at = rows.head(data.test, num)
+    diagnosis = fl.diagnose(flow, looked_at.x, looked_at.condition)
+    print(f"{data.name}\n{diagnosis}")
+    return diagnosis
+
+
+def rows_of_a_run(directory: str | Path, source: str | None) -> tuple[Flow, Dataset]:
+    """Return the flow of a run, and a data set whose test split holds the rows asked for."""
     config, flow = run.read(directory)
     data = _data(config, run.read_summary(directory), source)
     if data.dim != flow.event_shape[0]:
@@ -47,12 +82,7 @@ def evaluate(
             f"{flow.event_shape[0]}"
         )
     build.check_logit(data, config.data)
-    log_prob = batched.log_prob(flow, data.test.x, data.test.condition)
-    print(_table(data, log_prob))
-    if out is not None:
-        rows.write(out, log_prob[:, None], columns=["log_prob"])
-        print(f"\nWrote {out}")
-    return log_prob
+    return flow, data
 
 
 def _data(config: Config, summary: dict[str, Any], source: str | None) -> Dataset:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 import flowjax_lite as fl
 from flowjax_lite.cli import batched, build, families, report
@@ -82,12 +83,18 @@ def prepare(config: Config, data: Dataset) -> Experiment:
     return Experiment(config, data, flow)
 
 
-def train(experiment: Experiment, *, checkpoint: fl.Checkpoint | None = None) -> Outcome:
+def train(
+    experiment: Experiment,
+    *,
+    checkpoint: fl.Checkpoint | None = None,
+    mesh: Mesh | None = None,
+) -> Outcome:
     """Fit the flow and score it on the three splits.
 
     Args:
         experiment: What to train.
         checkpoint: Where the run saves itself.
+        mesh: The devices that share each batch.
 
     Raises:
         DivergedError: Training failed before any epoch was good.
@@ -110,6 +117,7 @@ def train(experiment: Experiment, *, checkpoint: fl.Checkpoint | None = None) ->
             patience=training.patience,
             validation=validation,
             checkpoint=checkpoint,
+            mesh=mesh,
             progress=sys.stderr.isatty(),
         )
     except fl.DivergedError as error:

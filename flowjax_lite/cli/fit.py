@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 
 import flowjax_lite as fl
 from flowjax_lite.cli import batched, plots, report, run
@@ -32,16 +34,20 @@ NUM_POINTS = 2000
 GRID = 200
 
 
-def fit(config: Config, *, overwrite: bool = False, resume: bool = False) -> list[Score]:
+def fit(
+    config: Config, *, overwrite: bool = False, resume: bool = False, mesh: Mesh | None = None
+) -> list[Score]:
     """Train one config, print its table and write its run directory.
 
     Args:
         config: The config.
         overwrite: Whether an earlier run of that name may be replaced.
         resume: Whether to go on with a run of that name that was interrupted, if there is one.
+        mesh: The devices that share each batch. Of several processes the first one writes.
 
     Returns:
-        The scores of the flow and of the baselines.
+        The scores of the flow and of the baselines; in a process that does not write, of the
+        flow alone.
 
     Raises:
         ValueError: The config does not fit the data, or the run exists; nothing was written.
@@ -52,7 +58,9 @@ def fit(config: Config, *, overwrite: bool = False, resume: bool = False) -> lis
     experiment = prepare(config, load_data(config.data))
     print(describe(experiment), flush=True)
     checkpoint = run.checkpoint(config, overwrite=overwrite, resume=resume)
-    outcome = train(experiment, checkpoint=checkpoint)
+    outcome = train(experiment, checkpoint=checkpoint, mesh=mesh)
+    if jax.process_index() > 0:
+        return [outcome.score]
     scores = [outcome.score, *baseline_scores(experiment.data, logit=config.data.logit)]
     write(outcome, scores)
     print(f"\n{report.score_table(scores)}")

@@ -52,17 +52,53 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fit(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    import flowjax_lite as fl
     from flowjax_lite.cli import config_file as configs
     from flowjax_lite.cli.fit import fit
 
     config = configs.override(configs.load(arguments.config), rest)
-    fit(config, overwrite=arguments.overwrite, resume=arguments.resume)
+    several = _join_processes(arguments)
+    mesh = fl.all_devices() if several or arguments.devices else None
+    fit(config, overwrite=arguments.overwrite, resume=arguments.resume, mesh=mesh)
+
+
+def _join_processes(arguments: argparse.Namespace) -> bool:
+    """Join the processes of a run, if it has several, before JAX is used."""
+    values = {
+        "--coordinator": arguments.coordinator,
+        "--num-processes": arguments.num_processes,
+        "--process-id": arguments.process_id,
+    }
+    missing = [name for name, value in values.items() if value is None]
+    if len(missing) == len(values):
+        return False
+    if missing:
+        raise CommandError(
+            f"a run of several processes needs {', '.join(values)} in each of them; "
+            f"{missing[0]} is missing"
+        )
+    if not 0 <= arguments.process_id < arguments.num_processes:
+        raise CommandError(
+            f"--process-id is {arguments.process_id}; expected a number from 0 to "
+            f"{arguments.num_processes - 1}, another one in each of the {arguments.num_processes} "
+            "processes"
+        )
+    import jax
+
+    jax.distributed.initialize(*values.values())
+    return True
 
 
 def _evaluate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     from flowjax_lite.cli.evaluate import evaluate
 
     evaluate(arguments.run, source=arguments.data, out=arguments.out, overwrite=arguments.overwrite)
+
+
+def _diagnose(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    from flowjax_lite.cli.evaluate import diagnose
+
+    diagnose(arguments.run, source=arguments.data, num=arguments.num)
 
 
 def _sample(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -92,6 +128,7 @@ def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
 COMMANDS: dict[str, Callable[[argparse.Namespace, Sequence[str]], None]] = {
     "fit": _fit,
     "evaluate": _evaluate,
+    "diagnose": _diagnose,
     "sample": _sample,
     "compare": _compare,
 }
@@ -124,7 +161,16 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--resume", action="store_true", help="go on with a run that was interrupted, if any"
     )
-    fit.usage = f"{PROGRAM} fit [-h] [--overwrite] [--resume] CONFIG [--key value ...]"
+    fit.add_argument("--devices", choices=["all"], help="share each batch among all devices")
+    fit.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="an address of the first of several processes, each started by this command, which "
+        "share each batch among all their devices",
+    )
+    fit.add_argument("--num-processes", type=int, metavar="N", help="how many there are")
+    fit.add_argument("--process-id", type=int, metavar="I", help="which one this is, from 0")
+    fit.usage = f"{PROGRAM} fit [-h] [--overwrite] [--resume] [...] CONFIG [--key value ...]"
     fit.epilog = "keys of a config, each also an option:\n  " + "\n  ".join(configs.keys())
 
     evaluate = _command(commands, "evaluate", "print the log-likelihood of data under a run's flow")
@@ -135,6 +181,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--out", type=Path, metavar="FILE", help=".npy or .csv for one log-likelihood per row"
     )
+
+    diagnose = _command(
+        commands, "diagnose", "say what cannot be trusted of a run's flow", overwrites=False
+    )
+    diagnose.add_argument("run", metavar="RUN", help="a run directory")
+    diagnose.add_argument(
+        "--data", metavar="SOURCE", help="a named set or a file; default: the run's test split"
+    )
+    diagnose.add_argument("--num", type=int, default=1000, help="rows looked at; default: 1000")
 
     sample = _command(commands, "sample", "draw from a run's flow")
     sample.add_argument("run", metavar="RUN", help="a run directory")
@@ -154,7 +209,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, purpose: str, *, overwrites: bool = True
+) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name,
         help=purpose,
@@ -162,7 +219,8 @@ def _command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+    if overwrites:
+        command.add_argument("--overwrite", action="store_true", help="replace an earlier result")
     return command
 
 

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+from jax.experimental import multihost_utils
+
 import flowjax_lite as fl
 from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import Config
@@ -52,8 +55,9 @@ def checkpoint(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoin
         CommandError: A run of that name was interrupted, and it is not said what to do with it.
     """
     directory = config.run_dir.with_name(f"{config.name}.checkpoints")
-    if directory.exists() and overwrite and not resume:
+    if directory.exists() and overwrite and not resume and jax.process_index() == 0:
         shutil.rmtree(directory)
+    multihost_utils.sync_global_devices("old checkpoints are gone")
     if directory.exists() and not resume:
         raise CommandError(
             f"{config.run_dir} was interrupted, and {directory} holds what it had done: go on "

@@ -78,3 +78,12 @@ def test_a_model_cut_in_half(
     assert main(["sample", str(copy), "--num", "3", "--out", str(out)]) == 2
     assert capsys.readouterr().err.count(f"flowjax-lite: error: {model}") == 2
     assert not out.exists()
+
+
+def test_a_run_is_diagnosed(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Would catch a report on other rows than those asked for, or on none."""
+    assert main(["diagnose", str(tiny_run), "--num", "20"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"moons, test\nrows +20\nlog-densities not finite +none\n", printed)
+    assert "condition number" in printed
+    assert main(["diagnose", str(tiny_run), "--num", "0"]) == 2

@@ -22,7 +22,9 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     """Would catch a command that is not listed, and a version of another package."""
     assert _exit(["--help"]) == 0
     printed = capsys.readouterr().out
-    assert all(command in printed for command in ("fit", "evaluate", "sample", "compare"))
+    assert all(
+        command in printed for command in ("fit", "evaluate", "diagnose", "sample", "compare")
+    )
     assert _exit(["--version"]) == 0
     assert capsys.readouterr().out == f"flowjax-lite {fl.__version__}\n"
     assert _exit(["fit", "--help"]) == 0

@@ -40,9 +40,40 @@ def test_a_healthy_flow():
     flow = randomised(fl.flows.realnvp(dim=2, num_layers=2, hidden=(4,), rngs=nnx.Rngs(0)))
     report = fl.diagnose(flow, jax.random.normal(jax.random.key(0), (10, 2)))
     assert report.num_rows == 10 and not report.not_finite.size and report.round_trip < 1e-5
+    assert report.log_det_error < 1e-5 and 1 < report.condition_number < 1e3
     assert report.solver is None and "solve" not in str(report)
     with pytest.raises(ValueError, match="no ContinuousFlow"):
         solver_error(flow, jnp.zeros((1, 2)))
+
+
+class Halved(fl.bijectors.AbstractBijector):
+    """A map whose log-determinant is that of a quarter of it."""
+
+    def __init__(self) -> None:
+        self.event_shape, self.condition_shape = (2,), None
+
+    def forward_and_log_det(self, x, condition=None, key=None):
+        return x * jnp.array([1e3, 0.1]), jnp.log(25.0)
+
+    def inverse_and_log_det(self, y, condition=None, key=None):
+        return y / jnp.array([1e3, 0.1]), -jnp.log(25.0)
+
+
+def test_a_wrong_log_determinant_is_measured():
+    """Catches a density that does not integrate to one, and digits lost to the conditioning."""
+    report = fl.diagnose(Flow(StandardNormal(2), Halved()), jnp.ones((3, 2)))
+    assert report.log_det_error == pytest.approx(np.log(4), rel=1e-5)
+    assert report.condition_number == pytest.approx(1e4, rel=1e-4)
+    assert report.num_jacobians == 3
+    assert "log-determinant less autodiff's, nats  1.4e+00" in str(report)
+
+
+def test_large_events_have_few_jacobians():
+    """Catches a report that takes all memory."""
+    flow = Flow(StandardNormal(600), fl.bijectors.Scale(600))
+    report = fl.diagnose(flow, jnp.ones((3, 600)))
+    assert report.num_jacobians == 2
+    assert report.log_det_error < 1e-3
 
 
 @pytest.mark.parametrize(
