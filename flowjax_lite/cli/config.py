@@ -196,7 +196,9 @@ class Config:
     output: str = "runs"
 
     def __post_init__(self) -> None:
-        simple = self.name not in ("", ".", "..") and not set(self.name) & set("/\\\0")
+        # Nothing but a name: no path out of the output, and no control character.
+        simple = self.name not in ("", ".", "..") and not set(self.name) & set("/\\")
+        simple = simple and self.name.isprintable()
         require(self, "name", simple, "a plain file name, because it names the run's directory")
 
     @property

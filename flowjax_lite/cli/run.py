@@ -16,6 +16,7 @@ from flowjax_lite.distributions import Flow
 
 CONFIG, METRICS, MODEL = "config.yaml", "metrics.jsonl", "model.safetensors"
 SAMPLES, TRAINING, DENSITY = "samples.png", "training.png", "density.png"
+_MAX_METRICS = 2**26
 FILES = (CONFIG, METRICS, MODEL, SAMPLES, TRAINING, DENSITY)
 
 
@@ -90,6 +91,18 @@ def read_summary(directory: str | Path) -> dict[str, Any]:
     """
     path = Path(directory) / METRICS
     try:
-        return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
-    except (OSError, ValueError, IndexError) as error:
+        with path.open("rb") as file:
+            content = file.read(_MAX_METRICS + 1)
+        if len(content) > _MAX_METRICS:
+            raise ValueError(f"it is larger than {_MAX_METRICS} bytes")
+        summary = json.loads(content.splitlines()[-1])
+    except (OSError, ValueError, IndexError, RecursionError) as error:
         raise CommandError(f"{path}: cannot be read: {error}") from None
+    match summary:
+        case {
+            "columns": [*columns],
+            "condition_columns": [*given],
+            "num_levels": None | int() as levels,
+        } if all(isinstance(name, str) for name in columns + given) and levels != 0:
+            return summary
+    raise CommandError(f"{path}: its last line is not that of a whole run: fit it again")
