@@ -9,6 +9,9 @@ from typing import Any
 from flowjax_lite.cli import families
 from flowjax_lite.cli.errors import require
 
+# Of layers, widths and the like: where products of sizes overflow, XLA ends the process.
+_MAX_SIZE = 1_000_000
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -130,9 +133,11 @@ class FlowConfig:
         for field, value in self.given().items():
             if isinstance(value, int | float):
                 require(self, field, value > 0, "a positive number")
+            if isinstance(value, int):
+                require(self, field, value <= _MAX_SIZE, f"at most {_MAX_SIZE:,}")
         for field in ("hidden", "integrand_hidden"):
             widths = getattr(self, field)
-            right = widths is None or (widths != () and min(widths) > 0)
+            right = widths is None or (widths != () and 0 < min(widths) <= max(widths) <= _MAX_SIZE)
             require(self, field, right, "widths such as [64, 64]")
 
     def given(self) -> dict[str, Any]:

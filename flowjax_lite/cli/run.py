@@ -103,6 +103,7 @@ def read_summary(directory: str | Path) -> dict[str, Any]:
             "columns": [*columns],
             "condition_columns": [*given],
             "num_levels": None | int() as levels,
-        } if all(isinstance(name, str) for name in columns + given) and levels != 0:
-            return summary
+        } if all(isinstance(name, str) for name in columns + given):
+            if levels is None or levels > 1:
+                return summary
     raise CommandError(f"{path}: its last line is not that of a whole run: fit it again")

@@ -1,14 +1,14 @@
 """Reading idx files: the plain binary format of the MNIST images and labels."""
 
 import gzip
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from flowjax_lite.data.limits import check_unpacked
+from flowjax_lite.data.limits import check_unpacked, read_at_most
 from flowjax_lite.data.table import Table, TableError, table_from_array
 
 # The third byte says how numbers are stored, always with the high byte first.
@@ -28,12 +28,9 @@ def read_idx(path: Path, columns: Sequence[str] | None) -> Table:
     Raises:
         TableError: The first bytes are not those of an idx file, or the length does not match.
     """
-    if path.suffix.lower() == ".gz":
-        with gzip.open(path) as file:
-            values = _read_array(file, None, packed=path.stat().st_size)
-    else:
-        with path.open("rb") as file:
-            values = _read_array(file, path.stat().st_size)
+    is_packed = path.suffix.lower() == ".gz"
+    with gzip.open(path) if is_packed else path.open("rb") as file:
+        values = _read_array(file, path.stat().st_size, is_packed=is_packed)
     # No rows at all are a flat array, whatever the images.
     rows = values.reshape(len(values), -1) if values.size else values.reshape(-1)
     table = table_from_array(rows, columns)
@@ -41,8 +38,8 @@ def read_idx(path: Path, columns: Sequence[str] | None) -> Table:
     return Table(table.values, table.columns, values.shape[1:] if is_whole_image else None)
 
 
-def _read_array(file: io.BufferedIOBase, size: int | None, *, packed: int = 0) -> np.ndarray:
-    """The array of an open file, of that many bytes or, where it is packed, of a number unknown."""
+def _read_array(file: IO[bytes] | gzip.GzipFile, size: int, *, is_packed: bool) -> np.ndarray:
+    """The array of an open file, which has that many bytes on the disk."""
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES or head[3] == 0:
         raise TableError(
@@ -53,16 +50,14 @@ def _read_array(file: io.BufferedIOBase, size: int | None, *, packed: int = 0) -
     sizes = file.read(4 * rank)
     shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, 4 * rank, 4))
     num_bytes = math.prod(shape) * dtype.itemsize
-    start = 4 + 4 * rank
-    raw = b""
-    if size is None:
-        check_unpacked(num_bytes, packed)
-        raw = file.read(num_bytes + 1)  # one more byte, to see the end
-        size = start + len(raw)
-    if size != start + num_bytes:
+    if is_packed:
+        check_unpacked(num_bytes, size)
+    raw = read_at_most(file, num_bytes + 1)  # one more, to see the end
+    if len(sizes) + len(raw) != 4 * rank + num_bytes:
+        more = " or more" if len(raw) > num_bytes else ""
         raise TableError(
-            f"is damaged: it holds {size} bytes, but the shape {shape} in its header needs "
-            f"{start + num_bytes}. Fetch it again."
+            f"is damaged: it holds {4 + len(sizes) + len(raw)} bytes{more}, but the shape {shape} "
+            f"in its header needs {4 + 4 * rank + num_bytes}. Fetch it again."
         )
-    raw = raw or file.read(num_bytes)
-    return np.frombuffer(raw, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
+    values = np.frombuffer(raw, dtype)
+    return values.astype(dtype.newbyteorder("="), copy=False).reshape(shape)

@@ -1,9 +1,13 @@
 """How much a file may claim to hold: checked before any memory is taken."""
 
+import gzip
+from typing import IO
+
 from flowjax_lite.data.table import TableError
 
 _FREE_BYTES = 2**26
 _MAX_RATIO = 200
+_PIECE = 2**18
 
 
 def check_unpacked(num_bytes: int, packed: int) -> None:
@@ -22,3 +26,19 @@ def check_unpacked(num_bytes: int, packed: int) -> None:
             f"times as many, or {_FREE_BYTES}. If you trust it, unpack it yourself first and give "
             "that file."
         )
+
+
+def read_at_most(file: IO[bytes] | gzip.GzipFile, num_bytes: int) -> bytearray:
+    """Read in pieces, so that a promise of many bytes takes no memory where few are there.
+
+    Args:
+        file: An open file, perhaps unpacked while it is read.
+        num_bytes: How many to read.
+
+    Returns:
+        The bytes, fewer if the file ends before.
+    """
+    raw = bytearray()
+    while piece := file.read(min(_PIECE, num_bytes - len(raw))):
+        raw += piece
+    return raw

@@ -9,12 +9,18 @@ from typing import IO
 
 import numpy as np
 
-from flowjax_lite.data.limits import check_unpacked
+from flowjax_lite.data.limits import check_unpacked, read_at_most
 from flowjax_lite.data.table import Table, TableError, check_kind, table_from_array
 from flowjax_lite.numerics.shapes import suggest
 
 _MAX_HEADER = 10_000
 _MOST_NAMED = 20
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    # It differs in the names of fields, which no table has.
+    (3, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def read_npy(path: Path, columns: Sequence[str] | None) -> Table:
@@ -96,12 +102,9 @@ def _read_array(file: IO[bytes], size: int) -> np.ndarray:
             f"is damaged or cut short: it holds {size - start} bytes of numbers, but the shape "
             f"{shape} and type {dtype} in its header need {expected}. Write it or fetch it again."
         )
-    raw = bytearray(expected)
-    left = memoryview(raw)
-    while count := file.readinto(left):  # type: ignore[attr-defined]
-        left = left[count:]
-    if left:
-        raise TableError(f"is cut short by {len(left)} bytes. Write it or fetch it again.")
+    raw = read_at_most(file, expected)
+    if len(raw) != expected:
+        raise TableError(f"ends after {len(raw)} of {expected} bytes. Write it or fetch it again.")
     return np.frombuffer(raw, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
@@ -117,11 +120,7 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]
         raise TableError(f"has a header of {length} bytes; expected at most {_MAX_HEADER}.")
     whole = io.BytesIO(start + file.read(length))
     try:
-        version = np.lib.format.read_magic(whole)
-        # Version 3 differs from 2 in the names of fields, which no table has.
-        read = np.lib.format.read_array_header_1_0
-        if version != (1, 0):
-            read = np.lib.format.read_array_header_2_0
+        read = _HEADER_READERS[np.lib.format.read_magic(whole)]
         shape, is_fortran, dtype = read(whole)
     except Exception as error:  # a header is a Python literal, which can be wrong in many ways
         raise TableError(

@@ -140,7 +140,7 @@ def from_json(text: str) -> Recipe | None:
     except RecursionError:
         too_deep = True
     if too_deep:
-        raise ValueError(f"a recipe is nested more than {_MAX_DEPTH} deep; expected {_MAX_DEPTH}")
+        raise ValueError(f"the recipe is nested too deep; expected at most {_MAX_DEPTH} levels")
     if not (recipe is None or isinstance(recipe, Recipe)):
         raise ValueError(f"expected a recipe or null, got {text[:80]!r}")
     return recipe
