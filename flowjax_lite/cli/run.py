@@ -16,8 +16,8 @@ from flowjax_lite.distributions import Flow
 
 CONFIG, METRICS, MODEL = "config.yaml", "metrics.jsonl", "model.safetensors"
 SAMPLES, TRAINING, DENSITY = "samples.png", "training.png", "density.png"
-_MAX_METRICS = 2**26
 FILES = (CONFIG, METRICS, MODEL, SAMPLES, TRAINING, DENSITY)
+_MAX_METRICS = 2**26  # bytes
 
 
 def check_target(path: Path, *, overwrite: bool, is_file: bool = False) -> None:
@@ -103,7 +103,8 @@ def read_summary(directory: str | Path) -> dict[str, Any]:
             "columns": [*columns],
             "condition_columns": [*given],
             "num_levels": None | int() as levels,
-        } if all(isinstance(name, str) for name in columns + given):
-            if levels is None or levels > 1:
-                return summary
+        } if (levels is None or levels > 1) and all(
+            isinstance(name, str) for name in columns + given
+        ):
+            return summary
     raise CommandError(f"{path}: its last line is not that of a whole run: fit it again")

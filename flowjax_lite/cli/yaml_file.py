@@ -118,7 +118,7 @@ def read(path: str | Path) -> Entry:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         kind = "" if isinstance(error, _RefusedError) else "not valid YAML: "
         raise CommandError(f"{name}:{line}: {kind}{error.problem}") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # The last two: "\\UFFFFFFFF".
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # The last two: "\UFFFFFFFF".
         raise CommandError(f"{name}: not valid YAML: {error}") from None
     if not isinstance(node, yaml.MappingNode):
         raise CommandError(f"{name}: expected lines such as 'key: value' at the top level")
