@@ -211,7 +211,7 @@ class BlockLinear(nnx.Module):
     def _by_entry(self) -> Array:
         return self.kernel[...].reshape(self.dim, self.in_width, self.dim, self.out_width)
 
-    def _is_below(self) -> np.ndarray:
-        entries = np.arange(self.dim)
-        below = np.repeat(entries, self.in_width)[:, None]
-        return below < np.repeat(entries, self.out_width)[None, :]
+    def _is_below(self) -> Array:
+        entries = jnp.arange(self.dim)
+        below = jnp.repeat(entries, self.in_width)[:, None]
+        return below < jnp.repeat(entries, self.out_width)[None, :]

@@ -4,7 +4,6 @@ from abc import abstractmethod
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
@@ -14,7 +13,7 @@ from flowjax_lite.bijectors.linear import lower_triangle, num_below, strictly_lo
 from flowjax_lite.numerics.recipe import remembers_recipe
 from flowjax_lite.numerics.reflections import reflect
 from flowjax_lite.numerics.scalar import soft_clip
-from flowjax_lite.numerics.shapes import check_positive_int, default_dtype
+from flowjax_lite.numerics.shapes import check_positive_int
 
 _MAX_TANGENT = 2.0
 
@@ -112,8 +111,8 @@ class QR(AbstractBijector):
                 f"map can start as the identity: pass {num_reflections + 1}"
             )
         # Fixed numbers, no two pairs alike. The gradients of the two of a pair are opposite.
-        pairs = np.random.default_rng(0).normal(size=(num_reflections // 2, dim))
-        self.vectors = nnx.Param(jnp.asarray(np.repeat(pairs, 2, axis=0), default_dtype()))
+        pairs = jax.random.normal(jax.random.key(0), (num_reflections // 2, dim))
+        self.vectors = nnx.Param(jnp.repeat(pairs, 2, axis=0))
         self.raw_diagonal = nnx.Param(jnp.zeros(dim))
         self.above = nnx.Param(jnp.zeros(num_below(dim)))
         self.shift = nnx.Param(jnp.zeros(dim))

@@ -9,6 +9,9 @@ from typing import Any
 from flowjax_lite.cli import families
 from flowjax_lite.cli.errors import require
 
+# Of layers, widths and the like: where products of sizes overflow, XLA ends the process.
+_MAX_SIZE = 1_000_000
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -130,9 +133,11 @@ class FlowConfig:
         for field, value in self.given().items():
             if isinstance(value, int | float):
                 require(self, field, value > 0, "a positive number")
+            if isinstance(value, int):
+                require(self, field, value <= _MAX_SIZE, f"at most {_MAX_SIZE:,}")
         for field in ("hidden", "integrand_hidden"):
             widths = getattr(self, field)
-            right = widths is None or (widths != () and min(widths) > 0)
+            right = widths is None or (widths != () and 0 < min(widths) <= max(widths) <= _MAX_SIZE)
             require(self, field, right, "widths such as [64, 64]")
 
     def given(self) -> dict[str, Any]:
@@ -198,7 +203,9 @@ class Config:
     output: str = "runs"
 
     def __post_init__(self) -> None:
-        simple = self.name not in ("", ".", "..") and not set(self.name) & set("/\\\0")
+        # Nothing but a name: no path out of the output, and no control character.
+        simple = self.name not in ("", ".", "..") and not set(self.name) & set("/\\")
+        simple = simple and self.name.isprintable()
         require(self, "name", simple, "a plain file name, because it names the run's directory")
 
     @property

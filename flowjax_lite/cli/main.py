@@ -11,7 +11,7 @@ from flowjax_lite.cli.errors import CommandError
 PROGRAM = "flowjax-lite"
 INSTALL = 'the command line needs its extra: pip install "flowjax-lite[cli]"'
 # What the rooms below raise for input that they cannot take.
-EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
+EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from flowjax_lite.distributions import Flow
 CONFIG, METRICS, MODEL = "config.yaml", "metrics.jsonl", "model.safetensors"
 SAMPLES, TRAINING, DENSITY = "samples.png", "training.png", "density.png"
 FILES = (CONFIG, METRICS, MODEL, SAMPLES, TRAINING, DENSITY)
+_MAX_METRICS = 2**26  # bytes
 
 
 def check_target(path: Path, *, overwrite: bool, is_file: bool = False) -> None:
@@ -112,6 +113,20 @@ def read_summary(directory: str | Path) -> dict[str, Any]:
     """
     path = Path(directory) / METRICS
     try:
-        return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
-    except (OSError, ValueError, IndexError) as error:
+        with path.open("rb") as file:
+            content = file.read(_MAX_METRICS + 1)
+        if len(content) > _MAX_METRICS:
+            raise ValueError(f"it is larger than {_MAX_METRICS} bytes")
+        summary = json.loads(content.splitlines()[-1])
+    except (OSError, ValueError, IndexError, RecursionError) as error:
         raise CommandError(f"{path}: cannot be read: {error}") from None
+    match summary:
+        case {
+            "columns": [*columns],
+            "condition_columns": [*given],
+            "num_levels": None | int() as levels,
+        } if (levels is None or levels > 1) and all(
+            isinstance(name, str) for name in columns + given
+        ):
+            return summary
+    raise CommandError(f"{path}: its last line is not that of a whole run: fit it again")

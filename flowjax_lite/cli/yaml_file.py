@@ -2,10 +2,12 @@
 
 Plain (unquoted) scalars mean what they look like: `true` and `false` are booleans, `1e-3` is
 a float, `null` and `~` are nothing, `no` and `off` are text. A leading zero, as in `010`,
-is rejected, because YAML 1.1 reads it as 8 and YAML 1.2 as 10. Duplicate keys and tags are errors.
+is rejected, because YAML 1.1 reads it as 8 and YAML 1.2 as 10. Duplicate keys, tags, anchors and
+aliases are errors, and so are files and nesting beyond what a config needs.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 _SPECIAL = {"null": None, "~": None, "": None, "true": True, "false": False}
+_MAX_BYTES = 2**20
 _MAX_DEPTH = 4
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
@@ -54,6 +57,28 @@ class Entry:
 class _Loader(yaml.SafeLoader):
     """Leaves every scalar as text, so that this module alone decides what it means."""
 
+    depth = -1  # of the mapping at the top it is 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        problem = ""
+        if event.anchor is not None:  # A few aliases of aliases would fill the memory.
+            problem = "anchors and aliases are not supported: write the value again"
+        elif getattr(event, "tag", None) is not None:
+            problem = f"the tag {event.tag!r} is not supported: remove it"
+        elif self.depth == _MAX_DEPTH:
+            problem = f"nested more than {_MAX_DEPTH} levels deep"
+        if problem:
+            raise _RefusedError(problem=problem, problem_mark=event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class _RefusedError(yaml.MarkedYAMLError):
+    """Valid YAML that no config needs."""
+
 
 _Loader.yaml_implicit_resolvers = {}
 
@@ -72,12 +97,17 @@ def read(path: str | Path) -> Entry:
         The top-level mapping with the place of every value.
 
     Raises:
-        CommandError: The file cannot be read, is not YAML, or holds a duplicate key, a tag or a
-            number with a leading zero. The message names file and line.
+        CommandError: The file cannot be read, is larger than a MiB, is not YAML, or holds a
+            duplicate key, a tag, an anchor, a control character, a number with a leading zero or
+            one beyond 64 bits. The message names file and line.
     """
     name = str(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise CommandError(f"{name}: is larger than {_MAX_BYTES} bytes: not a config")
+        text = content.decode()
     except FileNotFoundError:
         raise CommandError(f"{name}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -86,12 +116,13 @@ def read(path: str | Path) -> Entry:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise CommandError(f"{name}:{line}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
+        kind = "" if isinstance(error, _RefusedError) else "not valid YAML: "
+        raise CommandError(f"{name}:{line}: {kind}{error.problem}") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # The last two: "\UFFFFFFFF".
         raise CommandError(f"{name}: not valid YAML: {error}") from None
     if not isinstance(node, yaml.MappingNode):
         raise CommandError(f"{name}: expected lines such as 'key: value' at the top level")
-    return _entry(node, name, depth=0)
+    return _entry(node, name)
 
 
 def dump(values: Mapping[str, Any]) -> str:
@@ -103,31 +134,32 @@ def resolve(text: str) -> Scalar:
     """Return the value of a plain scalar.
 
     Raises:
-        ValueError: The text is a number with a leading zero.
+        ValueError: The text is a number with a leading zero, or a whole one beyond 64 bits.
     """
     if text in _SPECIAL:
         return _SPECIAL[text]
     if _INT.fullmatch(text):
+        if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+            raise ValueError(f"{text[:30]} is beyond 64 bits: write a smaller number")
         return int(text)
     if _LEADING_ZERO.fullmatch(text):
-        raise ValueError(f"{text} has a leading zero: write {int(text)}, or '{text}' for text")
+        short = re.sub("0+(?=[0-9])", "", text, count=1)
+        raise ValueError(f"{text} has a leading zero: write {short}, or '{text}' for text")
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
 
 
-def _entry(node: yaml.Node, file: str, *, depth: int) -> Entry:
+def _entry(node: yaml.Node, file: str) -> Entry:
     here = Entry(None, file, node.start_mark.line + 1)
-    if depth > _MAX_DEPTH:  # Also ends an alias that contains itself.
-        raise here.error(f"nested more than {_MAX_DEPTH} levels deep")
-    if node.tag not in (_TEXT_TAG, "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
-        raise here.error(f"the tag {node.tag!r} is not supported: remove it")
     if isinstance(node, yaml.MappingNode):
-        return Entry(_mapping(node, file, depth=depth), file, here.line)
+        return Entry(_mapping(node, file), file, here.line)
     if isinstance(node, yaml.SequenceNode):
-        items = tuple(_entry(item, file, depth=depth + 1) for item in node.value)
-        return Entry(items, file, here.line)
+        return Entry(tuple(_entry(item, file) for item in node.value), file, here.line)
     assert isinstance(node, yaml.ScalarNode)
+    # Escapes can write what the file itself may not hold, such as a terminal's control sequences.
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\r\n" for c in node.value):
+        raise here.error(f"{node.value!r} holds a control character: remove it")
     if node.style is not None:  # Quoted: text, whatever it looks like.
         return Entry(node.value, file, here.line)
     try:
@@ -136,17 +168,17 @@ def _entry(node: yaml.Node, file: str, *, depth: int) -> Entry:
         raise here.error(str(error)) from None
 
 
-def _mapping(node: yaml.MappingNode, file: str, *, depth: int) -> dict[str, Entry]:
+def _mapping(node: yaml.MappingNode, file: str) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for key_node, value_node in node.value:
-        key = _entry(key_node, file, depth=depth + 1)
+        key = _entry(key_node, file)
         if not isinstance(key.value, str):
             raise key.error(f"expected a name as the key, got {key.plain()!r}")
         if key.value in entries:
             first = entries[key.value].line
             raise key.error(f"duplicate key {key.value!r}, first given on line {first}: remove one")
         # The key's own line, so that errors about a value on a later line still point at its name.
-        entry = _entry(value_node, file, depth=depth + 1)
+        entry = _entry(value_node, file)
         entries[key.value] = Entry(entry.value, file, key.line)
     return entries
 

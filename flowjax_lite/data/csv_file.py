@@ -5,10 +5,19 @@ from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
-from flowjax_lite.data.table import Table, TableError, column_positions, numbered
+from flowjax_lite.data.table import (
+    Table,
+    TableError,
+    check_num_columns,
+    column_positions,
+    numbered,
+)
+
+_MAX_LINE = 2**24  # characters: a million columns
 
 
 def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
@@ -26,9 +35,10 @@ def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
             number.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
+        reader = csv.reader(_lines(file))
         rows: Iterator[list[str]] = filter(None, reader)  # a blank line is an empty list
         first = next(rows, [])
+        check_num_columns(len(first))
         if _are_numbers(first):
             names = numbered("x", len(first))
             rows = chain([first], rows)
@@ -52,8 +62,18 @@ def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
                     "a number. Mend the cell, drop the row, or choose other columns. Cells are "
                     "separated by commas."
                 ) from None
-    values = np.array(numbers).reshape(-1, max(1, len(positions)))
+    values = np.asarray(numbers).reshape(-1, max(1, len(positions)))
     return Table(values, tuple(names[i] for i in positions))
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines of a file, so that one without ends does not fill the memory."""
+    while line := file.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise TableError(
+                f"has a line of {_MAX_LINE} characters or more. Write a row on each line."
+            )
+        yield line
 
 
 def _numbers(cells: list[str]) -> Iterator[float]:

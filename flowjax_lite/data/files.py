@@ -10,12 +10,11 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
-
 from flowjax_lite.data.csv_file import read_csv
-from flowjax_lite.data.extra import import_extra
 from flowjax_lite.data.idx_file import read_idx
-from flowjax_lite.data.table import Table, TableError, column_positions, table_from_array
+from flowjax_lite.data.npy_file import read_npy, read_npz
+from flowjax_lite.data.parquet_file import read_parquet
+from flowjax_lite.data.table import Table, TableError
 from flowjax_lite.numerics.shapes import suggest
 
 _SUPPORTED = ".npy, .npz, .csv, .parquet, .idx, .idx.gz (or as train-images-idx3-ubyte.gz)"
@@ -71,12 +70,12 @@ def _check_path(path: Path) -> None:
 def _reader(path: Path, array: str | None) -> Callable[[Path, Sequence[str] | None], Table]:
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        return partial(_read_npz, array=array)
+        return partial(read_npz, array=array)
     if array is not None:
         raise ValueError(f"{path}: array={array!r} is for .npz files alone. Leave array out.")
     if _IDX_NAME.search(path.name.lower()):
         return read_idx
-    readers = {".npy": _read_npy, ".csv": read_csv, ".parquet": _read_parquet}
+    readers = {".npy": read_npy, ".csv": read_csv, ".parquet": read_parquet}
     if suffix not in readers:
         raise ValueError(
             f"{path}: the ending {suffix!r} is not supported. Convert the file to one of "
@@ -99,6 +98,7 @@ def _file_errors(path: Path) -> Iterator[None]:
         EOFError,
         NotImplementedError,
         OSError,
+        OverflowError,
         ValueError,
         zipfile.BadZipFile,
         zlib.error,
@@ -107,39 +107,3 @@ def _file_errors(path: Path) -> Iterator[None]:
             f"{path}: cannot be read as {path.suffix} ({error or type(error).__name__}). The file "
             "may be cut short, damaged or of another format; write it or fetch it again."
         ) from error
-
-
-def _read_npy(path: Path, columns: Sequence[str] | None) -> Table:
-    with path.open("rb") as file:
-        return table_from_array(np.lib.format.read_array(file, allow_pickle=False), columns)
-
-
-def _read_npz(path: Path, columns: Sequence[str] | None, *, array: str | None) -> Table:
-    if not zipfile.is_zipfile(path):
-        raise TableError("is cut short or not an npz file. Write it or fetch it again.")
-    with np.load(path, allow_pickle=False) as arrays:
-        names = arrays.files
-        if array is None and len(names) == 1:
-            array = names[0]
-        if array is None or array not in names:
-            problem = f"holds {len(names)} arrays" if array is None else f"has no array {array!r}"
-            raise TableError(
-                f"{problem}.{suggest(array or '', names)} Choose one with array=NAME, of: "
-                f"{', '.join(f'{name} {arrays[name].shape}' for name in names)}."
-            )
-        return table_from_array(arrays[array], columns)
-
-
-def _read_parquet(path: Path, columns: Sequence[str] | None) -> Table:
-    table = import_extra("pyarrow.parquet").read_table(path)
-    names = table.column_names
-    positions = column_positions(columns, names)
-    arrays = [table.column(i).to_numpy() for i in positions]
-    for i, values in zip(positions, arrays, strict=True):
-        if values.dtype.kind not in "fiub":
-            raise TableError(
-                f"column {names[i]!r} is of type {table.schema.field(i).type}; expected numbers. "
-                "Leave it out with columns=..., or convert it."
-            )
-    values = np.column_stack(arrays) if arrays else np.empty((0, 0))
-    return Table(values, tuple(names[i] for i in positions))

@@ -8,6 +8,7 @@ import numpy as np
 from flowjax_lite.numerics.shapes import suggest
 
 _MOST_NAMED = 20
+_MAX_COLUMNS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,20 +44,41 @@ def table_from_array(values: np.ndarray, columns: Sequence[str] | None) -> Table
     Raises:
         TableError: The array has another rank or type, or lacks a column.
     """
-    if values.dtype.kind not in "fiub":
-        raise TableError(
-            f"holds values of type {values.dtype}; expected real numbers. Convert them."
-        )
+    check_kind(values.dtype)
     if values.ndim not in (1, 2):
         raise TableError(
             f"holds an array of shape {values.shape}; expected (n, d), a row for each event. "
             "Reshape it before saving."
         )
     values = values.reshape(len(values), -1) if values.size else values.reshape(0, 1)
+    check_num_columns(values.shape[1])
     names = numbered("x", values.shape[1])
     if columns is None:
         return Table(values, names)
     return Table(values[:, column_positions(columns, names)], tuple(columns))
+
+
+def check_kind(dtype: np.dtype) -> None:
+    """Check that a type is one of real numbers.
+
+    Raises:
+        TableError: It is not.
+    """
+    if dtype.kind not in "fiub":
+        raise TableError(f"holds values of type {dtype}; expected real numbers. Convert them.")
+
+
+def check_num_columns(num: int) -> None:
+    """Check a number of columns, each of which gets a name that is longer than a number.
+
+    Raises:
+        TableError: There are more than a million.
+    """
+    if num > _MAX_COLUMNS:
+        raise TableError(
+            f"has {num} columns; expected at most {_MAX_COLUMNS}, with a row for each event. "
+            "Transpose or divide it."
+        )
 
 
 def column_positions(columns: Sequence[str] | None, names: Sequence[str]) -> list[int]:

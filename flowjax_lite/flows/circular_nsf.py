@@ -72,7 +72,7 @@ def circular_nsf(
     check_choice(gradient, ("store", "recompute"), "gradient")
     columns = range(check_positive_int(dim, "dim"))
     angles = sorted(check_columns(columns if circular is None else circular, dim, "circular"))
-    reals = [i for i in columns if i not in angles]
+    reals = sorted(set(columns).difference(angles))
     make_layer = _layer(
         # Inside, angles come before real numbers.
         [

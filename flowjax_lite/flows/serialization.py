@@ -1,43 +1,24 @@
 """Saving a flow to one self-describing file, and loading it; no file can run code."""
 
-import hashlib
-import json
 import os
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
-import safetensors.numpy
 from flax import nnx
 
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.recipe import Recipe, build, from_json, to_json
+from flowjax_lite.flows import model_file
+from flowjax_lite.numerics.recipe import Recipe, build, from_json, to_json, total_size
 from flowjax_lite.numerics.tree import named_leaves
 
-_FORMAT = "flowjax_lite"
-_FORMAT_VERSION = 1
-_DTYPES = {
-    "BOOL": "bool",
-    "U8": "uint8",
-    "U16": "uint16",
-    "U32": "uint32",
-    "U64": "uint64",
-    "I8": "int8",
-    "I16": "int16",
-    "I32": "int32",
-    "I64": "int64",
-    "BF16": "bfloat16",
-    "F16": "float16",
-    "F32": "float32",
-    "F64": "float64",
-    "C64": "complex64",
-}
+# What the whole numbers of a recipe may add up to in a file of few numbers: room for settings
+# that are in no array, such as the largest number of a solver's steps.
+_FREE_SIZE = 2**17
 
 
 def save(path: str | os.PathLike[str], flow: Flow, *, overwrite: bool = False) -> None:
@@ -65,24 +46,21 @@ def save(path: str | os.PathLike[str], flow: Flow, *, overwrite: bool = False) -
         raise FileNotFoundError(f"the directory {path.parent} does not exist; create it first")
     leaves = named_leaves(flow)
     for name, leaf in leaves.items():
-        if str(leaf.dtype) not in _DTYPES.values():
+        if str(leaf.dtype) not in model_file.DTYPES:
             raise TypeError(
-                f"{name} has dtype {leaf.dtype}; a model file holds {sorted(_DTYPES.values())}: "
+                f"{name} has dtype {leaf.dtype}; a model file holds {sorted(model_file.DTYPES)}: "
                 f"cast the array, and keep random keys out of modules"
             )
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves.items()}
-    metadata = {
-        "format": _FORMAT,
-        "format_version": str(_FORMAT_VERSION),
-        "library_version": _library_version(),
-        "recipe": to_json(_faithful_recipe(flow)),
-    }
-    metadata["sha256"] = _checksum(metadata, arrays)
-    _write_whole(path, safetensors.numpy.save(arrays, metadata))
+    model_file.write(path, arrays, recipe=to_json(_faithful_recipe(flow)))
 
 
 def load(path: str | os.PathLike[str], *, template: Flow | None = None) -> Flow:
-    """Read a flow that `save` wrote.
+    """Read a flow that `save` wrote; the file may come from a stranger.
+
+    No file can run code, or take more than twice its own size of memory for its arrays: the recipe
+    names registered constructors alone, and they are traced, and their shapes compared with the
+    arrays of the file, before there is any flow.
 
     Args:
         path: the file.
@@ -98,16 +76,21 @@ def load(path: str | os.PathLike[str], *, template: Flow | None = None) -> Flow:
             is missing or differs from the saved flow.
     """
     path = Path(path)
-    metadata, arrays = _read(path)
+    text, arrays = model_file.read(path)
     _check_dtypes_enabled(path, arrays)
-    recipe = from_json(metadata["recipe"])
+    try:
+        recipe = from_json(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} holds no recipe that can be read ({error}); save the flow again"
+        ) from error
     if template is None:
         if recipe is None:
             raise ValueError(
                 f"{path} holds a flow without a recipe; build a flow in the same way and pass "
                 f"it: load(path, template=flow)"
             )
-        target, origin = _abstract(recipe), f"the recipe {recipe}"
+        target, origin = _rebuild(path, recipe, arrays), f"the recipe {recipe}"
     else:
         _check_same_recipe(path, recipe, template.recipe)
         target, origin = template, "the template"
@@ -121,6 +104,27 @@ def load(path: str | os.PathLike[str], *, template: Flow | None = None) -> Flow:
 def _abstract(recipe: Recipe) -> Flow:
     """The flow that a recipe builds, with shapes in place of arrays: no initialiser runs."""
     flow: Flow = jax.eval_shape(lambda: build(recipe, nnx.Rngs(0)))
+    return flow
+
+
+def _rebuild(path: Path, recipe: Recipe, arrays: Mapping[str, np.ndarray]) -> Flow:
+    """The flow that a stranger's recipe builds, with shapes in place of arrays."""
+    size, held = total_size(recipe), sum(array.size for array in arrays.values())
+    if size > max(held, _FREE_SIZE):
+        raise ValueError(
+            f"{path} holds {held} numbers, and a recipe whose sizes add up to {size}, which cannot "
+            f"be theirs; if you trust the file, build the flow and pass it: "
+            f"load(path, template=flow)"
+        )
+    try:
+        flow = _abstract(recipe)
+    except Exception as error:  # any constructor with any arguments
+        raise ValueError(
+            f"{path} holds the recipe {recipe}, which cannot be built ({error}); use the version "
+            f"of the library that wrote it"
+        ) from error
+    if not isinstance(flow, Flow):
+        raise ValueError(f"{path} holds the recipe {recipe}, which builds no flow; save a flow")
     return flow
 
 
@@ -142,76 +146,6 @@ def _faithful_recipe(flow: Flow) -> Recipe | None:
 
 def _shapes(flow: Flow) -> list[tuple[int, ...]]:
     return [leaf.shape for leaf in jax.tree.leaves(flow)]
-
-
-def _checksum(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """The metadata and the arrays of a file, once its checksum agrees."""
-    if path.is_dir():
-        raise FileNotFoundError(f"{path} is a directory; give the model file inside it")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no model file {path}; check the path")
-    content = path.read_bytes()
-    try:
-        tensors = safetensors.deserialize(content)
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a whole flowjax_lite model ({error}): it was cut off or damaged, or "
-            f"is another kind of file; copy or save it again"
-        ) from error
-    header_size = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + header_size]).get("__metadata__", {})
-    if metadata.get("format") != _FORMAT:
-        raise ValueError(
-            f"{path} is a safetensors file, but not a flowjax_lite model; expected one that "
-            f"flowjax_lite.save wrote"
-        )
-    _check_format_version(path, metadata)
-    stated = metadata.pop("sha256", None)
-    if any(tensor["dtype"] not in _DTYPES for _, tensor in tensors):
-        raise _damaged(path)
-    arrays = {
-        name: np.ndarray(tensor["shape"], jnp.dtype(_DTYPES[tensor["dtype"]]), tensor["data"])
-        for name, tensor in tensors
-    }
-    if _checksum(metadata, arrays) != stated:
-        raise _damaged(path)
-    return metadata, arrays
-
-
-def _damaged(path: Path) -> ValueError:
-    return ValueError(f"{path} is damaged: its checksum does not agree; copy or save it again")
-
-
-def _check_format_version(path: Path, metadata: Mapping[str, str]) -> None:
-    # Comes before the checksum, which a newer format may compute in another way.
-    written = metadata.get("format_version", "")
-    if not written.isdecimal():
-        raise _damaged(path)
-    if int(written) > _FORMAT_VERSION:
-        raise ValueError(
-            f"{path} was written by a newer flowjax_lite ({metadata.get('library_version')}, "
-            f"format {written}); this one reads format {_FORMAT_VERSION}: upgrade flowjax-lite"
-        )
 
 
 def _check_dtypes_enabled(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -252,10 +186,3 @@ def _check_same_arrays(
                 f"{path}: array {name!r} is {got} in the file; {origin} expects {want}: build "
                 f"the flow as it was when saved"
             )
-
-
-def _library_version() -> str:
-    try:
-        return version("flowjax-lite")
-    except PackageNotFoundError:  # run from a checkout, without an installation
-        return "unknown"

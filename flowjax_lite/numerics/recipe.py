@@ -10,10 +10,13 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from flowjax_lite.numerics import strict_json
+
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...] | Recipe | None"
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])
 
 _CONSTRUCTORS: dict[str, Callable[..., Any]] = {}
+_MAX_DEPTH = 32  # calls and lists inside one another; far from Python's limit when they are built
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ def remembers_recipe(constructor: Constructor) -> Constructor:
     """Decorate a factory, or the `__init__` of a class, so that what it builds has a `recipe`.
 
     The recipe is None when an argument cannot be recorded: anything but None, numbers, text,
-    modules that have a recipe themselves, and lists and tuples of these.
+    modules that have a recipe themselves, and lists and tuples of these, or more than 32 of these
+    inside one another.
 
     Args:
         constructor: an `__init__`, or a function that returns a new module. The name of the
@@ -125,15 +129,37 @@ def to_json(recipe: Recipe | None) -> str:
 
 
 def from_json(text: str) -> Recipe | None:
-    """Read what `to_json` wrote.
+    """Read what `to_json` wrote; nothing is built.
 
     Raises:
         ValueError: the text is not a recipe.
     """
-    recipe = _decode(json.loads(text))
+    try:
+        recipe = _decode(strict_json.loads(text))
+        too_deep = _depth(recipe) > _MAX_DEPTH
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise ValueError(f"the recipe is nested too deep; expected at most {_MAX_DEPTH} levels")
     if not (recipe is None or isinstance(recipe, Recipe)):
         raise ValueError(f"expected a recipe or null, got {text[:80]!r}")
     return recipe
+
+
+def total_size(value: Value) -> int:
+    """The sum of all whole numbers in a recipe, without their signs.
+
+    A constructor that is traced, so that its arrays have no memory, still takes time and memory
+    in proportion to such numbers: dimensions, widths, numbers of layers.
+    """
+    match value:
+        case Recipe():
+            return sum(total_size(item) for _, item in value.arguments)
+        case tuple():
+            return sum(map(total_size, value))
+        case int():
+            return abs(value)
+    return 0
 
 
 def _register(constructor: Callable[..., Any]) -> None:
@@ -167,9 +193,17 @@ def _record(name: str, bound: inspect.BoundArguments) -> Recipe | None:
     bound.apply_defaults()
     arguments = {k: v for k, v in bound.arguments.items() if k not in ("self", "rngs")}
     try:
-        return Recipe(name, tuple((key, _value(value)) for key, value in arguments.items()))
+        recipe = Recipe(name, tuple((key, _value(value)) for key, value in arguments.items()))
     except _NotRecordableError:
         return None
+    return recipe if _depth(recipe) <= _MAX_DEPTH else None
+
+
+def _depth(value: Value) -> int:
+    """How many recipes and tuples are inside one another."""
+    if isinstance(value, Recipe):
+        value = tuple(item for _, item in value.arguments)
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, tuple) else 0
 
 
 def _value(value: Any) -> Value:
@@ -207,6 +241,10 @@ def _encode(value: Value) -> Any:
 def _decode(data: Any) -> Value:
     match data:
         case {"name": str(name), "arguments": dict(arguments)}:
+            # Names go into messages as they are.
+            wrong = [word for word in (name, *arguments) if not word.isidentifier()]
+            if wrong:
+                raise ValueError(f"expected a name in Python, got {wrong[0][:80]!r}")
             return Recipe(name, tuple((key, _decode(item)) for key, item in arguments.items()))
         case {"float": str(text)}:
             return float(text)

@@ -17,12 +17,12 @@ from registry import ON_REALS
 from flowjax_lite.bijectors import Chain, Sigmoid, Standardize
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.distributions import Flow, StudentT
-from flowjax_lite.flows import NAMED, serialization
+from flowjax_lite.flows import NAMED, model_file
 from flowjax_lite.flows.serialization import load, save
 from flowjax_lite.numerics.recipe import Recipe, remembers_recipe
 
 
-class Stand(nnx.Module):
+class Stand(Flow):
     """A stand-in for a flow, with arrays of many kinds."""
 
     recipe: Recipe | None = None
@@ -238,7 +238,7 @@ def test_a_header_that_claims_much_is_refused(path: Path):
 
 def test_a_newer_file_says_so(path: Path, monkeypatch: pytest.MonkeyPatch):
     """Catches a newer format reported as damage, or read as if it were the old one."""
-    monkeypatch.setattr(serialization, "_FORMAT_VERSION", 2)
+    monkeypatch.setattr(model_file, "_FORMAT_VERSION", 2)
     save(path, stand())
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"written by a newer flowjax_lite.*format 2.*upgrade"):

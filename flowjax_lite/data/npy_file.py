@@ -1,0 +1,130 @@
+"""Reading npy files and npz archives, whose headers are not to be trusted."""
+
+import io
+import math
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from flowjax_lite.data.limits import check_unpacked, read_at_most
+from flowjax_lite.data.table import Table, TableError, check_kind, table_from_array
+from flowjax_lite.numerics.shapes import suggest
+
+_MAX_HEADER = 10_000
+_MOST_NAMED = 20
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    # It differs in the names of fields, which no table has.
+    (3, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def read_npy(path: Path, columns: Sequence[str] | None) -> Table:
+    """Read an npy file.
+
+    Args:
+        path: The file.
+        columns: Names of the columns to keep, of `x0`, `x1`, ...; all by default.
+
+    Returns:
+        The table, with the type of the file.
+
+    Raises:
+        TableError: The file is damaged, or does not hold real numbers in one or two dimensions.
+    """
+    with path.open("rb") as file:
+        return table_from_array(_read_array(file, path.stat().st_size), columns)
+
+
+def read_npz(path: Path, columns: Sequence[str] | None, *, array: str | None) -> Table:
+    """Read one array of an npz archive.
+
+    Args:
+        path: The file.
+        columns: Names of the columns to keep, of `x0`, `x1`, ...; all by default.
+        array: Name of the array; needed where there are several.
+
+    Returns:
+        The table, with the type of the file.
+
+    Raises:
+        TableError: The file is damaged, there is no such array, or it would unpack to far more
+            than the file holds.
+    """
+    if not zipfile.is_zipfile(path):
+        raise TableError("is cut short or not an npz file. Write it or fetch it again.")
+    with zipfile.ZipFile(path) as archive:
+        entries = {
+            entry.filename.removesuffix(".npy"): entry
+            for entry in archive.infolist()
+            if entry.filename.endswith(".npy")
+        }
+        if array is None and len(entries) == 1:
+            (array,) = entries
+        if array is None or array not in entries:
+            problem = f"holds {len(entries)} arrays" if array is None else f"has no array {array!r}"
+            raise TableError(
+                f"{problem}.{suggest(array or '', list(entries))} Choose one with array=NAME, of: "
+                f"{_described(archive, entries)}."
+            )
+        entry = entries[array]
+        check_unpacked(entry.file_size, path.stat().st_size)
+        with _open(archive, entry) as file:
+            return table_from_array(_read_array(file, entry.file_size), columns)
+
+
+def _open(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
+    is_plain = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if not is_plain or entry.flag_bits & 1:
+        raise TableError("is encrypted or packed in another way than numpy's. Write it again.")
+    return archive.open(entry)
+
+
+def _described(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> str:
+    words = []
+    for name, entry in list(entries.items())[:_MOST_NAMED]:
+        with _open(archive, entry) as file:
+            words.append(f"{name} {_read_header(file)[0]}")
+    return ", ".join(words) + (", ..." if len(entries) > _MOST_NAMED else "")
+
+
+def _read_array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array of an open file of that many bytes, if its header agrees with them."""
+    shape, is_fortran, dtype, start = _read_header(file)
+    check_kind(dtype)
+    expected = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or expected != size - start:
+        raise TableError(
+            f"is damaged or cut short: it holds {size - start} bytes of numbers, but the shape "
+            f"{shape} and type {dtype} in its header need {expected}. Write it or fetch it again."
+        )
+    raw = read_at_most(file, expected)
+    if len(raw) != expected:
+        raise TableError(f"ends after {len(raw)} of {expected} bytes. Write it or fetch it again.")
+    return np.frombuffer(raw, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """The shape, whether it is in Fortran order, the type, and the bytes read until there."""
+    start = file.read(10)
+    if not start.startswith(np.lib.format.MAGIC_PREFIX):
+        raise TableError("is cut short, damaged or no npy file. Write it or fetch it again.")
+    if start[6:7] > b"\1":  # later versions, with a longer number
+        start += file.read(2)
+    length = int.from_bytes(start[8:], "little")
+    if length > _MAX_HEADER:
+        raise TableError(f"has a header of {length} bytes; expected at most {_MAX_HEADER}.")
+    whole = io.BytesIO(start + file.read(length))
+    try:
+        read = _HEADER_READERS[np.lib.format.read_magic(whole)]
+        shape, is_fortran, dtype = read(whole)
+    except Exception as error:  # a header is a Python literal, which can be wrong in many ways
+        raise TableError(
+            f"is cut short, damaged or no npy file ({error or type(error).__name__}). Write it or "
+            "fetch it again."
+        ) from error
+    return shape, is_fortran, dtype, whole.tell()
