@@ -96,6 +96,7 @@ def train(experiment: Experiment) -> Outcome:
         max_epochs=training.max_epochs,
         patience=training.patience,
         validation=held_out.x if held_out.condition is None else (held_out.x, held_out.condition),
+        checks="off",  # they were checked where they were loaded, and their columns had names
         progress=sys.stderr.isatty(),
     )
     seconds = time.perf_counter() - start

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from jax import Array
 from tqdm.auto import tqdm
 
+from flowjax_lite.bijectors.normalization import AbstractNormalization
 from flowjax_lite.data.checks import check_data
 from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.shapes import (
@@ -58,6 +60,7 @@ def fit(
     max_epochs: int = 100,
     patience: int | None = 20,
     validation: Any = 0.1,
+    checks: str = "error",
     progress: bool = True,
 ) -> FitResult:
     """Train a flow on rows of data, and return the parameters that validate best.
@@ -83,6 +86,9 @@ def fit(
             stops early.
         validation: fraction of rows to hold out; or an array x, or a pair (x, condition), to
             validate on; or None to select by the training loss.
+        checks: what happens to data that a density does not fit: "error" raises, and warns of
+            what deserves a look, "warn" warns of both, "off" looks at types and shapes alone;
+            see `data.check_data`.
         progress: show a progress bar.
 
     Returns:
@@ -90,16 +96,16 @@ def fit(
 
     Raises:
         TypeError: data, condition or weights are not floating-point.
-        ValueError: wrong shapes, too few rows, NaN or infinite cells, constant or duplicated
-            columns, settings out of range.
+        ValueError: wrong shapes, too few rows, NaN or infinite cells, constant columns or such
+            that others determine, settings out of range.
         FloatingPointError: the loss is NaN or infinite from the first epoch on.
     """
     check_positive_int(batch_size, "batch_size")
     check_positive_int(max_epochs, "max_epochs")
     if patience is not None:
         check_positive_int(patience, "patience")
-    rows = _check_rows(flow, data, condition, weights)
-    train, held_out = jax.device_put(_split(flow, rows, validation, key))
+    rows = _check_rows(flow, data, condition, weights, checks=checks)
+    train, held_out = jax.device_put(_split(flow, rows, validation, key, checks=checks))
     if train.num_rows < batch_size:
         raise ValueError(
             f"data has {train.num_rows} training rows, fewer than batch_size {batch_size}: pass "
@@ -148,11 +154,18 @@ def fit(
 
 
 def _check_rows(
-    flow: Flow, x: Any, condition: Any, weights: Any, *, held_out: bool = False
+    flow: Flow, x: Any, condition: Any, weights: Any, *, checks: str, held_out: bool = False
 ) -> Rows:
     """Check aligned rows, in the model's precision."""
     name, dtype = "validation" if held_out else "data", default_dtype()
-    x = check_data(x, name=name, dtype=dtype, allow_degenerate=held_out)
+    x = check_data(
+        x,
+        name=name,
+        dtype=dtype,
+        allow_degenerate=held_out,
+        unit_scale=_expects_unit_scale(flow),
+        checks=checks,
+    )
     if x.shape[1:] != flow.event_shape:
         raise ValueError(
             f"{name} has shape {x.shape}; this flow expects (rows, {flow.event_shape[0]}), as "
@@ -160,11 +173,20 @@ def _check_rows(
         )
     check_condition_presence(condition, flow.condition_shape)
     if condition is not None and flow.condition_shape is not None:
-        condition = check_data(condition, name="condition", dtype=dtype, allow_degenerate=True)
+        condition = check_data(
+            condition, name="condition", dtype=dtype, allow_degenerate=True, checks=checks
+        )
         if condition.shape[1:] != flow.condition_shape:
             raise ValueError(condition_shape_message(condition.shape[1:], flow.condition_shape))
         _check_count("condition", len(condition), name, len(x))
     return Rows(x, condition, _check_weights(weights, name, len(x), dtype))
+
+
+def _expects_unit_scale(flow: Flow) -> bool:
+    """Whether layers meet the data as they are, as far as is known: that of named flows."""
+    arguments = dict(flow.recipe.arguments) if flow.recipe else {}
+    bare = all(key in arguments and arguments[key] is None for key in ("data_map", "base"))
+    return bare and not any(isinstance(m, AbstractNormalization) for _, m in nnx.iter_modules(flow))
 
 
 def _check_weights(weights: Any, name: str, count: int, dtype: Any) -> Any:
@@ -191,13 +213,15 @@ def _check_count(name: str, count: int, other: str, expected: int) -> None:
         )
 
 
-def _split(flow: Flow, rows: Rows, validation: Any, key: Array) -> tuple[Rows, Rows | None]:
+def _split(
+    flow: Flow, rows: Rows, validation: Any, key: Array, *, checks: str
+) -> tuple[Rows, Rows | None]:
     """Training rows and validation rows; the latter as given, or drawn from the former."""
     if validation is None:
         return rows, None
     if not isinstance(validation, float):
         x, condition = validation if isinstance(validation, tuple) else (validation, None)
-        return rows, _check_rows(flow, x, condition, None, held_out=True)
+        return rows, _check_rows(flow, x, condition, None, checks=checks, held_out=True)
     if not 0 < validation < 1:
         raise ValueError(
             f"validation is {validation}; expected a fraction between 0 and 1, arrays, or None"
