@@ -192,7 +192,8 @@ def _far_cells(survey: Survey) -> dict[int, int]:
     Heavy tails reach as far, but not across a gap: in a tail of 1/t, the farthest cell is a
     thousand times as far out as the next in one column of a thousand.
     """
-    deviations = np.abs(survey.sketch.values - survey.centre)
+    with np.errstate(over="ignore"):
+        deviations = np.abs(survey.sketch.values - survey.centre)
     found = {}
     for j, farthest in enumerate(survey.farthest.T):
         sample = deviations[:, j][deviations[:, j] > 0]

@@ -42,6 +42,7 @@ class Survey:
         self.num_rows = self.num_bad = self.num_used = 0
         self.first_bad: tuple[int, int, float] | None = None
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self._num_waiting = 0
 
     def add(self, rows: ArrayLike) -> None:
         """Take in the next rows.
@@ -69,7 +70,7 @@ class Survey:
         """Work off what waits for the next block; called where results are read."""
         if self._waiting:
             self._work(*(np.concatenate(part) for part in zip(*self._waiting, strict=True)))
-            self._waiting = []
+            self._waiting, self._num_waiting = [], 0
 
     @property
     def dim(self) -> int:
@@ -122,24 +123,27 @@ class Survey:
             self._work(block, numbers)
             return
         self._waiting.append((block, numbers))
-        if sum(len(numbers) for _, numbers in self._waiting) >= self._size:
+        self._num_waiting += len(block)
+        if self._num_waiting >= self._size:
             waiting, numbers = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
             self._work(waiting[: self._size], numbers[: self._size])
             rest = waiting[self._size :], numbers[self._size :]
-            self._waiting = [rest] if len(rest[0]) else []
+            self._num_waiting -= self._size
+            self._waiting = [rest] if self._num_waiting else []
 
     def _work(self, block: np.ndarray, numbers: np.ndarray) -> None:
         """Take in a block of finite rows."""
         if not self.num_used:
-            self.centre = np.median(block, axis=0).astype(np.float64)
+            middle = len(block) // 2  # a cell, where a mean of two could overflow
+            self.centre = np.partition(block, middle, axis=0)[middle].astype(np.float64)
         self.num_used += len(block)
         self.sketch.add(block, numbers)
         candidates = np.flatnonzero(self.whole)
         if candidates.size:
             cells = block[:, candidates]
             self.whole[candidates] = (cells == np.floor(cells)).all(axis=0)
-        deviations = block - self.centre
         with np.errstate(over="ignore", invalid="ignore"):
+            deviations = block - self.centre
             self._sum = self._sum + deviations.sum(axis=0)
             self._products += deviations.T @ deviations
         np.abs(deviations, out=deviations)

@@ -217,6 +217,9 @@ def test_numbers_at_the_edge_of_double_precision() -> None:
     x = np.random.default_rng(0).standard_normal((ROWS, 2))
     for scale in (1e200, 1e-200):
         assert [finding.kind for finding in found(x * [1, scale])] == ["scale"]
+    widest = np.where(x < 0, -1.7e308, 1.7e308)
+    assert "scale" in [finding.kind for finding in found(widest)]
+    assert found((3e38 * np.tanh(x)).astype(np.float32)) == ()
 
 
 def test_a_single_row_is_too_few() -> None:
