@@ -34,6 +34,7 @@ PLANE = ("eight_gaussians", "checkerboard", "two_spirals", "pinwheel")
 TOGETHER = "all four, 8 numbers"  # independent of each other, side by side
 DENSITIES = (*PLANE, TOGETHER)
 ROWS, BATCH, PARTICLES, GRID = 25_000, 250, 1500, 200
+NUM_SHARP = 500  # test rows whose density is also found in float64
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -89,7 +90,8 @@ network (256, 256, 256), solves no equation in training, and has 200 epochs. Bat
 What is reported is solved to the default tolerance, 3e-7.
 
 `evaluations` of the velocity for one log-density, on average and at most over the test rows.
-`error of log p`: mean and largest difference, in nats, from float64 with a tolerance of 1e-11.
+`error of log p`: mean and largest difference, in nats, from float64 with a tolerance of 1e-11, of
+{NUM_SHARP} test rows, of all 2500 for CNF on the first two densities.
 `round trip`: the largest difference of an entry from the data to the latent and back, in units of
 the data's scale. `4 steps`: the mean distance, in the same units, of samples by four steps of the
 midpoint method (8 evaluations) from those by the default solver."""
@@ -104,7 +106,8 @@ def round_trip(flow: fl.Flow, x: Array) -> Array:
 def measure(flow: fl.Flow, x: np.ndarray, scale: np.ndarray) -> list[str]:
     """The columns that only continuous flows have."""
     count = np.asarray(ways(flow, x).num_evaluations)
-    error = np.abs(sharp_log_prob(flow, x) - np.asarray(flow.log_prob(x)))
+    few = x[:NUM_SHARP]
+    error = np.abs(sharp_log_prob(flow, few) - np.asarray(flow.log_prob(few)))
     key, fast = jax.random.key(0), with_solver(flow, method="midpoint", num_steps=4)
     moved = (fast.sample(key, (2000,)) - flow.sample(key, (2000,))) / scale
     return [

@@ -8,6 +8,7 @@ from typing import Any
 
 from flowjax_lite.cli import families
 from flowjax_lite.cli.errors import require
+from flowjax_lite.data.checks import CHECKS
 
 # Of layers, widths and the like: where products of sizes overflow, XLA ends the process.
 _MAX_SIZE = 1_000_000
@@ -28,6 +29,7 @@ class DataConfig:
         test: The fraction of rows kept for the test.
         num: The number of rows to draw from a toy density.
         noise_copies: How often each training image of `digits` appears, with noise of its own.
+        checks: What happens to data that no density fits: error, warn or off.
         logit: For data in [0, 1]: model logit(logit + (1 - 2 logit) x) instead of x.
     """
 
@@ -41,6 +43,7 @@ class DataConfig:
     test: float = 0.1
     num: int = 10_000
     noise_copies: int = 1
+    checks: str = "error"
     logit: float | None = None
 
     def __post_init__(self) -> None:
@@ -49,6 +52,7 @@ class DataConfig:
         left = 1 - self.validation - self.test
         require(self, "test", left > 0, f"below {1 - self.validation:g}, so that rows are left")
         require(self, "num", self.num >= 10, "at least 10")
+        families.check_name("checks", self.checks, CHECKS)
         require(self, "noise_copies", self.noise_copies >= 1, "at least 1")
         ok = self.logit is None or 0 < self.logit < 0.5
         require(self, "logit", ok, "a number between 0 and 0.5, or nothing")

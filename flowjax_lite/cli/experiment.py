@@ -118,6 +118,7 @@ def train(
             validation=validation,
             checkpoint=checkpoint,
             mesh=mesh,
+            checks="off",  # they were checked where they were loaded, and their columns had names
             progress=sys.stderr.isatty(),
         )
     except fl.DivergedError as error:

@@ -9,13 +9,14 @@ from numpy.typing import ArrayLike
 
 from flowjax_lite.bijectors import AbstractBijector, Chain, Domains, Standardize
 from flowjax_lite.bijectors.domains import Domain, read_domains
+from flowjax_lite.data.arrays import as_rows
 from flowjax_lite.data.checks import check_data
 from flowjax_lite.numerics.shapes import default_dtype
 
 _MIDDLE = (0.05, 0.95)  # quantiles
 
 
-def domain_map(columns: Sequence[str], x: ArrayLike) -> AbstractBijector:
+def domain_map(columns: Sequence[str], x: ArrayLike, *, checks: str = "error") -> AbstractBijector:
     """Make the fixed map from numbers of unit scale to the domains of a table's columns.
 
     A flow with this map has samples that respect the domains, layers that see standardised real
@@ -28,6 +29,7 @@ def domain_map(columns: Sequence[str], x: ArrayLike) -> AbstractBijector:
             radians) or "integer"; see `bijectors.Domains`.
         x: Training data, `(n, d)`, of a float type; whole numbers with noise added, as by
             `dequantize_integers`.
+        checks: "error", "warn" or "off", as for `check_data`. Domains always count.
 
     Returns:
         The bijector, its latent side next to the layers.
@@ -37,16 +39,17 @@ def domain_map(columns: Sequence[str], x: ArrayLike) -> AbstractBijector:
         ValueError: An unknown domain, another number of columns, a value outside its domain, or
             anything that `check_data` refuses.
     """
-    data = check_data(x, name="x", dtype=default_dtype())
+    data = as_rows(x, name="x", dtype=default_dtype())
     domains = _domains(columns, data)
-    outside = np.stack([_outside(*pair) for pair in zip(domains, data.T, strict=True)], axis=1)
-    _refuse(outside, data, lambda j: f"outside of its domain {columns[j]!r}: mend one of the two")
     for j, domain in enumerate(domains):
         if domain.word == "integer" and np.all(data[:, j] == np.floor(data[:, j])):
             raise ValueError(
                 f"x has whole numbers alone in column {j}, which have no density; add noise with "
                 "fl.data.dequantize_integers(columns, x, seed=0)."
             )
+    check_data(data, name="x", checks=checks)
+    outside = np.stack([_outside(*pair) for pair in zip(domains, data.T, strict=True)], axis=1)
+    _refuse(outside, data, lambda j: f"outside of its domain {columns[j]!r}: mend one of the two")
     to_domains = Domains(columns)
     unconstrained = np.array(jax.vmap(to_domains.inverse)(jnp.asarray(data)))
     for j, domain in enumerate(domains):

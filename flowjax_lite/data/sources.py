@@ -30,6 +30,7 @@ def load(
     test: float | int = 0.1,
     num: int = 10000,
     noise_copies: int = 1,
+    checks: str = "error",
 ) -> Dataset:
     """Load a data set and divide it into training, validation and test rows.
 
@@ -48,6 +49,8 @@ def load(
         num: Number of rows to draw, for toys.
         noise_copies: For `digits`: how often each training image appears, each time with
             dequantisation noise of its own.
+        checks: What happens to files and benchmarks that a density does not fit: "error",
+            "warn" or "off", as for `check_data`.
 
     Returns:
         The data set, in float32. Byte images of idx files are dequantised to [0, 1).
@@ -73,6 +76,7 @@ def load(
             array=array,
             validation=validation,
             test=test,
+            checks=checks,
         )
     if columns or condition_columns or array:
         raise ValueError(
@@ -90,8 +94,11 @@ def load(
             f"{name} is read from files: give data_dir, the folder that holds bsds300/ and uci/."
         )
     if is_uci:
-        return uci(data_dir, name.removeprefix("uci/"), seed=seed)
-    return bsds300(data_dir, seed=seed)
+        data = uci(data_dir, name.removeprefix("uci/"), seed=seed)
+    else:
+        data = bsds300(data_dir, seed=seed)
+    _check_splits(data, checks)
+    return data
 
 
 def _existing(name: str) -> Path:
@@ -115,6 +122,7 @@ def _load_file(
     array: str | None,
     validation: float | int,
     test: float | int,
+    checks: str,
 ) -> Dataset:
     conditions = tuple(condition_columns or ())
     both = [column for column in columns or () if column in conditions]
@@ -138,7 +146,7 @@ def _load_file(
     if image_shape and x.dtype == np.uint8:
         num_levels = 256
         x = dequantize(x, num_levels, seed=seed)
-    x = check_data(x, name=str(path), dtype=np.float32, columns=names)
+    x = check_data(x, name=str(path), dtype=np.float32, columns=names, checks=checks)
     condition = None
     if conditions:
         condition = check_data(
@@ -147,6 +155,7 @@ def _load_file(
             dtype=np.float32,
             allow_degenerate=True,
             columns=conditions,
+            checks=checks,
         )
     train, held_out, tested = split(
         x, condition=condition, seed=seed, validation=validation, test=test
@@ -161,3 +170,21 @@ def _load_file(
         image_shape=image_shape,
         num_levels=num_levels,
     )
+
+
+def _check_splits(data: Dataset, checks: str) -> None:
+    """Check the rows of each split, and the conditions; only training rows need a density."""
+    for name in ("train", "validation", "test"):
+        part, label = getattr(data, name), f"{data.name} ({name} rows)"
+        held_out = name != "train"
+        check_data(
+            part.x, name=label, allow_degenerate=held_out, columns=data.columns, checks=checks
+        )
+        if part.condition is not None:
+            check_data(
+                part.condition,
+                name=f"the condition of {label}",
+                allow_degenerate=True,
+                columns=data.condition_columns,
+                checks=checks,
+            )

@@ -32,6 +32,7 @@ def fit(
     max_epochs: int = 100,
     patience: int | None = 20,
     validation: Any = 0.1,
+    checks: str = "error",
     checkpoint: Checkpoint | None = None,
     mesh: Mesh | None = None,
     sharding: Rule = replicated,
@@ -64,6 +65,9 @@ def fit(
             stops early.
         validation: fraction of rows to hold out; or an array x, or a pair (x, condition), to
             validate on; or None to select by the training loss.
+        checks: what happens to data that a density does not fit: "error" raises, and warns of
+            what deserves a look, "warn" warns of both, "off" looks at types and shapes alone;
+            see `data.check_data`.
         checkpoint: where the run saves itself, to go on after an interruption; see `Checkpoint`.
         mesh: devices that share the rows of each batch, such as `all_devices()`; None is the
             default device alone. With several processes every one of them calls `fit` with the
@@ -79,8 +83,8 @@ def fit(
     Raises:
         FileExistsError: the checkpoint's directory holds a run, and it does not say `resume`.
         TypeError: data, condition or weights are not floating-point.
-        ValueError: wrong shapes, too few rows, NaN or infinite cells, constant or duplicated
-            columns, settings out of range.
+        ValueError: wrong shapes, too few rows, NaN or infinite cells, constant columns or such
+            that others determine, settings out of range.
         DivergedError: step after step was not finite, or no epoch had a finite validation loss;
             a FloatingPointError whose `result` holds the best model found.
     """
@@ -88,7 +92,8 @@ def fit(
     check_positive_int(max_epochs, "max_epochs")
     if patience is not None:
         check_positive_int(patience, "patience")
-    rows = split_rows(flow, check_rows(flow, data, condition, weights), validation, key)
+    checked = check_rows(flow, data, condition, weights, checks=checks)
+    rows = split_rows(flow, checked, validation, key, checks=checks)
     num_rows = rows.train.num_rows
     if num_rows < batch_size:
         raise ValueError(

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from flowjax_lite.bijectors.batch import holds
+from flowjax_lite.bijectors.normalization import AbstractNormalization
 from flowjax_lite.data.checks import check_data
 from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.shapes import (
@@ -49,10 +51,19 @@ class SplitRows(NamedTuple):
     positions: np.ndarray
 
 
-def check_rows(flow: Flow, x: Any, condition: Any, weights: Any, *, held_out: bool = False) -> Rows:
+def check_rows(
+    flow: Flow, x: Any, condition: Any, weights: Any, *, checks: str, held_out: bool = False
+) -> Rows:
     """Check aligned rows, in the model's precision."""
     name, dtype = "validation" if held_out else "data", default_dtype()
-    x = check_data(x, name=name, dtype=dtype, allow_degenerate=held_out)
+    x = check_data(
+        x,
+        name=name,
+        dtype=dtype,
+        allow_degenerate=held_out,
+        unit_scale=_expects_unit_scale(flow),
+        checks=checks,
+    )
     if x.shape[1:] != flow.event_shape:
         raise ValueError(
             f"{name} has shape {x.shape}; this flow expects (rows, {flow.event_shape[0]}), as "
@@ -60,11 +71,20 @@ def check_rows(flow: Flow, x: Any, condition: Any, weights: Any, *, held_out: bo
         )
     check_condition_presence(condition, flow.condition_shape)
     if condition is not None and flow.condition_shape is not None:
-        condition = check_data(condition, name="condition", dtype=dtype, allow_degenerate=True)
+        condition = check_data(
+            condition, name="condition", dtype=dtype, allow_degenerate=True, checks=checks
+        )
         if condition.shape[1:] != flow.condition_shape:
             raise ValueError(condition_shape_message(condition.shape[1:], flow.condition_shape))
         _check_count("condition", len(condition), name, len(x))
     return Rows(x, condition, _check_weights(weights, name, len(x), dtype))
+
+
+def _expects_unit_scale(flow: Flow) -> bool:
+    """Whether layers meet the data as they are, as far as is known: that of named flows."""
+    arguments = dict(flow.recipe.arguments) if flow.recipe else {}
+    bare = all(key in arguments and arguments[key] is None for key in ("data_map", "base"))
+    return bare and not holds(flow, AbstractNormalization)
 
 
 def _check_weights(weights: Any, name: str, count: int, dtype: Any) -> Any:
@@ -91,26 +111,27 @@ def _check_count(name: str, count: int, other: str, expected: int) -> None:
         )
 
 
-def split_rows(flow: Flow, rows: Rows, validation: Any, key: Array) -> SplitRows:
+def split_rows(flow: Flow, rows: Rows, validation: Any, key: Array, *, checks: str) -> SplitRows:
     """Training rows and validation rows; the latter as given, or drawn from the former."""
     everything = np.arange(rows.num_rows)
     if validation is None:
         return SplitRows(rows, None, everything)
     if not isinstance(validation, float):
         x, condition = validation if isinstance(validation, tuple) else (validation, None)
-        return SplitRows(rows, check_rows(flow, x, condition, None, held_out=True), everything)
+        held_out = check_rows(flow, x, condition, None, checks=checks, held_out=True)
+        return SplitRows(rows, held_out, everything)
     if not 0 < validation < 1:
         raise ValueError(
             f"validation is {validation}; expected a fraction between 0 and 1, arrays, or None"
         )
-    held_out = round(rows.num_rows * validation)
-    if not 0 < held_out < rows.num_rows:
+    count = round(rows.num_rows * validation)
+    if not 0 < count < rows.num_rows:
         raise ValueError(
-            f"validation={validation} of {rows.num_rows} rows leaves {held_out} to validate on; "
+            f"validation={validation} of {rows.num_rows} rows leaves {count} to validate on; "
             f"pass a larger fraction, arrays, or None"
         )
     order = np.random.default_rng(key_data(key)).permutation(rows.num_rows)
-    parts = order[held_out:], order[:held_out]
+    parts = order[count:], order[:count]
     train, test = (jax.tree.map(lambda array, part=part: array[part], rows) for part in parts)
     return SplitRows(train, test, parts[0])
 

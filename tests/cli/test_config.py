@@ -86,6 +86,7 @@ def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
         ("\n  source: moons", " moons", r"c.yaml:2: data: expected a section of keys, got 'moons'"),
         ("source: moons", "source: a\n  test: 1.5", r"c.yaml:4: data.test: expected a fraction"),
         ("source: moons", "source: a\n  test: 0.95", r"c.yaml:4: data.test: expected below 0.9"),
+        ("source: moons", "source: a\n  checks: on", r"c.yaml:4: data.checks: unknown checks 'on'"),
         ("source: moons", "source: a\n  logit: 0.5", r"c.yaml:4: data.logit: expected a number b"),
     ],
 )

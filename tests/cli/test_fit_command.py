@@ -110,7 +110,7 @@ def test_images_are_reported_in_bits(tiny_config: Callable[..., Path], tmp_path:
         ("a,b\n1.0,2.0\n3.0,nan\n", r"row 1 .*column 'b'"),
         ("a,b\n" + "1.0,2.0\n3.0,2.0\n" * 200, "column.*'b'"),
         ("a,b\n" + "1.0,1.0\n3.0,3.0\n" * 200, "duplicated"),
-        ("a,b\n" + "1.5,2.0\n3.0,1.0\n" * 20, "batch_size"),
+        ("a,b\n" + "".join(f"{i / 7},{i * i / 7}\n" for i in range(40)), "batch_size"),
         ("", "empty"),
         ("a,b\nx,y\n", "data.csv"),
     ],

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowjax_lite.data.checks import DataWarning
 from flowjax_lite.data.sources import load
 
 
@@ -61,6 +62,22 @@ def test_unfit_data(tmp_path: Path, values: np.ndarray, error: type, message: st
     np.save(tmp_path / "a.npy", values)
     with pytest.raises(error, match=message):
         load(tmp_path / "a.npy")
+
+
+def test_checks_are_a_choice(tmp_path: Path) -> None:
+    """Would catch a policy that does not arrive, for files and for benchmarks."""
+    x = np.random.default_rng(0).standard_normal((20, 2))
+    x[7, 1] = np.inf
+    np.save(tmp_path / "a.npy", x)
+    with pytest.warns(DataWarning, match=r"a.npy has 1 NaN .*row 7 .*column 'x1'"):
+        load(tmp_path / "a.npy", checks="warn")
+    assert len(load(tmp_path / "a.npy", checks="off").train) == 16
+    rows = {"train_0": np.arange(15), "test_0": np.arange(15, 20)}
+    (tmp_path / "uci").mkdir()
+    np.savez(tmp_path / "uci" / "bad.npz", x=x, y=x[:, 0], **rows)
+    with pytest.raises(ValueError, match=r"the condition of uci/bad \(.* rows\) has 1 NaN"):
+        load("uci/bad", data_dir=tmp_path)
+    load("uci/bad", data_dir=tmp_path, checks="off")
 
 
 def test_whole_numbers_may_be_conditions(tmp_path: Path) -> None:

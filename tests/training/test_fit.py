@@ -222,6 +222,38 @@ def test_data_are_checked_as_the_flow_sees_them():
         fl.fit(tiny(), x, key=jax.random.key(0), **SETTINGS)
 
 
+def test_checks_are_a_choice():
+    """Catches a policy that does not reach data, conditions and validation rows alike."""
+    settings = SETTINGS | {"key": jax.random.key(0), "max_epochs": 1}
+    flow, x, c = tiny(condition_dim=1), rows(), rows(dim=1, seed=1)
+    x[:, 1], c[3, 0] = 2 * x[:, 0], 1e6
+    held_out = rows(20), rows(20, dim=1)
+    held_out[0][4, 1] = 1e5
+    with pytest.raises(ValueError, match=r"column 1 = 2 \* column 0"):
+        fl.fit(flow, x, condition=c, **settings)
+    with pytest.warns(fl.data.DataWarning) as caught:
+        fl.fit(flow, x, condition=c, validation=held_out, checks="warn", **settings)
+    assert [str(warning.message).split()[0] for warning in caught] == [
+        "data",
+        "condition",
+        "validation",
+    ]
+    fl.fit(flow, x, condition=c, validation=held_out, checks="off", **settings)
+    with pytest.raises(ValueError, match="checks is 'on'"):
+        fl.fit(flow, x, condition=c, checks="on", **settings)
+
+
+def test_data_far_from_unit_scale_are_told_to_flows_without_a_data_map():
+    """Catches an alarm about units that a data_map, a base or a first layer takes care of."""
+    x = 1e5 * rows()
+    settings = SETTINGS | {"key": jax.random.key(0), "max_epochs": 1}
+    with pytest.warns(fl.data.DataWarning, match=r"2 columns \(0: .*data_map="):
+        fl.fit(tiny(), x, **settings)
+    fl.fit(tiny(data_map=fl.bijectors.Standardize.from_data(x)), x, **settings)
+    glow = fl.flows.glow_1d(dim=2, num_layers=1, hidden=(4,), rngs=nnx.Rngs(0))
+    fl.fit(fl.initialize(glow, x), x, **settings)
+
+
 def test_conditions_are_checked():
     """Catches a missing, misshapen or misaligned condition."""
     flow, x = tiny(condition_dim=1), rows()
