@@ -31,7 +31,6 @@ from paramax import NonTrainable, non_trainable
 import flowjax_lite as fl
 from flowjax_lite.cli import compare
 from flowjax_lite.cli.report import Score
-from flowjax_lite.training import default_optimizer
 
 
 @eqx.filter_jit
@@ -65,7 +64,7 @@ def main() -> None:
     unit_to_data = non_trainable(Affine(jnp.asarray(x.mean(0)), jnp.asarray(x.std(0))))
     flow = Transformed(flow, unit_to_data)
     batch_size, epochs = config.training.batch_size, config.training.max_epochs
-    optimizer = default_optimizer(config.training.learning_rate, epochs * (len(x) // batch_size))
+    optimizer = fl.AdamW(config.training.learning_rate)(epochs * (len(x) // batch_size))
     params, static = eqx.partition(
         flow, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, NonTrainable)
     )

@@ -12,6 +12,7 @@ from flowjax_lite import (
 from flowjax_lite.distributions import Flow, diagnose, initialize
 from flowjax_lite.flows import load, save
 from flowjax_lite.training import (
+    AdamW,
     Checkpoint,
     DivergedError,
     FitResult,
@@ -30,6 +31,7 @@ from flowjax_lite.training import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdamW",
     "Checkpoint",
     "DivergedError",
     "FitResult",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import flowjax_lite as fl
 from flowjax_lite.cli import families
 from flowjax_lite.cli.errors import require
 from flowjax_lite.data.checks import CHECKS
@@ -160,6 +161,11 @@ class TrainingConfig:
             regularized_likelihood, flow_matching or optimal_transport, which is flow matching
             with that coupling.
         learning_rate: The peak learning rate.
+        schedule: How it falls after the warm-up: cosine, linear, exponential or constant.
+        warmup: The part of all steps in which it rises.
+        clip: The largest norm of the gradient.
+        weight_decay: Of the kernels of networks.
+        accumulate: The batches whose gradients make one update.
         batch_size: The rows in a batch.
         max_epochs: The largest number of passes over the training rows.
         patience: The epochs without a better validation loss after which training stops.
@@ -169,6 +175,11 @@ class TrainingConfig:
 
     loss: str = "likelihood"
     learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    clip: float = 5.0
+    weight_decay: float = 0.0
+    accumulate: int = 1
     batch_size: int = 256
     max_epochs: int = 100
     patience: int = 20
@@ -177,10 +188,26 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         families.check_name("loss", self.loss, families.LOSSES)
+        families.check_name("schedule", self.schedule, fl.training.SCHEDULES)
+        require(self, "warmup", 0 <= self.warmup < 1, "a part from 0 to below 1")
+        require(self, "clip", 0 < self.clip < math.inf, "a positive number")
+        require(self, "weight_decay", 0 <= self.weight_decay < math.inf, "at least 0")
         positive = 0 < self.learning_rate < math.inf
         require(self, "learning_rate", positive, "a positive number")
-        for field in ("batch_size", "max_epochs", "patience", "checkpoint_every"):
+        for field in ("batch_size", "max_epochs", "patience", "accumulate", "checkpoint_every"):
             require(self, field, getattr(self, field) >= 1, "at least 1")
+
+    @property
+    def optimizer(self) -> fl.AdamW:
+        """The optimizer of `fit`."""
+        return fl.AdamW(
+            self.learning_rate,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            clip=self.clip,
+            weight_decay=self.weight_decay,
+            accumulate=self.accumulate,
+        )
 
     @property
     def likelihood(self) -> bool:

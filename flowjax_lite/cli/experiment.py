@@ -21,6 +21,7 @@ from flowjax_lite.cli.report import Score
 from flowjax_lite.cli.rows import head
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.distributions import Flow, ways
+from flowjax_lite.training import LogFile
 
 NUM_COUNTED = 200  # rows whose evaluations are counted
 
@@ -88,6 +89,7 @@ def train(
     *,
     checkpoint: fl.Checkpoint | None = None,
     mesh: Mesh | None = None,
+    log: LogFile | None = None,
 ) -> Outcome:
     """Fit the flow and score it on the three splits.
 
@@ -95,6 +97,7 @@ def train(
         experiment: What to train.
         checkpoint: Where the run saves itself.
         mesh: The devices that share each batch.
+        log: What is written after each epoch.
 
     Raises:
         DivergedError: Training failed before any epoch was good.
@@ -111,11 +114,12 @@ def train(
             condition=data.train.condition,
             key=jax.random.key(training.seed),
             loss=families.LOSSES[training.loss],
-            learning_rate=training.learning_rate,
+            optimizer=training.optimizer,
             batch_size=training.batch_size,
             max_epochs=training.max_epochs,
             patience=training.patience,
             validation=validation,
+            callbacks=[log] if log else [],
             checkpoint=checkpoint,
             mesh=mesh,
             checks="off",  # they were checked where they were loaded, and their columns had names

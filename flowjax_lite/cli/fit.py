@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -58,7 +59,8 @@ def fit(
     experiment = prepare(config, load_data(config.data))
     print(describe(experiment), flush=True)
     checkpoint = run.checkpoint(config, overwrite=overwrite, resume=resume)
-    outcome = train(experiment, checkpoint=checkpoint, mesh=mesh)
+    log = run.log(config)
+    outcome = train(experiment, checkpoint=checkpoint, mesh=mesh, log=log)
     if jax.process_index() > 0:
         return [outcome.score]
     scores = [outcome.score, *baseline_scores(experiment.data, logit=config.data.logit)]
@@ -66,6 +68,8 @@ def fit(
     print(f"\n{report.score_table(scores)}")
     print(f"\nWrote {config.run_dir}")
     shutil.rmtree(checkpoint.directory)
+    if log is not None:
+        Path(log.path).unlink()
     if outcome.failure:
         raise outcome.failure
     return scores

@@ -17,6 +17,7 @@ from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.distributions import Flow
+from flowjax_lite.training import LogFile
 
 CONFIG, METRICS, MODEL = "config.yaml", "metrics.jsonl", "model.safetensors"
 SAMPLES, TRAINING, DENSITY = "samples.png", "training.png", "density.png"
@@ -65,6 +66,14 @@ def checkpoint(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoin
             "with --resume, or begin anew with --overwrite"
         )
     return fl.Checkpoint(directory, every=config.training.checkpoint_every, resume=resume)
+
+
+def log(config: Config) -> LogFile | None:
+    """Return where a run tells what it finds while it goes on; the first of several processes."""
+    if jax.process_index() > 0:
+        return None
+    config.run_dir.parent.mkdir(parents=True, exist_ok=True)
+    return LogFile(config.run_dir.with_name(f"{config.name}.progress.jsonl"))
 
 
 @contextmanager

@@ -5,19 +5,24 @@ from flowjax_lite.training.continuous import flow_matching, regularized_likeliho
 from flowjax_lite.training.devices import all_devices
 from flowjax_lite.training.failure import DivergedError
 from flowjax_lite.training.fit import fit
+from flowjax_lite.training.log import LogFile
 from flowjax_lite.training.losses import negative_log_likelihood
-from flowjax_lite.training.optimizer import default_optimizer
-from flowjax_lite.training.record import FitResult
+from flowjax_lite.training.optimizer import SCHEDULES, AdamW
+from flowjax_lite.training.record import Callback, FitResult, Progress
 from flowjax_lite.training.step import TrainState, make_train_step
 from flowjax_lite.training.variational import distillation, importance_weighted, reverse_kl
 
 __all__ = [
+    "SCHEDULES",
+    "AdamW",
+    "Callback",
     "Checkpoint",
     "DivergedError",
     "FitResult",
+    "LogFile",
+    "Progress",
     "TrainState",
     "all_devices",
-    "default_optimizer",
     "distillation",
     "fit",
     "flow_matching",

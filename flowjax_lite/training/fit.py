@@ -1,5 +1,6 @@
 """Training by maximum likelihood with one call."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import optax
@@ -12,7 +13,8 @@ from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.devices import Placement, Rule, replicated
 from flowjax_lite.training.epoch import batch_index
 from flowjax_lite.training.losses import negative_log_likelihood
-from flowjax_lite.training.optimizer import default_optimizer
+from flowjax_lite.training.optimizer import AdamW
+from flowjax_lite.training.record import Callback
 from flowjax_lite.training.rows import check_rows, split_rows
 from flowjax_lite.training.run import FitResult, Run
 from flowjax_lite.training.step import Loss
@@ -26,13 +28,14 @@ def fit(
     condition: Any = None,
     weights: Any = None,
     loss: Loss = negative_log_likelihood,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: AdamW | optax.GradientTransformation | None = None,
     learning_rate: float = 1e-3,
     batch_size: int = 256,
     max_epochs: int = 100,
     patience: int | None = 20,
     validation: Any = 0.1,
     checks: str = "error",
+    callbacks: Sequence[Callback] = (),
     checkpoint: Checkpoint | None = None,
     mesh: Mesh | None = None,
     sharding: Rule = replicated,
@@ -56,8 +59,8 @@ def fit(
         weights: (rows,), not negative; relative influence of each row.
         loss: function of (flow, x, condition, weights, key), a scalar to minimise. On rows held
             out the key is None: they are compared from epoch to epoch without noise.
-        optimizer: any optax transformation; None is Adam with warm-up, cosine decay over
-            max_epochs, and clipping.
+        optimizer: an `AdamW` with its schedule over max_epochs, or any optax transformation;
+            None is `AdamW(learning_rate)`.
         learning_rate: of the default optimizer; not used with another one.
         batch_size: most rows per step.
         max_epochs: passes over the training rows.
@@ -68,6 +71,8 @@ def fit(
         checks: what happens to data that a density does not fit: "error" raises, and warns of
             what deserves a look, "warn" warns of both, "off" looks at types and shapes alone;
             see `data.check_data`.
+        callbacks: functions that are called after each epoch with a `training.Progress`, to write,
+            draw or look for something; one that returns True ends the run there.
         checkpoint: where the run saves itself, to go on after an interruption; see `Checkpoint`.
         mesh: devices that share the rows of each batch, such as `all_devices()`; None is the
             default device alone. With several processes every one of them calls `fit` with the
@@ -101,18 +106,20 @@ def fit(
             f"batch_size={num_rows} or less"
         )
     if optimizer is None:
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate is {learning_rate}; expected a positive number")
-        num_steps = max_epochs * len(batch_index(num_rows, batch_size)[0])
-        optimizer = default_optimizer(float(learning_rate), num_steps)
+        optimizer = AdamW(learning_rate)
+    described = repr(optimizer) if isinstance(optimizer, AdamW) else "your own"
+    if isinstance(optimizer, AdamW):
+        optimizer = optimizer(max_epochs * len(batch_index(num_rows, batch_size)[0]))
     run = Run(
         rows=rows,
         key=key,
         loss=loss,
         optimizer=optimizer,
+        optimizer_settings=described,
         batch_size=batch_size,
         max_epochs=max_epochs,
         patience=patience,
+        callbacks=tuple(callbacks),
         checkpoint=checkpoint,
         placement=Placement(mesh, sharding),
     )

@@ -1,6 +1,6 @@
 """What a run finds, epoch after epoch, and what it returns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,30 @@ class FitResult:
     best_epoch: int
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a callback of `fit` is given after each epoch.
+
+    The next step gives the buffers of both models up: copy what is to be kept.
+
+    Attributes:
+        epoch: the epoch that has ended, from 0.
+        history: of all epochs done, as in `FitResult`.
+        best_epoch: the one with the lowest validation loss; -1 before there is one.
+        flow: the model as it is.
+        best: the model with the lowest validation loss.
+    """
+
+    epoch: int
+    history: Mapping[str, Sequence[float]]
+    best_epoch: int
+    flow: Flow
+    best: Flow
+
+
+Callback = Callable[[Progress], bool | None]
+
+
 @dataclass
 class Record:
     """What a run keeps on the host: plain numbers.
@@ -35,6 +59,7 @@ class Record:
         best_epoch: the one with the lowest validation loss; -1 before there is one.
         first_skipped: epoch and step of the first step that was skipped, if any.
         returns: how often the run went back to the best parameters.
+        stopped: whether a callback has ended the run.
     """
 
     history: dict[str, list[float]] = field(
@@ -45,6 +70,7 @@ class Record:
     best_epoch: int = -1
     first_skipped: tuple[int, int] | None = None
     returns: int = 0
+    stopped: bool = False
 
     @property
     def epoch(self) -> int:
@@ -66,6 +92,11 @@ class Record:
         values = (train, validation, norm, int(skipped.sum()), seconds)
         for values_so_far, value in zip(self.history.values(), values, strict=True):
             values_so_far.append(value)
+
+    def progress(self, flow: Flow, best: Flow) -> Progress:
+        """What callbacks are given."""
+        history = {name: tuple(values) for name, values in self.history.items()}
+        return Progress(self.epoch - 1, history, self.best_epoch, flow, best)
 
     def result(self, best: Flow) -> FitResult:
         """What training returns, given the best model so far."""

@@ -29,7 +29,7 @@ from flowjax_lite.training.epoch import (
     go_back,
 )
 from flowjax_lite.training.failure import ADVICE, DivergedError, describe_largest, describe_rows
-from flowjax_lite.training.record import FitResult, Record
+from flowjax_lite.training.record import Callback, FitResult, Record
 from flowjax_lite.training.rows import SplitRows, key_data
 from flowjax_lite.training.step import Loss
 
@@ -45,9 +45,11 @@ class Run:
     key: Array
     loss: Loss
     optimizer: optax.GradientTransformation
+    optimizer_settings: str
     batch_size: int
     max_epochs: int
     patience: int | None
+    callbacks: tuple[Callback, ...]
     checkpoint: Checkpoint | None
     placement: Placement
 
@@ -88,6 +90,8 @@ class Run:
                         record.add(*losses, state.steps, time.perf_counter() - start)
                         bar.set_postfix(train=f"{losses[0]:.4f}", validation=f"{losses[1]:.4f}")
                         bar.update()
+                        now = record.progress(state.train.flow, state.best)
+                        record.stopped = any([callback(now) for callback in self.callbacks])
                     if checkpoints and self._is_due(record, state):
                         step, whole = self._steps_done(record, state), self.placement.to_host(state)
                         checkpoints.save(step, whole, record)
@@ -105,7 +109,8 @@ class Run:
             "batch_size": self.batch_size,
             "max_epochs": self.max_epochs,
             "data": checksum_of_arrays((self.rows.train, self.rows.validation)),
-            "flow and optimizer": structure_of(state),
+            "optimizer": self.optimizer_settings,
+            "flow": structure_of(state),
         }
 
     def _steps_done(self, record: Record, state: FitState) -> int:
@@ -127,7 +132,7 @@ class Run:
     def _is_over(self, record: Record) -> bool:
         waited = record.epoch - 1 - record.best_epoch
         impatient = self.patience is not None and record.epoch > 0 and waited >= self.patience
-        return record.epoch >= self.max_epochs or impatient
+        return record.stopped or record.epoch >= self.max_epochs or impatient
 
     def _note_skipped(self, record: Record, state: FitState) -> None:
         skipped = np.flatnonzero(np.asarray(state.steps.skipped)[: int(state.step)])

@@ -13,14 +13,13 @@ from unittest.mock import Mock
 import interrupted
 import jax
 import numpy as np
-import optax
 import pytest
+from flax import nnx
 from interrupted import last, settings, tiny
 
 import flowjax_lite as fl
 from flowjax_lite.numerics.tree import named_leaves
 from flowjax_lite.training import checkpoint as module
-from flowjax_lite.training import default_optimizer
 from flowjax_lite.training.epoch import first_state
 
 # A reader that stops midway leaves others behind, whose errors nobody awaits.
@@ -88,7 +87,8 @@ OTHER = {
     "batch_size": {"batch_size": 20},
     "max_epochs": {"max_epochs": 4},
     "data": {"data": settings(Path())["data"] + 1},
-    "flow and optimizer": {"optimizer": optax.sgd(1e-3)},
+    "optimizer": {"optimizer": fl.AdamW(schedule="linear")},
+    "flow": {"flow": fl.flows.nice(dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(0))},
 }
 
 
@@ -96,7 +96,7 @@ OTHER = {
 def test_another_run_is_refused(name: str, whole: Path):
     """Catches a run that goes on with other data or settings, as if it were the same."""
     with pytest.raises(ValueError, match=f"is of another run: its {name} was"):
-        fl.fit(tiny(), **settings(whole, **OTHER[name]))
+        fl.fit(**{"flow": tiny()} | settings(whole, **OTHER[name]))
     assert last(whole)[0] == 33
 
 
@@ -125,7 +125,7 @@ def damage(directory: Path, rng: np.random.Generator) -> None:
 
 def restored(directory: Path) -> list[np.ndarray]:
     """The arrays of the newest checkpoint that can be read."""
-    template = first_state(tiny(), optimizer=default_optimizer(1e-3, 33), num_steps=11)
+    template = first_state(tiny(), optimizer=fl.AdamW()(33), num_steps=11)
     with module.opened(fl.Checkpoint(directory, resume=True), {}, num_devices=1) as checkpoints:
         return [np.asarray(leaf) for leaf in jax.tree.leaves(checkpoints.restore(template).state)]
 
@@ -182,7 +182,7 @@ def test_a_declared_size_is_checked_before_it_is_allocated(whole: Path, tmp_path
     shutil.rmtree(path)
     import orbax.checkpoint as ocp
 
-    template = first_state(tiny(), optimizer=default_optimizer(1e-3, 33), num_steps=11)
+    template = first_state(tiny(), optimizer=fl.AdamW()(33), num_steps=11)
     huge = {name: np.asarray(leaf) for name, leaf in named_leaves(template).items()}
     name = next(iter(huge))
     huge[name] = np.zeros((5000, 5000), np.float32)

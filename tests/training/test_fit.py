@@ -11,6 +11,7 @@ from flax import nnx
 from measure import randomised
 
 import flowjax_lite as fl
+from flowjax_lite.training import Progress
 from flowjax_lite.training.epoch import advance, batch_index
 
 SETTINGS = {"batch_size": 64, "max_epochs": 3, "progress": False, "learning_rate": 1e-2}
@@ -252,6 +253,32 @@ def test_data_far_from_unit_scale_are_told_to_flows_without_a_data_map():
     fl.fit(tiny(data_map=fl.bijectors.Standardize.from_data(x)), x, **settings)
     glow = fl.flows.glow_1d(dim=2, num_layers=1, hidden=(4,), rngs=nnx.Rngs(0))
     fl.fit(fl.initialize(glow, x), x, **settings)
+
+
+def test_callbacks_see_each_epoch_and_change_nothing():
+    """Catches a model that is not that of the epoch, and a look at it that changes training."""
+    seen = []
+
+    def look(progress: Progress) -> None:
+        held_out = -float(progress.flow.log_prob(rows(50, seed=1)).mean())
+        seen.append((progress.epoch, held_out, progress.best_epoch, len(progress.history["train"])))
+
+    settings = {"key": jax.random.key(0), "validation": rows(50, seed=1), **SETTINGS}
+    result = fl.fit(tiny(), rows(), callbacks=[look], **settings)
+    assert [line[0] for line in seen] == [0, 1, 2]
+    assert [line[1] for line in seen] == pytest.approx(result.history["validation"], rel=1e-5)
+    assert [line[3] for line in seen] == [1, 2, 3]
+    assert seen[-1][2] == result.best_epoch
+    assert same(result.flow, fl.fit(tiny(), rows(), **settings).flow)
+
+
+def test_a_callback_ends_a_run(tmp_path):
+    """Catches a run that goes on, or that goes on when it is read again."""
+    settings = {"key": jax.random.key(0), **SETTINGS, "max_epochs": 9}
+    settings["checkpoint"] = fl.Checkpoint(tmp_path, resume=True)
+    settings["callbacks"] = [lambda progress: progress.history["gradient_norm"][-1] < 9e9]
+    for _ in range(2):
+        assert len(fl.fit(tiny(), rows(), **settings).history["train"]) == 1
 
 
 def test_conditions_are_checked():
