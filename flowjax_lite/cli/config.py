@@ -166,6 +166,7 @@ class TrainingConfig:
         clip: The largest norm of the gradient.
         weight_decay: Of the kernels of networks.
         accumulate: The batches whose gradients make one update.
+        ema: The decay of a moving average of the parameters, which is then what is kept.
         batch_size: The rows in a batch.
         max_epochs: The largest number of passes over the training rows.
         patience: The epochs without a better validation loss after which training stops.
@@ -180,6 +181,7 @@ class TrainingConfig:
     clip: float = 5.0
     weight_decay: float = 0.0
     accumulate: int = 1
+    ema: float | None = None
     batch_size: int = 256
     max_epochs: int = 100
     patience: int = 20
@@ -191,6 +193,7 @@ class TrainingConfig:
         families.check_name("schedule", self.schedule, fl.training.SCHEDULES)
         require(self, "warmup", 0 <= self.warmup < 1, "a part from 0 to below 1")
         require(self, "clip", 0 < self.clip < math.inf, "a positive number")
+        require(self, "ema", self.ema is None or 0 < self.ema < 1, "between 0 and 1, or nothing")
         require(self, "weight_decay", 0 <= self.weight_decay < math.inf, "at least 0")
         positive = 0 < self.learning_rate < math.inf
         require(self, "learning_rate", positive, "a positive number")

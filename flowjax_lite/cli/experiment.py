@@ -118,6 +118,7 @@ def train(
             batch_size=training.batch_size,
             max_epochs=training.max_epochs,
             patience=training.patience,
+            ema=training.ema,
             validation=validation,
             callbacks=[log] if log else [],
             checkpoint=checkpoint,

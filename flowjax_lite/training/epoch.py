@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from jax import Array, lax
 
 from flowjax_lite.distributions import Flow
@@ -41,6 +42,7 @@ class FitState(NamedTuple):
 
     Attributes:
         train: the model in training and its optimizer state.
+        average: the moving average of the model, where one is asked for.
         best: the model with the lowest validation loss so far.
         best_loss: that loss.
         steps: what the steps of this epoch found.
@@ -50,6 +52,7 @@ class FitState(NamedTuple):
     """
 
     train: TrainState
+    average: Flow | None
     best: Flow
     best_loss: Array
     steps: Steps
@@ -58,17 +61,20 @@ class FitState(NamedTuple):
     rate: Array
 
 
-@functools.partial(jax.jit, static_argnames=("optimizer", "num_steps"))
-def first_state(flow: Flow, *, optimizer: optax.GradientTransformation, num_steps: int) -> FitState:
+@functools.partial(jax.jit, static_argnames=("optimizer", "num_steps", "ema"))
+def first_state(
+    flow: Flow, *, optimizer: optax.GradientTransformation, num_steps: int, ema: float | None = None
+) -> FitState:
     """The state before the first epoch, in buffers of its own, which are donated.
 
     Compiled as a whole: called one by one, its operations would compile one by one.
     """
-    flow, best = (jax.tree.map(jnp.copy, flow) for _ in range(2))
+    flow, average, best = (jax.tree.map(jnp.copy, flow) for _ in range(3))
     dtype = default_dtype()
     loss, weight, norm = (jnp.full(num_steps, jnp.nan, dtype) for _ in range(3))
     return FitState(
         train=TrainState.create(flow, optimizer),
+        average=None if ema is None else average,
         best=best,
         best_loss=jnp.asarray(jnp.inf, dtype),
         steps=Steps(loss, weight, norm, jnp.zeros(num_steps, bool)),
@@ -80,7 +86,7 @@ def first_state(flow: Flow, *, optimizer: optax.GradientTransformation, num_step
 
 @functools.partial(
     jax.jit,
-    static_argnames=("loss", "optimizer", "batch_size", "placement"),
+    static_argnames=("loss", "optimizer", "batch_size", "ema", "placement"),
     donate_argnames=("state",),
 )
 def advance(
@@ -94,6 +100,7 @@ def advance(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     batch_size: int,
+    ema: float | None,
     placement: Placement,
 ) -> tuple[FitState, Array, Array]:
     """Take the steps of an epoch up to one of them; after the last, evaluate the validation rows.
@@ -112,6 +119,7 @@ def advance(
         loss: as `negative_log_likelihood`.
         optimizer: any optax gradient transformation.
         batch_size: most rows per step.
+        ema: the decay of the moving average, which is then what is validated and kept; or None.
         placement: the devices that share the rows of a batch.
 
     Returns:
@@ -134,8 +142,14 @@ def advance(
         settings = {"loss": loss, "optimizer": optimizer, "rate": state.rate}
         trained, report = take_step(state.train, batch, **settings)
         found = Steps(report.loss, jnp.sum(weights), report.gradient_norm, report.skipped)
+        average = state.average
+        if average is not None and ema is not None:
+            done = epoch * num_steps + step
+            decay = jnp.minimum(ema, (1 + done) / (10 + done))  # the beginning is soon forgotten
+            average = _moved(average, trained.flow, jnp.where(report.skipped, 1.0, decay))
         state = state._replace(
             train=trained,
+            average=average,
             steps=jax.tree.map(lambda all, one: all.at[step].set(one), state.steps, found),
             step=step + 1,
             streak=jnp.where(report.skipped, state.streak + 1, 0),
@@ -145,13 +159,15 @@ def advance(
     state = state._replace(step=jnp.where(state.step == num_steps, 0, state.step))
     state = lax.while_loop(going_on, take, state)
 
+    candidate = state.train.flow if state.average is None else state.average
+
     def finish() -> tuple[Array, Array]:
         counted = jnp.where(state.steps.skipped, 0.0, state.steps.weight)
         train_loss = _mean(state.steps.loss, counted)
         if validation is None:
             return train_loss, train_loss
         validation_loss = evaluate(
-            state.train.flow, validation, loss=loss, batch_size=batch_size, placement=placement
+            candidate, validation, loss=loss, batch_size=batch_size, placement=placement
         )
         return train_loss, validation_loss
 
@@ -160,7 +176,7 @@ def advance(
 
     train_loss, validation_loss = lax.cond(state.step == num_steps, finish, not_yet)
     better = validation_loss < state.best_loss  # False for NaN
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.train.flow, state.best)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, state.best)
     best_loss = jnp.where(better, validation_loss, state.best_loss)
     state = placement.keep(state._replace(best=best, best_loss=best_loss))
     return state, train_loss, validation_loss
@@ -173,8 +189,12 @@ def go_back(state: FitState) -> FitState:
     The optimizer keeps its state, which no skipped step has touched, and its schedule.
     """
     train = TrainState(jax.tree.map(jnp.copy, state.best), state.train.opt_state)
+    average = None if state.average is None else jax.tree.map(jnp.copy, state.best)
     return state._replace(
-        train=train, streak=jnp.zeros_like(state.streak), rate=SLOWER * state.rate
+        train=train,
+        average=average,
+        streak=jnp.zeros_like(state.streak),
+        rate=SLOWER * state.rate,
     )
 
 
@@ -214,6 +234,15 @@ def epoch_order(key: Array, num_rows: int) -> Array:
     One sort of 32 random bits; `jax.random.permutation` sorts twice, for the sake of equal bits.
     """
     return jnp.argsort(jax.random.bits(jax.random.fold_in(key, 0), (num_rows,)))
+
+
+def _moved(average: Flow, flow: Flow, decay: Array) -> Flow:
+    """The average, moved towards the parameters of a flow; all else is the flow's own."""
+    graphdef, new, *rest = nnx.split(flow, nnx.Param, ...)
+    old = nnx.state(average, nnx.Param)
+    mixed = jax.tree.map(lambda old, new: new + decay.astype(new.dtype) * (old - new), old, new)
+    moved: Flow = nnx.merge(graphdef, mixed, *rest)
+    return moved
 
 
 def _take(rows: Rows, index: Array, valid: Array) -> tuple[Rows, Array]:

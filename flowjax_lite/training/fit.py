@@ -33,6 +33,7 @@ def fit(
     batch_size: int = 256,
     max_epochs: int = 100,
     patience: int | None = 20,
+    ema: float | None = None,
     validation: Any = 0.1,
     checks: str = "error",
     callbacks: Sequence[Callback] = (),
@@ -66,6 +67,8 @@ def fit(
         max_epochs: passes over the training rows.
         patience: stop after this many epochs without a better validation loss; None never
             stops early.
+        ema: decay of an exponential moving average of the parameters over the steps, such as
+            0.999, which is then what is validated and returned; None validates the parameters.
         validation: fraction of rows to hold out; or an array x, or a pair (x, condition), to
             validate on; or None to select by the training loss.
         checks: what happens to data that a density does not fit: "error" raises, and warns of
@@ -97,6 +100,8 @@ def fit(
     check_positive_int(max_epochs, "max_epochs")
     if patience is not None:
         check_positive_int(patience, "patience")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"ema is {ema}; expected a decay between 0 and 1, such as 0.999, or None")
     checked = check_rows(flow, data, condition, weights, checks=checks)
     rows = split_rows(flow, checked, validation, key, checks=checks)
     num_rows = rows.train.num_rows
@@ -119,6 +124,7 @@ def fit(
         batch_size=batch_size,
         max_epochs=max_epochs,
         patience=patience,
+        ema=ema,
         callbacks=tuple(callbacks),
         checkpoint=checkpoint,
         placement=Placement(mesh, sharding),

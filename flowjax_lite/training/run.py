@@ -49,6 +49,7 @@ class Run:
     batch_size: int
     max_epochs: int
     patience: int | None
+    ema: float | None
     callbacks: tuple[Callback, ...]
     checkpoint: Checkpoint | None
     placement: Placement
@@ -64,6 +65,7 @@ class Run:
             "loss": self.loss,
             "optimizer": self.optimizer,
             "batch_size": self.batch_size,
+            "ema": self.ema,
             "placement": self.placement,
         }
         state, record = self._begin(flow), Record()
@@ -100,7 +102,7 @@ class Run:
         return record.result(best)
 
     def _begin(self, flow: Flow) -> FitState:
-        return first_state(flow, optimizer=self.optimizer, num_steps=self.num_steps)
+        return first_state(flow, optimizer=self.optimizer, num_steps=self.num_steps, ema=self.ema)
 
     def _identity(self, state: FitState) -> dict[str, Any]:
         """What two runs must share for one to go on where the other ended."""
@@ -108,6 +110,7 @@ class Run:
             "key": key_data(self.key).tolist(),
             "batch_size": self.batch_size,
             "max_epochs": self.max_epochs,
+            "ema": self.ema,
             "data": checksum_of_arrays((self.rows.train, self.rows.validation)),
             "optimizer": self.optimizer_settings,
             "flow": structure_of(state),

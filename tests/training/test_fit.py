@@ -200,6 +200,7 @@ BAD = {
     "bad rate": (rows(), {"learning_rate": 0.0}, ValueError, "learning_rate is 0.0"),
     "bad epochs": (rows(), {"max_epochs": 0}, ValueError, "max_epochs is 0"),
     "bad batch": (rows(), {"batch_size": 2.5}, TypeError, "batch_size is 2.5"),
+    "bad ema": (rows(), {"ema": 1.0}, ValueError, "ema is 1.0"),
     "bad patience": (rows(), {"patience": 0}, ValueError, "patience is 0"),
 }
 
@@ -253,6 +254,26 @@ def test_data_far_from_unit_scale_are_told_to_flows_without_a_data_map():
     fl.fit(tiny(data_map=fl.bijectors.Standardize.from_data(x)), x, **settings)
     glow = fl.flows.glow_1d(dim=2, num_layers=1, hidden=(4,), rngs=nnx.Rngs(0))
     fl.fit(fl.initialize(glow, x), x, **settings)
+
+
+def test_the_moving_average_is_validated_and_returned():
+    """Catches an average of other parameters, of wrong weights, or of constants and counts."""
+    flow, seen = tiny(data_map=fl.bijectors.Standardize.from_data(rows())), []
+    settings = {"key": jax.random.key(0), "validation": rows(50, seed=1), **SETTINGS}
+    settings |= {"batch_size": 200, "optimizer": optax.adam(1e-2), "max_epochs": 4}
+    options = {"callbacks": [lambda now: seen.append(jax.tree.map(np.array, now.flow))]}
+    fl.fit(flow, rows(), **settings, **options)
+    result = fl.fit(flow, rows(), ema=0.25, **settings)
+    expected = jax.tree.map(np.array, flow)
+    for step, new in enumerate(seen):
+        decay = min(0.25, (1 + step) / (10 + step))
+        expected = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * b, expected, new)
+    assert result.best_epoch == 3
+    for ours, theirs in zip(*map(jax.tree.leaves, (result.flow, expected)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    best = result.history["validation"][-1]
+    held_out = -float(result.flow.log_prob(settings["validation"]).mean())
+    assert held_out == pytest.approx(best, rel=1e-5)
 
 
 def test_callbacks_see_each_epoch_and_change_nothing():
