@@ -87,11 +87,12 @@ TEXT = f"""\
 second column. Discrete flows have 8 layers with networks (64, 64), FFJORD a network (64, 64, 64),
 exact traces and eight constant steps of the solver in training; 40 epochs each. CNF, a residual
 network (256, 256, 256), solves no equation in training, and has 200 epochs. Batches of {BATCH}.
-What is reported is solved to the default tolerance, 3e-7.
+Seconds are to be read in their order of size: other work ran beside.
+What is reported is solved to the default tolerance, 1e-7.
 
 `evaluations` of the velocity for one log-density, on average and at most over the test rows.
 `error of log p`: mean and largest difference, in nats, from float64 with a tolerance of 1e-11, of
-{NUM_SHARP} test rows, of all 2500 for CNF on the first two densities.
+{NUM_SHARP} test rows.
 `round trip`: the largest difference of an entry from the data to the latent and back, in units of
 the data's scale. `4 steps`: the mean distance, in the same units, of samples by four steps of the
 midpoint method (8 evaluations) from those by the default solver."""

@@ -74,8 +74,8 @@ class Solver:
     method: str = "tsit5"
     # In single precision log-densities are then right to 1e-4, round trips to 1e-4 of the scale;
     # with 1e-5 to 3e-3 and 2e-3, for the worst of 2500 rows of a trained flow.
-    rtol: float = 3e-7
-    atol: float = 3e-7
+    rtol: float = 1e-7
+    atol: float = 1e-7
     num_steps: int | None = None
     max_steps: int = 256
     adjoint: str = "replay"
