@@ -212,7 +212,8 @@ def comparison(rows: "Sequence[ComparisonRow]", *, title: str) -> "Figure":
             )
     _focus(curves, np.concatenate([*values, [row.score.validation for row in rows]]))
     curves.set(xlabel="seconds of training", ylabel="validation log-likelihood (nats)")
-    curves.legend(frameon=False, loc="lower right")
+    if curves.get_legend_handles_labels()[0]:
+        curves.legend(frameon=False, loc="lower right")
     curves.grid(alpha=0.3)
     places = np.arange(len(rows))[::-1]
     edge = _edge(np.array([row.score.test for row in rows]))

@@ -72,7 +72,6 @@ def log(config: Config) -> LogFile | None:
     """Return where a run tells what it finds while it goes on; the first of several processes."""
     if jax.process_index() > 0:
         return None
-    config.run_dir.parent.mkdir(parents=True, exist_ok=True)
     return LogFile(config.run_dir.with_name(f"{config.name}.progress.jsonl"))
 
 

@@ -21,7 +21,8 @@ class LogFile:
     has no epoch twice, also where a run was interrupted and went on.
 
     Attributes:
-        path: the file; its ending says the form, .jsonl or .csv. Its directory must exist.
+        path: the file; its ending says the form, .jsonl or .csv. Directories that are
+            missing are made.
 
     Raises:
         ValueError: another ending.
@@ -36,6 +37,7 @@ class LogFile:
     def __call__(self, progress: Progress) -> None:
         """Write the file."""
         path = Path(self.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         with temporary.open("w", encoding="utf-8", newline="") as file:
             _WRITERS[path.suffix](file, _lines(progress))

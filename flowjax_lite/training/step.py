@@ -91,7 +91,7 @@ def take_step(
     *,
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    rate: Array | float = 1.0,
+    rate: Array | None = None,
 ) -> tuple[TrainState, StepReport]:
     """The step of `make_train_step`, with all that it found.
 
@@ -100,7 +100,7 @@ def take_step(
         batch: what the loss takes beside the flow.
         loss: as for `make_train_step`.
         optimizer: the same.
-        rate: a factor on the optimizer's updates.
+        rate: a factor on the optimizer's updates, if any.
     """
     graphdef, params, *constants = nnx.split(state.flow, nnx.Param, ...)
 
@@ -114,7 +114,8 @@ def take_step(
 
     (value, constants), gradients = jax.value_and_grad(objective, has_aux=True)(params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
-    updates = jax.tree.map(lambda update: update * jnp.asarray(rate, update.dtype), updates)
+    if rate is not None:
+        updates = jax.tree.map(lambda update: update * rate.astype(update.dtype), updates)
     params = optax.apply_updates(params, updates)
     norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(params))

@@ -39,6 +39,7 @@ FIGURES = {
         title="t",
     ),
     "comparison": lambda: plots.comparison(_rows(), title="t"),
+    "comparison without curves": lambda: plots.comparison(_rows()[1:], title="t"),
 }
 
 
