@@ -9,7 +9,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import safetensors
 import safetensors.numpy
 
 from flowjax_lite.numerics import strict_json
+from flowjax_lite.numerics.version import library_version
 
 _FORMAT = "flowjax_lite"
 _FORMAT_VERSION = 1
@@ -54,7 +54,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], *, recipe: str) -> None:
     metadata = {
         "format": _FORMAT,
         "format_version": str(_FORMAT_VERSION),
-        "library_version": _library_version(),
+        "library_version": library_version(),
         "recipe": recipe,
     }
     metadata["sha256"] = _checksum(metadata, arrays)
@@ -150,10 +150,3 @@ def _write_whole(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _library_version() -> str:
-    try:
-        return version("flowjax-lite")
-    except PackageNotFoundError:  # run from a checkout, without an installation
-        return "unknown"

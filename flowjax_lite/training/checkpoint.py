@@ -19,11 +19,12 @@ from jax.experimental import multihost_utils
 
 from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.numerics.version import library_version
 from flowjax_lite.training.epoch import FitState
 from flowjax_lite.training.record import Record
 
 _FORMAT = 1
-_PACKAGES = ("flowjax-lite", "jax", "jaxlib")
+_PACKAGES = ("jax", "jaxlib")
 
 
 @dataclass(frozen=True)
@@ -254,4 +255,4 @@ def _checksum(values: Mapping[str, Any]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in _PACKAGES}
+    return {"flowjax-lite": library_version(), **{name: version(name) for name in _PACKAGES}}
