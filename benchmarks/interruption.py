@@ -27,7 +27,7 @@ import flowjax_lite as fl
 SMALL = {"dim": 2, "num_layers": 2, "hidden": (24, 24)}
 LARGE = {"dim": 63, "num_layers": 5, "hidden": (512, 512)}
 TEXT = """\
-`kills`: how often the process of a run of 120 small steps, each of them saved, was ended by
+`kills`: how often the process of a run of 108 small steps, each of them saved, was ended by
 SIGKILL, at instants spread evenly over the time of a whole run; `during a save`: how many of the
 kills left a save that was not complete; `runs`: how many runs came to their end in between;
 `equal`: how many of those ended with the checkpoint of the run that was not killed.
