@@ -6,7 +6,6 @@ size, and gives the arrays that were written, or an error.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import safetensors.numpy
 
 from flowjax_lite.numerics import strict_json
 from flowjax_lite.numerics.version import library_version
+from flowjax_lite.numerics.whole_file import writing_whole
 
 _FORMAT = "flowjax_lite"
 _FORMAT_VERSION = 1
@@ -58,7 +58,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], *, recipe: str) -> None:
         "recipe": recipe,
     }
     metadata["sha256"] = _checksum(metadata, arrays)
-    _write_whole(path, safetensors.numpy.save(dict(arrays), metadata))
+    with writing_whole(path) as file:
+        file.write(safetensors.numpy.save(dict(arrays), metadata))
 
 
 def read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
@@ -138,15 +139,3 @@ def _check_format_version(path: Path, metadata: Mapping[str, str]) -> None:
             f"{path} was written by a newer flowjax_lite ({metadata.get('library_version')!r}, "
             f"format {written}); this one reads format {_FORMAT_VERSION}: upgrade flowjax-lite"
         )
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

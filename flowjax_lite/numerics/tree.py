@@ -1,5 +1,6 @@
 """The arrays of a pytree by name."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,3 +14,9 @@ def named_leaves(tree: Any) -> dict[str, Any]:
         jax.tree_util.keystr(place, simple=True, separator="/").removesuffix("/value"): leaf
         for place, leaf in leaves
     }
+
+
+def map_named(function: Callable[[str, Any], Any], tree: Any) -> Any:
+    """A pytree of the same structure, of function(name, leaf)."""
+    leaves = [function(name, leaf) for name, leaf in named_leaves(tree).items()]
+    return jax.tree.unflatten(jax.tree.structure(tree), leaves)

@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from flowjax_lite.numerics.shapes import check_positive_int
-from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.numerics.tree import map_named, named_leaves
 from flowjax_lite.numerics.version import library_version
 from flowjax_lite.training.epoch import FitState
 from flowjax_lite.training.record import Record
@@ -180,15 +180,15 @@ class Checkpoints:
         restored = self._manager.restore(
             step, args=args.Composite(state=args.StandardRestore(target))
         )
-        arrays = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}
-        arrays |= restored.state
+        empty = {n: np.empty(leaf.shape, leaf.dtype) for n, leaf in leaves.items() if not leaf.size}
+        arrays = empty | restored.state
         for name, array in arrays.items():
             if _described(array) != manifest["arrays"][name]:
                 raise ValueError(f"the checksum of array {name} does not agree")
-        found = [jnp.array(arrays[name]) for name in leaves]
+        state = map_named(lambda name, _: jnp.array(arrays[name]), template)
         record = manifest["record"]
         record["first_skipped"] = record["first_skipped"] and tuple(record["first_skipped"])
-        return Saved(jax.tree.unflatten(jax.tree.structure(template), found), Record(**record))
+        return Saved(state, Record(**record))
 
     def _check_same_run(self, manifest: Mapping[str, Any]) -> None:
         if manifest["format"] != _FORMAT:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.numerics.tree import map_named
 
 Rule = Callable[[str, tuple[int, ...]], PartitionSpec]
 
@@ -90,9 +90,7 @@ class Placement:
     def _shardings(self, state: Any) -> Any:
         mesh = self.mesh
         assert mesh is not None
-        specs = [self.rule(name, leaf.shape) for name, leaf in named_leaves(state).items()]
-        shardings = [NamedSharding(mesh, spec) for spec in specs]
-        return jax.tree.unflatten(jax.tree.structure(state), shardings)
+        return map_named(lambda name, leaf: NamedSharding(mesh, self.rule(name, leaf.shape)), state)
 
 
 def _put(array: Any, sharding: NamedSharding) -> jax.Array:

@@ -1,6 +1,7 @@
 """A callback that writes down what a run finds, epoch after epoch."""
 
 import csv
+import io
 import json
 import os
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from flowjax_lite.numerics.whole_file import writing_whole
 from flowjax_lite.training.record import Progress
 
 Line = dict[str, float]
@@ -38,10 +40,10 @@ class LogFile:
         """Write the file."""
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            _WRITERS[path.suffix](file, _lines(progress))
-        os.replace(temporary, path)
+        text = io.StringIO(newline="")
+        _WRITERS[path.suffix](text, _lines(progress))
+        with writing_whole(path) as file:
+            file.write(text.getvalue().encode())
 
 
 def _lines(progress: Progress) -> list[Line]:

@@ -9,7 +9,7 @@ import jax
 import optax
 
 from flowjax_lite.numerics.shapes import check_choice, check_positive_int
-from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.numerics.tree import map_named, named_leaves
 
 SCHEDULES = ("cosine", "linear", "exponential", "constant")
 _LOWEST = 1e-3  # of an exponential decay, as a part of the highest rate
@@ -99,20 +99,15 @@ def _schedule(settings: AdamW, num_updates: int) -> optax.Schedule:
 
 def _kernels(params: Any) -> Any:
     """Which parameters are kernels of networks."""
-    return _marked(params, lambda name: name.endswith("kernel"))
+    return map_named(lambda name, _: name.endswith("kernel"), params)
 
 
 def _begins(params: Any, *, start: str) -> Any:
     """Which parameters have names that begin so."""
-    marked = _marked(params, lambda name: f"{name}/".startswith(f"{start}/"))
+    marked = map_named(lambda name, _: f"{name}/".startswith(f"{start}/"), params)
     if not any(jax.tree.leaves(marked)):
         raise ValueError(
             f"rates names {start!r}, and no parameter's name begins so; there are "
             f"{', '.join(list(named_leaves(params))[:10])}, ..."
         )
     return marked
-
-
-def _marked(params: Any, wanted: Any) -> Any:
-    marks = [wanted(name) for name in named_leaves(params)]
-    return jax.tree.unflatten(jax.tree.structure(params), marks)

@@ -95,10 +95,12 @@ class Record:
 
     def progress(self, flow: Flow, best: Flow) -> Progress:
         """What callbacks are given."""
-        history = {name: tuple(values) for name, values in self.history.items()}
-        return Progress(self.epoch - 1, history, self.best_epoch, flow, best)
+        return Progress(self.epoch - 1, self._history, self.best_epoch, flow, best)
 
     def result(self, best: Flow) -> FitResult:
         """What training returns, given the best model so far."""
-        history = {name: tuple(values) for name, values in self.history.items()}
-        return FitResult(best, history, self.best_epoch)
+        return FitResult(best, self._history, self.best_epoch)
+
+    @property
+    def _history(self) -> dict[str, tuple[float, ...]]:
+        return {name: tuple(values) for name, values in self.history.items()}

@@ -68,7 +68,8 @@ class Run:
             "ema": self.ema,
             "placement": self.placement,
         }
-        state, record = self._begin(flow), Record()
+        state = first_state(flow, optimizer=self.optimizer, num_steps=self.num_steps, ema=self.ema)
+        record = Record()
         identity = self._identity(state) if self.checkpoint else {}
         with opened(self.checkpoint, identity, num_devices=self.placement.num_parts) as checkpoints:
             if checkpoints and (saved := checkpoints.restore(state)):
@@ -100,9 +101,6 @@ class Run:
         best = self.placement.to_default(state.best)
         self._report(record, best)
         return record.result(best)
-
-    def _begin(self, flow: Flow) -> FitState:
-        return first_state(flow, optimizer=self.optimizer, num_steps=self.num_steps, ema=self.ema)
 
     def _identity(self, state: FitState) -> dict[str, Any]:
         """What two runs must share for one to go on where the other ended."""
@@ -144,10 +142,8 @@ class Run:
 
     def _go_back(self, record: Record, state: FitState) -> FitState:
         if record.returns == MOST_RETURNS:
-            step, (flow, best) = (
-                int(state.step) - 1,
-                self.placement.to_default((state.train.flow, state.best)),
-            )
+            step = int(state.step) - 1
+            flow, best = self.placement.to_default((state.train.flow, state.best))
             raise DivergedError(
                 f"{MOST_SKIPPED} steps in a row were not finite, up to step {step} of epoch "
                 f"{record.epoch}, and the run had gone back to its best parameters "
