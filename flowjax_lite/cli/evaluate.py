@@ -12,6 +12,7 @@ from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import load_data
 from flowjax_lite.data import Dataset, Split
+from flowjax_lite.data.splits import join
 from flowjax_lite.distributions import Diagnosis, Flow
 
 
@@ -93,7 +94,7 @@ def _data(config: Config, summary: dict[str, Any], source: str | None) -> Datase
     if Path(source).is_file() or Path(source).suffix:
         return _file(config, summary, source)
     data = load_data(dataclasses.replace(config.data, source=source))
-    every = rows.join(data.train, data.validation, data.test)
+    every = join(data.train, data.validation, data.test)
     return dataclasses.replace(data, name=f"{data.name}, all", test=every)
 
 

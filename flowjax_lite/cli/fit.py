@@ -24,8 +24,9 @@ from flowjax_lite.cli.experiment import (
     train,
 )
 from flowjax_lite.cli.report import Score
-from flowjax_lite.cli.rows import head, join
+from flowjax_lite.cli.rows import head
 from flowjax_lite.data import Split
+from flowjax_lite.data.splits import join
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -63,13 +63,6 @@ def read(path: str | Path, *, columns: Sequence[str], array: str | None = None) 
     return table
 
 
-def join(*parts: Split) -> Split:
-    """Return the rows of several splits, one after the other."""
-    conditions = [part.condition for part in parts if part.condition is not None]
-    x = np.concatenate([part.x for part in parts])
-    return Split(x, np.concatenate(conditions) if conditions else None)
-
-
 def head(split: Split, num: int) -> Split:
     """Return the first rows of a split."""
     return Split(split.x[:num], None if split.condition is None else split.condition[:num])

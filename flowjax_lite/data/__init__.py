@@ -14,6 +14,7 @@ from flowjax_lite.data.findings import Finding, findings
 from flowjax_lite.data.schema import dequantize_integers, domain_map, quantize_integers
 from flowjax_lite.data.sources import load
 from flowjax_lite.data.splits import split, split_sizes
+from flowjax_lite.data.stream import Stream, stream
 from flowjax_lite.data.survey import Survey
 from flowjax_lite.data.table import Table
 from flowjax_lite.data.toy import TOYS, toy
@@ -24,6 +25,7 @@ __all__ = [
     "Dataset",
     "Finding",
     "Split",
+    "Stream",
     "Survey",
     "Table",
     "breast_cancer",
@@ -41,6 +43,7 @@ __all__ = [
     "read_table",
     "split",
     "split_sizes",
+    "stream",
     "toy",
     "uci",
     "wine",

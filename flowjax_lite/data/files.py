@@ -1,11 +1,7 @@
 """Reading tables of numbers: npy, npz, csv, parquet and idx files."""
 
-import csv
 import re
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -14,10 +10,9 @@ from flowjax_lite.data.csv_file import read_csv
 from flowjax_lite.data.idx_file import read_idx
 from flowjax_lite.data.npy_file import read_npy, read_npz
 from flowjax_lite.data.parquet_file import read_parquet
+from flowjax_lite.data.paths import SUPPORTED, check_path, file_errors
 from flowjax_lite.data.table import Table, TableError
-from flowjax_lite.numerics.shapes import suggest
 
-_SUPPORTED = ".npy, .npz, .csv, .parquet, .idx, .idx.gz (or as train-images-idx3-ubyte.gz)"
 _IDX_NAME = re.compile(r"[.-]idx(\d-ubyte)?(\.gz)?$")
 
 
@@ -46,25 +41,13 @@ def read_table(
             columns or numbers asked for.
     """
     path = Path(path)
-    _check_path(path)
+    check_path(path)
     read = _reader(path, array)
-    with _file_errors(path):
+    with file_errors(path):
         table = read(path, columns)
         if table.values.size == 0:
             raise TableError("is empty: it holds no rows of numbers. Give a file with data.")
     return table
-
-
-def _check_path(path: Path) -> None:
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder. Give a file in it: {_SUPPORTED}.")
-    if not path.exists():
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"{path}: there is no folder {path.parent}. Check the path.")
-        near = suggest(path.name, [entry.name for entry in path.parent.iterdir()])
-        raise FileNotFoundError(f"{path}: there is no such file.{near or ' Check the path.'}")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: is empty (0 bytes). Write it or fetch it again.")
 
 
 def _reader(path: Path, array: str | None) -> Callable[[Path, Sequence[str] | None], Table]:
@@ -79,31 +62,6 @@ def _reader(path: Path, array: str | None) -> Callable[[Path, Sequence[str] | No
     if suffix not in readers:
         raise ValueError(
             f"{path}: the ending {suffix!r} is not supported. Convert the file to one of "
-            f"{_SUPPORTED}."
+            f"{SUPPORTED}."
         )
     return readers[suffix]
-
-
-@contextmanager
-def _file_errors(path: Path) -> Iterator[None]:
-    """Put the file's name before our own messages and around those of the parsers."""
-    try:
-        yield
-    except TableError as error:
-        raise ValueError(f"{path}: {error}") from error
-    except PermissionError:
-        raise
-    except (
-        csv.Error,
-        EOFError,
-        NotImplementedError,
-        OSError,
-        OverflowError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ValueError(
-            f"{path}: cannot be read as {path.suffix} ({error or type(error).__name__}). The file "
-            "may be cut short, damaged or of another format; write it or fetch it again."
-        ) from error

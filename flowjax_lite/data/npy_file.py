@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from flowjax_lite.data.limits import check_unpacked, read_at_most
-from flowjax_lite.data.table import Table, TableError, check_kind, table_from_array
+from flowjax_lite.data.table import Table, TableError, check_kind, check_shape, table_from_array
 from flowjax_lite.numerics.shapes import suggest
 
 _MAX_HEADER = 10_000
@@ -38,6 +38,32 @@ def read_npy(path: Path, columns: Sequence[str] | None) -> Table:
     """
     with path.open("rb") as file:
         return table_from_array(_read_array(file, path.stat().st_size), columns)
+
+
+def open_npy(path: Path) -> tuple[tuple[int, int], np.dtype, int]:
+    """Look at an npy file whose rows are to be read one after the other.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its shape `(n, d)`, its type, and the byte at which its numbers begin.
+
+    Raises:
+        TableError: The file is damaged, or holds no rows of real numbers in C order.
+    """
+    with path.open("rb") as file:
+        shape, is_fortran, dtype, start = _checked_header(file, path.stat().st_size)
+    check_shape(shape)
+    num_rows, width = shape[0], math.prod(shape[1:])
+    if not num_rows * width:
+        raise TableError("is empty: it holds no rows of numbers. Give a file with data.")
+    if is_fortran and min(num_rows, width) > 1:
+        raise TableError(
+            "holds its columns one after the other (Fortran order), and is to be read by rows. "
+            "Write it again with np.ascontiguousarray."
+        )
+    return (num_rows, width), dtype, start
 
 
 def read_npz(path: Path, columns: Sequence[str] | None, *, array: str | None) -> Table:
@@ -94,6 +120,16 @@ def _described(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) ->
 
 def _read_array(file: IO[bytes], size: int) -> np.ndarray:
     """The array of an open file of that many bytes, if its header agrees with them."""
+    shape, is_fortran, dtype, start = _checked_header(file, size)
+    expected = size - start
+    raw = read_at_most(file, expected)
+    if len(raw) != expected:
+        raise TableError(f"ends after {len(raw)} of {expected} bytes. Write it or fetch it again.")
+    return np.frombuffer(raw, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _checked_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """The header, as `_read_header` has it, if it agrees with the number of bytes."""
     shape, is_fortran, dtype, start = _read_header(file)
     check_kind(dtype)
     expected = math.prod(shape) * dtype.itemsize
@@ -102,10 +138,7 @@ def _read_array(file: IO[bytes], size: int) -> np.ndarray:
             f"is damaged or cut short: it holds {size - start} bytes of numbers, but the shape "
             f"{shape} and type {dtype} in its header need {expected}. Write it or fetch it again."
         )
-    raw = read_at_most(file, expected)
-    if len(raw) != expected:
-        raise TableError(f"ends after {len(raw)} of {expected} bytes. Write it or fetch it again.")
-    return np.frombuffer(raw, dtype).reshape(shape, order="F" if is_fortran else "C")
+    return shape, is_fortran, dtype, start
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:

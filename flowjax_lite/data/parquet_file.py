@@ -1,13 +1,16 @@
 """Reading parquet files, with pyarrow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from flowjax_lite.data.blocks import AbstractBlocks
 from flowjax_lite.data.extra import import_extra
 from flowjax_lite.data.limits import check_unpacked
+from flowjax_lite.data.paths import file_errors
 from flowjax_lite.data.table import Table, TableError, column_positions
 
 _CELL_BYTES = 8  # at most, of a number
@@ -28,27 +31,74 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> Table:
         TableError: The file is damaged or would unpack to far more than it holds; a column is
             missing or does not hold numbers.
     """
-    parquet, pyarrow = import_extra("pyarrow.parquet"), import_extra("pyarrow")
+    parquet = import_extra("pyarrow.parquet")
+    with _arrow_errors(), parquet.ParquetFile(path) as file:
+        schema, num_rows = file.schema_arrow, file.metadata.num_rows
+        positions = column_positions(columns, schema.names)
+        _check_types(schema, positions)
+        check_unpacked(_CELL_BYTES * num_rows * len(positions), path.stat().st_size)
+        values = _values(file.read(columns), positions if columns is None else columns)
+    return Table(values, tuple(schema.names[i] for i in positions))
+
+
+class ParquetBlocks(AbstractBlocks):
+    """A parquet file whose blocks are its row groups.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ImportError: There is no pyarrow.
+        TableError: The file is damaged, or would unpack to far more than it holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._parquet = import_extra("pyarrow.parquet")
+        self._path = path
+        with _arrow_errors(), self._parquet.ParquetFile(path) as file:
+            self._metadata, self._schema = file.metadata, file.schema_arrow
+        self.columns = tuple(self._schema.names)
+        groups = range(self._metadata.num_row_groups)
+        sizes = [self._metadata.row_group(group).num_rows for group in groups]
+        self.sizes = np.array(sizes, np.int64)
+        most = _CELL_BYTES * max(sizes, default=0) * len(self.columns)
+        check_unpacked(most, path.stat().st_size)
+
+    def read(self, block: int, columns: Sequence[int]) -> np.ndarray:
+        _check_types(self._schema, columns)
+        names = [self.columns[i] for i in columns]
+        with (
+            file_errors(self._path),
+            _arrow_errors(),
+            self._parquet.ParquetFile(self._path, metadata=self._metadata) as file,
+        ):
+            return _values(file.read_row_group(block, names), names)
+
+
+@contextmanager
+def _arrow_errors() -> Iterator[None]:
     try:
-        with parquet.ParquetFile(path) as file:
-            schema, num_rows = file.schema_arrow, file.metadata.num_rows
-            positions = column_positions(columns, schema.names)
-            for i in positions:
-                if not pyarrow.types.is_primitive(schema.types[i]):
-                    raise _no_numbers(schema.field(i))
-            check_unpacked(_CELL_BYTES * num_rows * len(positions), path.stat().st_size)
-            keys = positions if columns is None else columns
-            table = file.read(columns)
-            arrays = [table.column(key).to_numpy() for key in keys]
-    except pyarrow.ArrowException as error:
+        yield
+    except import_extra("pyarrow").ArrowException as error:
         raise TableError(
             f"is cut short, damaged or no parquet file ({error}). Write it or fetch it again."
         ) from error
-    for i, values in zip(positions, arrays, strict=True):
-        if values.dtype.kind not in "fiub":
+
+
+def _check_types(schema: Any, positions: Sequence[int]) -> None:
+    is_primitive = import_extra("pyarrow").types.is_primitive
+    for i in positions:
+        if not is_primitive(schema.types[i]):
             raise _no_numbers(schema.field(i))
-    values = np.column_stack(arrays) if arrays else np.empty((0, 0))
-    return Table(values, tuple(schema.names[i] for i in positions))
+
+
+def _values(table: Any, keys: Sequence[int] | Sequence[str]) -> np.ndarray:
+    """Columns side by side, of a type that holds all of them."""
+    arrays = [table.column(key).to_numpy() for key in keys]
+    for key, values in zip(keys, arrays, strict=True):
+        if values.dtype.kind not in "fiub":
+            raise _no_numbers(table.schema.field(key))
+    return np.column_stack(arrays) if arrays else np.empty((0, 0))
 
 
 def _no_numbers(field: Any) -> TableError:

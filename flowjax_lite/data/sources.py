@@ -12,8 +12,9 @@ from flowjax_lite.data.dataset import Dataset
 from flowjax_lite.data.dequantize import dequantize
 from flowjax_lite.data.embedded import EMBEDDED, digits
 from flowjax_lite.data.files import read_table
+from flowjax_lite.data.paths import file_errors
 from flowjax_lite.data.splits import split
-from flowjax_lite.data.table import TableError, column_positions
+from flowjax_lite.data.table import check_apart, divide_columns
 from flowjax_lite.data.toy import TOYS, toy
 from flowjax_lite.numerics.shapes import suggest
 
@@ -125,21 +126,12 @@ def _load_file(
     checks: str,
 ) -> Dataset:
     conditions = tuple(condition_columns or ())
-    both = [column for column in columns or () if column in conditions]
-    if both:
-        raise ValueError(
-            f"columns and condition_columns both name {', '.join(both)}; a column is either data "
-            "or condition. Take it out of one."
-        )
     wanted = (*columns, *conditions) if columns else None
+    with file_errors(path):
+        check_apart(columns, conditions)
     table = read_table(path, columns=wanted, array=array)
-    try:
-        of_condition = column_positions(conditions, table.columns)
-    except TableError as error:
-        raise ValueError(f"{path}: {error}") from error
-    of_x = [i for i in range(len(table.columns)) if i not in of_condition]
-    if not of_x:
-        raise ValueError(f"{path}: condition_columns takes every column. Leave one for the data.")
+    with file_errors(path):
+        of_x, of_condition = divide_columns(columns, conditions, table.columns)
     names = tuple(table.columns[i] for i in of_x)
     x, num_levels = table.values[:, of_x], None
     image_shape = None if conditions else table.image_shape  # only all pixels make an image

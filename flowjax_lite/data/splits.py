@@ -83,6 +83,13 @@ def take_rows(x: np.ndarray, condition: np.ndarray | None, rows: np.ndarray) -> 
     )
 
 
+def join(*parts: Split) -> Split:
+    """Return the rows of several splits, one after the other."""
+    conditions = [part.condition for part in parts if part.condition is not None]
+    x = np.concatenate([part.x for part in parts])
+    return Split(x, np.concatenate(conditions) if conditions else None)
+
+
 def _num_rows(name: str, size: float | int, num_rows: int) -> int:
     if isinstance(size, bool) or not isinstance(size, int | float | np.integer | np.floating):
         raise TypeError(

@@ -45,13 +45,8 @@ def table_from_array(values: np.ndarray, columns: Sequence[str] | None) -> Table
         TableError: The array has another rank or type, or lacks a column.
     """
     check_kind(values.dtype)
-    if values.ndim not in (1, 2):
-        raise TableError(
-            f"holds an array of shape {values.shape}; expected (n, d), a row for each event. "
-            "Reshape it before saving."
-        )
+    check_shape(values.shape)
     values = values.reshape(len(values), -1) if values.size else values.reshape(0, 1)
-    check_num_columns(values.shape[1])
     names = numbered("x", values.shape[1])
     if columns is None:
         return Table(values, names)
@@ -66,6 +61,20 @@ def check_kind(dtype: np.dtype) -> None:
     """
     if dtype.kind not in "fiub":
         raise TableError(f"holds values of type {dtype}; expected real numbers. Convert them.")
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Check that a shape is `(n, d)`, or `(n,)` for one column.
+
+    Raises:
+        TableError: It has another rank, or there are more than a million columns.
+    """
+    if len(shape) not in (1, 2):
+        raise TableError(
+            f"holds an array of shape {shape}; expected (n, d), a row for each event. Reshape it "
+            "before saving."
+        )
+    check_num_columns(1 if len(shape) == 1 else shape[1])
 
 
 def check_num_columns(num: int) -> None:
@@ -116,3 +125,45 @@ def numbered(prefix: str, num: int) -> tuple[str, ...]:
         The names.
     """
     return tuple(f"{prefix}{i}" for i in range(num))
+
+
+def check_apart(columns: Sequence[str] | None, condition_columns: Sequence[str] | None) -> None:
+    """Check that no column is asked for both as data and as condition.
+
+    Raises:
+        TableError: One is.
+    """
+    both = [column for column in columns or () if column in (condition_columns or ())]
+    if both:
+        raise TableError(
+            f"is asked for {', '.join(both)} both as data and as condition; a column is either. "
+            "Take it out of columns or of condition_columns."
+        )
+
+
+def divide_columns(
+    columns: Sequence[str] | None, condition_columns: Sequence[str] | None, names: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Find the columns that make x and those that make the condition.
+
+    Args:
+        columns: Names of the former; None takes all that are left.
+        condition_columns: Names of the latter, if any.
+        names: Names there are.
+
+    Returns:
+        Positions in `names` of the former and of the latter, in the orders asked for.
+
+    Raises:
+        TableError: A name is not there, there more than once, or asked for as both; or nothing is
+            left for x.
+    """
+    check_apart(columns, condition_columns)
+    of_condition = column_positions(condition_columns or (), names)
+    if columns is None:
+        of_x = [i for i in range(len(names)) if i not in of_condition]
+    else:
+        of_x = column_positions(columns, names)
+    if not of_x:
+        raise TableError("has no column left for the data: condition_columns takes every column.")
+    return tuple(of_x), tuple(of_condition)

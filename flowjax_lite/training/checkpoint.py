@@ -237,14 +237,6 @@ def structure_of(state: FitState) -> str:
     return _checksum({name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves})
 
 
-def checksum_of_arrays(tree: Any) -> str:
-    """A checksum of all arrays of a pytree."""
-    digest = hashlib.sha256()
-    for array in jax.tree.leaves(tree):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
 def _described(array: np.ndarray) -> dict[str, Any]:
     digest = hashlib.sha256(array.tobytes()).hexdigest()
     return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jax import Array, lax
@@ -15,6 +14,7 @@ from flowjax_lite.numerics.shapes import default_dtype
 from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.rows import Rows
 from flowjax_lite.training.step import Loss, TrainState, take_step
+from flowjax_lite.training.window import Window, batch_ends, order_key, shuffled, take_batch
 
 # So many skipped steps in a row are no accident: the run goes back to the best parameters.
 MOST_SKIPPED = 10
@@ -93,8 +93,9 @@ def advance(
     state: FitState,
     key: Array,
     epoch: int,
+    first: int,
     stop: int,
-    train: Rows,
+    window: Window,
     validation: Rows | None,
     *,
     loss: Loss,
@@ -103,7 +104,7 @@ def advance(
     ema: float | None,
     placement: Placement,
 ) -> tuple[FitState, Array, Array]:
-    """Take the steps of an epoch up to one of them; after the last, evaluate the validation rows.
+    """Take the steps of a window up to one of them; after an epoch's last, evaluate.
 
     What a step does follows from (key, epoch, step) and the state alone, and one program takes
     all steps: an epoch in pieces has the bits of one in a single call. It ends early where
@@ -113,12 +114,13 @@ def advance(
         state: its buffers are given up; a state at the end of an epoch begins the next one.
         key: randomness of the order and of the training loss in all epochs.
         epoch: number of the epoch.
-        stop: the step to stop before.
-        train: training rows.
+        first: the step that takes the window's first batch.
+        stop: the step to stop before, in the same window.
+        window: training rows.
         validation: rows never trained on; None selects by the training loss.
         loss: as `negative_log_likelihood`.
         optimizer: any optax gradient transformation.
-        batch_size: most rows per step.
+        batch_size: most rows of an evaluation at a time.
         ema: the decay of the moving average, which is then what is validated and kept; or None.
         placement: the devices that share the rows of a batch.
 
@@ -126,22 +128,21 @@ def advance(
         The new state, the mean training loss over the epoch and the validation loss after it;
         both NaN before the epoch is over.
     """
-    cut = batch_index(train.num_rows, batch_size, num_parts=placement.num_parts)
-    index, valid = map(jnp.asarray, cut)
-    num_steps = len(index)
+    num_steps = len(state.steps.loss)
+    order = shuffled(order_key(key, epoch, first), window.ends, window.capacity)
     key = jax.random.fold_in(key, epoch)
-    order = epoch_order(key, train.num_rows)
+    multiple = placement.num_parts // len(window.ends)
 
     def going_on(state: FitState) -> Array:
         return (state.step < stop) & (state.streak < MOST_SKIPPED)
 
     def take(state: FitState) -> FitState:
         step = state.step
-        rows, weights = placement.spread(_take(train, order[index[step]], valid[step]))
-        batch = rows.x, rows.condition, weights, jax.random.fold_in(key, 1 + step)
+        rows = placement.spread(take_batch(window, order, step - first, multiple=multiple))
+        batch = *rows, jax.random.fold_in(key, 1 + step)
         settings = {"loss": loss, "optimizer": optimizer, "rate": state.rate}
         trained, report = take_step(state.train, batch, **settings)
-        found = Steps(report.loss, jnp.sum(weights), report.gradient_norm, report.skipped)
+        found = Steps(report.loss, jnp.sum(rows.weights), report.gradient_norm, report.skipped)
         average = state.average
         if average is not None and ema is not None:
             done = epoch * num_steps + step
@@ -200,40 +201,17 @@ def go_back(state: FitState) -> FitState:
 
 def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int, placement: Placement) -> Array:
     """The mean loss over all rows, a batch at a time, without a key: exact, the same each time."""
-    index, valid = batch_index(rows.num_rows, batch_size, num_parts=placement.num_parts)
+    num_batches = -(-rows.num_rows // batch_size)
+    ends = jnp.asarray(batch_ends(rows.num_rows, num_batches))[None]
+    window = Window(jax.tree.map(lambda array: array[None], rows), ends)
+    order = jnp.arange(rows.num_rows)[None]
 
-    def evaluate_batch(batch: tuple[Array, Array]) -> tuple[Array, Array]:
-        taken, weights = placement.spread(_take(rows, *batch))
-        return loss(flow, taken.x, taken.condition, weights, None), jnp.sum(weights)
+    def evaluate_batch(batch: Array) -> tuple[Array, Array]:
+        taken = take_batch(window, order, batch, multiple=placement.num_parts)
+        taken = placement.spread(taken)
+        return loss(flow, *taken, None), jnp.sum(taken.weights)
 
-    return _mean(*jax.lax.map(evaluate_batch, (index, valid)))
-
-
-def batch_index(
-    num_rows: int, batch_size: int, *, num_parts: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut positions 0 … num_rows - 1 into batches that differ by one row at most.
-
-    The last batch is as full as the others, so no step rests on a handful of rows.
-
-    Returns:
-        Positions (batches, size), and which of them count. The size is a multiple of `num_parts`;
-        a batch with fewer rows repeats its last position, which does not count.
-    """
-    num_batches = -(-num_rows // batch_size)
-    ends = np.arange(num_batches + 1) * num_rows // num_batches
-    size = -(-np.diff(ends).max() // num_parts) * num_parts
-    positions = ends[:-1, None] + np.arange(size)
-    valid = positions < ends[1:, None]
-    return np.where(valid, positions, ends[1:, None] - 1), valid
-
-
-def epoch_order(key: Array, num_rows: int) -> Array:
-    """The order of rows in an epoch with this key.
-
-    One sort of 32 random bits; `jax.random.permutation` sorts twice, for the sake of equal bits.
-    """
-    return jnp.argsort(jax.random.bits(jax.random.fold_in(key, 0), (num_rows,)))
+    return _mean(*jax.lax.map(evaluate_batch, jnp.arange(num_batches)))
 
 
 def _moved(average: Flow, flow: Flow, decay: Array) -> Flow:
@@ -243,11 +221,6 @@ def _moved(average: Flow, flow: Flow, decay: Array) -> Flow:
     mixed = jax.tree.map(lambda old, new: new + decay.astype(new.dtype) * (old - new), old, new)
     moved: Flow = nnx.merge(graphdef, mixed, *rest)
     return moved
-
-
-def _take(rows: Rows, index: Array, valid: Array) -> tuple[Rows, Array]:
-    taken = jax.tree.map(lambda array: array[index], rows)
-    return taken, jnp.where(valid, taken.weights, 0.0)
 
 
 def _mean(values: Array, weights: Array) -> Array:

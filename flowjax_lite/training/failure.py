@@ -7,6 +7,7 @@ from flax import nnx
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.training.feed import Piece
 from flowjax_lite.training.record import FitResult
 from flowjax_lite.training.rows import Rows
 from flowjax_lite.training.step import Loss
@@ -27,14 +28,15 @@ class DivergedError(FloatingPointError):
         self.result = result
 
 
-def describe_rows(flow: Flow, batch: Rows, positions: np.ndarray, loss: Loss) -> str:
+def describe_rows(flow: Flow, batch: Piece, loss: Loss) -> str:
     """Name the rows of a batch whose own loss is not finite; where all are, the batch."""
 
     def of_one(row: Rows) -> jax.Array:
         x, condition, weights = jax.tree.map(lambda array: array[None], row)
         return loss(flow, x, condition, weights, None)
 
-    finite = np.isfinite(jax.vmap(of_one)(batch._replace(weights=jnp.ones_like(batch.weights))))
+    rows, positions = batch
+    finite = np.isfinite(jax.vmap(of_one)(rows._replace(weights=jnp.ones_like(rows.weights))))
     bad = np.sort(positions[~finite])
     if not bad.size:
         return f"each row's loss is finite; the batch holds rows {_listed(np.sort(positions))}"

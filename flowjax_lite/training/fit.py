@@ -11,7 +11,7 @@ from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.devices import Placement, Rule, replicated
-from flowjax_lite.training.epoch import batch_index
+from flowjax_lite.training.feed import Resident
 from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.record import Callback
@@ -102,21 +102,18 @@ def fit(
         check_positive_int(patience, "patience")
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema is {ema}; expected a decay between 0 and 1, such as 0.999, or None")
+    placement = Placement(mesh, sharding)
     checked = check_rows(flow, data, condition, weights, checks=checks)
-    rows = split_rows(flow, checked, validation, key, checks=checks)
-    num_rows = rows.train.num_rows
-    if num_rows < batch_size:
-        raise ValueError(
-            f"data has {num_rows} training rows, fewer than batch_size {batch_size}: pass "
-            f"batch_size={num_rows} or less"
-        )
+    feed = Resident(
+        split_rows(flow, checked, validation, key, checks=checks), batch_size, placement
+    )
     if optimizer is None:
         optimizer = AdamW(learning_rate)
     described = repr(optimizer) if isinstance(optimizer, AdamW) else "your own"
     if isinstance(optimizer, AdamW):
-        optimizer = optimizer(max_epochs * len(batch_index(num_rows, batch_size)[0]))
+        optimizer = optimizer(max_epochs * feed.num_steps)
     run = Run(
-        rows=rows,
+        feed=feed,
         key=key,
         loss=loss,
         optimizer=optimizer,
@@ -127,6 +124,6 @@ def fit(
         ema=ema,
         callbacks=tuple(callbacks),
         checkpoint=checkpoint,
-        placement=Placement(mesh, sharding),
+        placement=placement,
     )
     return run(flow, progress=progress)

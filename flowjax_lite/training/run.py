@@ -2,35 +2,23 @@
 
 import time
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 from jax import Array
 from tqdm.auto import tqdm
 
 from flowjax_lite.distributions import Flow
-from flowjax_lite.training.checkpoint import (
-    Checkpoint,
-    checksum_of_arrays,
-    opened,
-    structure_of,
-)
+from flowjax_lite.training.checkpoint import Checkpoint, opened, structure_of
 from flowjax_lite.training.devices import Placement
-from flowjax_lite.training.epoch import (
-    MOST_SKIPPED,
-    FitState,
-    advance,
-    batch_index,
-    epoch_order,
-    first_state,
-    go_back,
-)
+from flowjax_lite.training.epoch import MOST_SKIPPED, FitState, advance, first_state, go_back
 from flowjax_lite.training.failure import ADVICE, DivergedError, describe_largest, describe_rows
+from flowjax_lite.training.feed import AbstractFeed
 from flowjax_lite.training.record import Callback, FitResult, Record
-from flowjax_lite.training.rows import SplitRows, key_data
+from flowjax_lite.training.rows import key_data
 from flowjax_lite.training.step import Loss
 
 # A run that goes back more often will not come to an end by itself.
@@ -41,7 +29,7 @@ MOST_RETURNS = 3
 class Run:
     """All that `fit` has checked and chosen; calling it trains a flow."""
 
-    rows: SplitRows
+    feed: AbstractFeed
     key: Array
     loss: Loss
     optimizer: optax.GradientTransformation
@@ -54,11 +42,6 @@ class Run:
     checkpoint: Checkpoint | None
     placement: Placement
 
-    @property
-    def num_steps(self) -> int:
-        """Steps of an epoch."""
-        return len(batch_index(self.rows.train.num_rows, self.batch_size)[0])
-
     def __call__(self, flow: Flow, *, progress: bool) -> FitResult:
         """Train a flow, which is left as it is, and return the best one."""
         settings = {
@@ -68,30 +51,39 @@ class Run:
             "ema": self.ema,
             "placement": self.placement,
         }
-        state = first_state(flow, optimizer=self.optimizer, num_steps=self.num_steps, ema=self.ema)
+        state = first_state(
+            flow, optimizer=self.optimizer, num_steps=self.feed.num_steps, ema=self.ema
+        )
         record = Record()
         identity = self._identity(state) if self.checkpoint else {}
-        with opened(self.checkpoint, identity, num_devices=self.placement.num_parts) as checkpoints:
+        with (
+            closing(self.feed),
+            opened(self.checkpoint, identity, num_devices=self.placement.num_parts) as checkpoints,
+        ):
             if checkpoints and (saved := checkpoints.restore(state)):
                 state, record = saved
             state = self.placement.put_state(state)
-            rows = self.placement.put((self.rows.train, self.rows.validation))
+            held_out = self.placement.put(self.feed.validation)
             start = time.perf_counter() - record.seconds
             with tqdm(
                 total=self.max_epochs, initial=record.epoch, disable=not progress, unit="epoch"
             ) as bar:
                 while not self._is_over(record):
-                    stop = self._next_stop(record, state)
-                    state, train, validation = advance(
-                        state, self.key, record.epoch, stop, *rows, **settings
+                    number = int(state.step) % self.feed.num_steps // self.feed.batches
+                    window = self.feed.window(record.epoch, number)
+                    first = number * self.feed.batches
+                    stop = min(first + self.feed.batches, self._next_save(record, state))
+                    state, *losses = advance(
+                        state, self.key, record.epoch, first, stop, window, held_out, **settings
                     )
                     self._note_skipped(record, state)
                     if int(state.streak) == MOST_SKIPPED:
                         state = self._go_back(record, state)
-                    if int(state.step) == self.num_steps:
-                        losses = float(train), float(validation)
-                        record.add(*losses, state.steps, time.perf_counter() - start)
-                        bar.set_postfix(train=f"{losses[0]:.4f}", validation=f"{losses[1]:.4f}")
+                    if int(state.step) == self.feed.num_steps:
+                        train, validation = map(float, losses)
+                        seconds = time.perf_counter() - start
+                        record.add(train, validation, state.steps, seconds)
+                        bar.set_postfix(train=f"{train:.4f}", validation=f"{validation:.4f}")
                         bar.update()
                         now = record.progress(state.train.flow, state.best)
                         record.stopped = any([callback(now) for callback in self.callbacks])
@@ -109,22 +101,23 @@ class Run:
             "batch_size": self.batch_size,
             "max_epochs": self.max_epochs,
             "ema": self.ema,
-            "data": checksum_of_arrays((self.rows.train, self.rows.validation)),
+            "data": self.feed.checksum(),
+            "windows": self.feed.num_windows,
             "optimizer": self.optimizer_settings,
             "flow": structure_of(state),
         }
 
     def _steps_done(self, record: Record, state: FitState) -> int:
         """Since the start of the run; a state at the end of an epoch counts as its end."""
-        step = int(state.step) % self.num_steps
-        return record.epoch * self.num_steps + step
+        step = int(state.step) % self.feed.num_steps
+        return record.epoch * self.feed.num_steps + step
 
-    def _next_stop(self, record: Record, state: FitState) -> int:
-        """The step of this epoch to stop before: that of the next save, or the end."""
+    def _next_save(self, record: Record, state: FitState) -> int:
+        """The step of this epoch to stop before and save; beyond its end if that is later."""
         if self.checkpoint is None:
-            return self.num_steps
+            return self.feed.num_steps
         every, done = self.checkpoint.every, self._steps_done(record, state)
-        return min(self.num_steps, done + every - done % every - record.epoch * self.num_steps)
+        return done + every - done % every - record.epoch * self.feed.num_steps
 
     def _is_due(self, record: Record, state: FitState) -> bool:
         assert self.checkpoint is not None
@@ -157,15 +150,7 @@ class Run:
 
     def _describe(self, flow: Flow, epoch: int, step: int) -> str:
         """The rows of one batch."""
-        index, valid = (
-            part[step] for part in batch_index(self.rows.train.num_rows, self.batch_size)
-        )
-        order = np.asarray(
-            epoch_order(jax.random.fold_in(self.key, epoch), self.rows.train.num_rows)
-        )
-        taken = order[index[valid]]
-        batch = jax.tree.map(lambda array: array[taken], self.rows.train)
-        return describe_rows(flow, batch, self.rows.positions[taken], self.loss)
+        return describe_rows(flow, self.feed.batch(self.key, epoch, step), self.loss)
 
     def _report(self, record: Record, best: Flow) -> None:
         """Say at the end what has gone wrong on the way."""
@@ -179,8 +164,8 @@ class Run:
             skipped = int(sum(record.history["skipped"]))
             epoch, step = record.first_skipped
             warnings.warn(
-                f"{skipped} of {record.epoch * self.num_steps} steps were skipped, as their loss "
-                f"or gradient was not finite, first step {step} of epoch {epoch}: under the "
+                f"{skipped} of {record.epoch * self.feed.num_steps} steps were skipped, as their "
+                f"loss or gradient was not finite, first step {step} of epoch {epoch}: under the "
                 f"parameters returned, {self._describe(best, epoch, step)}"
                 + (f"; the run went back {record.returns} times" if record.returns else ""),
                 RuntimeWarning,

@@ -6,6 +6,7 @@ import pytest
 from flowjax_lite.cli import rows
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.data import Split
+from flowjax_lite.data.splits import join
 
 
 @pytest.mark.parametrize("suffix", rows.SUFFIXES)
@@ -49,8 +50,8 @@ def test_unsupported_endings(tmp_path: Path) -> None:
 def test_join_and_head_keep_rows_with_their_conditions() -> None:
     """Would catch conditions that move to other rows, or that are dropped."""
     parts = [Split(np.full((2, 1), i), np.full((2, 1), 10 * i)) for i in (1, 2)]
-    joined = rows.head(rows.join(*parts), 3)
+    joined = rows.head(join(*parts), 3)
     assert joined.x.ravel().tolist() == [1, 1, 2]
     assert joined.condition is not None
     assert joined.condition.ravel().tolist() == [10, 10, 20]
-    assert rows.head(rows.join(Split(np.ones((2, 1)))), 1).condition is None
+    assert rows.head(join(Split(np.ones((2, 1)))), 1).condition is None

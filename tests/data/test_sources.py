@@ -40,7 +40,7 @@ def test_columns_and_conditions(csv_file: Path) -> None:
 
 def test_wrong_columns(csv_file: Path) -> None:
     """Would catch a column that is data and condition at once, and mistyped names."""
-    with pytest.raises(ValueError, match=r"both name a; a column is either"):
+    with pytest.raises(ValueError, match=r"asked for a both as data and as condition"):
         load(csv_file, columns=["a", "b"], condition_columns=["a"])
     with pytest.raises(ValueError, match=r"takes every column"):
         load(csv_file, condition_columns=["a", "b", "c", "row"])

@@ -12,7 +12,11 @@ from measure import randomised
 
 import flowjax_lite as fl
 from flowjax_lite.training import Progress
-from flowjax_lite.training.epoch import advance, batch_index
+from flowjax_lite.training.devices import Placement
+from flowjax_lite.training.epoch import advance
+from flowjax_lite.training.feed import Resident
+from flowjax_lite.training.rows import Rows, SplitRows
+from flowjax_lite.training.window import shuffled, take_batch
 
 SETTINGS = {"batch_size": 64, "max_epochs": 3, "progress": False, "learning_rate": 1e-2}
 
@@ -95,10 +99,18 @@ def test_a_key_determines_the_result():
 @pytest.mark.parametrize(("num_rows", "batch_size"), [(10, 4), (8, 4), (9, 8), (5, 5), (101, 10)])
 def test_batches_hold_every_row_once_and_are_balanced(num_rows, batch_size):
     """Catches a dropped or doubled ragged batch."""
-    index, valid = batch_index(num_rows, batch_size)
-    assert sorted(index[valid]) == list(range(num_rows))
-    assert index.shape[1] <= batch_size
-    assert np.ptp(valid.sum(axis=1)) <= 1
+    positions = np.arange(num_rows)
+    split = SplitRows(Rows(positions[:, None], None, np.ones(num_rows)), None, positions)
+    feed = Resident(split, batch_size, Placement())
+    window = feed.window(0, 0)
+    order = shuffled(jax.random.key(0), window.ends, window.capacity)
+    batches = [take_batch(window, order, i, multiple=3) for i in range(feed.num_steps)]
+    taken = [np.asarray(batch.x[batch.weights > 0, 0]) for batch in batches]
+    assert sorted(np.concatenate(taken)) == list(positions)
+    assert {len(batch.x) % 3 for batch in batches} == {0}
+    counts = [len(x) for x in taken]
+    assert max(counts) <= batch_size
+    assert np.ptp(counts) <= 1
 
 
 def test_epoch_losses_are_means_over_rows():
