@@ -11,6 +11,7 @@ import optax
 from jax.sharding import PartitionSpec
 
 import flowjax_lite as fl
+from flowjax_lite import data
 
 
 def by_rows(name: str, shape: tuple[int, ...]) -> PartitionSpec:
@@ -44,16 +45,30 @@ def eight(out: Path, directory: Path) -> None:
         "one, ragged": {"batch_size": 13},
         "eight, ragged": {"batch_size": 13, "mesh": mesh},
         "saved": shared | {"checkpoint": fl.Checkpoint(directory, every=5)},
+        "streamed": {"data": data.stream(common["data"], buffer=40), "mesh": mesh}
+        | {"optimizer": optax.set_to_zero(), "validation": None},
+        "all rows": {"optimizer": optax.set_to_zero(), "validation": None},
         "read": shared | {"checkpoint": fl.Checkpoint(directory, resume=True)},
     }
     found = {k: outcome(fl.fit(interrupted.tiny(), **common | v)) for k, v in kinds.items()}
     out.write_text(json.dumps(found))
 
 
-def one_of_two(directory: Path, address: str, process: int) -> None:
+def one_of_two(directory: Path, address: str, process: int, *, streamed: bool = False) -> None:
     """A process of two, of two devices each, with a run that is saved."""
     start(2)
     jax.distributed.initialize(address, 2, process)
     assert len(jax.devices()) == 4
-    settings = interrupted.settings(directory)
-    fl.fit(interrupted.tiny(), **settings | {"mesh": fl.all_devices()})
+    settings = interrupted.settings(directory) | {"mesh": fl.all_devices()}
+    rows = settings["data"]
+    if process:
+        rows = rows + 1
+    try:
+        fl.fit(interrupted.tiny(), **settings | {"data": rows, "checkpoint": None})
+    except ValueError as error:
+        assert "process 1 has other data than process 0" in str(error)
+    else:
+        raise AssertionError("other data in another process went by without a word")
+    if streamed:
+        settings["data"] = data.stream(settings["data"], buffer=40)
+    fl.fit(interrupted.tiny(), **settings)

@@ -1,6 +1,6 @@
 """Where a run's arrays lie: on one device, or spread over a mesh of many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from flowjax_lite.numerics.tree import map_named
@@ -57,6 +58,37 @@ class Placement:
         whole = NamedSharding(self.mesh, PartitionSpec())
         return jax.tree.map(lambda array: _put(array, whole), rows)
 
+    @property
+    def parts_here(self) -> list[int]:
+        """The parts of a batch that devices of this process take."""
+        if self.mesh is None:
+            return [0]
+        devices, here = self.mesh.devices.flat, jax.process_index()
+        return [part for part, device in enumerate(devices) if device.process_index == here]
+
+    def put_parts(self, parts: Mapping[int, Any]) -> Any:
+        """Put parts of rows, of equal shapes, each on its device.
+
+        Args:
+            parts: those of `parts_here`, by number.
+
+        Returns:
+            All parts, along a new first axis.
+        """
+        if self.mesh is None:
+            return jax.device_put(jax.tree.map(lambda array: array[None], parts[0]))
+        sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+
+        def put(*arrays: np.ndarray) -> jax.Array:
+            of_part = dict(zip(parts, arrays, strict=True))
+            return jax.make_array_from_callback(
+                (self.num_parts, *arrays[0].shape),
+                sharding,
+                lambda place: of_part[place[0].start or 0][None],  # type: ignore[index]
+            )
+
+        return jax.tree.map(put, *parts.values())
+
     def put_state(self, state: Any) -> Any:
         """Put a state where the rule wants it."""
         return state if self.mesh is None else jax.tree.map(_put, state, self._shardings(state))
@@ -91,6 +123,25 @@ class Placement:
         mesh = self.mesh
         assert mesh is not None
         return map_named(lambda name, leaf: NamedSharding(mesh, self.rule(name, leaf.shape)), state)
+
+
+def check_same_everywhere(checksum: str) -> None:
+    """Check that all processes have the same data.
+
+    Args:
+        checksum: of this process's data, hexadecimal.
+
+    Raises:
+        ValueError: another process has others.
+    """
+    own = np.frombuffer(bytes.fromhex(checksum), np.uint8)
+    others = np.asarray(multihost_utils.process_allgather(own)).reshape(-1, len(own))
+    differ = np.flatnonzero((others != others[0]).any(axis=1))
+    if differ.size:
+        raise ValueError(
+            f"process {differ[0]} has other data than process 0: give all processes the same "
+            f"rows in the same order; each trains on its own part of them"
+        )
 
 
 def _put(array: Any, sharding: NamedSharding) -> jax.Array:

@@ -25,7 +25,7 @@ class Piece(NamedTuple):
     rows: Rows
     positions: np.ndarray
 
-    def take(self, index: np.ndarray) -> "Piece":
+    def take(self, index: np.ndarray | slice) -> "Piece":
         """Some of the rows."""
         return jax.tree.map(lambda array: array[index], self)
 
@@ -33,6 +33,24 @@ class Piece(NamedTuple):
 def join(pieces: Sequence[Piece]) -> Piece:
     """The rows of several pieces, one after the other."""
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *pieces)
+
+
+def check_batch_size(batch_size: int, num_rows: int, num_parts: int = 1) -> None:
+    """Check that batches are neither larger than the data nor smaller than their parts.
+
+    Raises:
+        ValueError: they are.
+    """
+    if num_rows < batch_size:
+        raise ValueError(
+            f"data has {num_rows} training rows, fewer than batch_size {batch_size}: pass "
+            f"batch_size={num_rows} or less"
+        )
+    if batch_size < num_parts:
+        raise ValueError(
+            f"batch_size is {batch_size}, and {num_parts} devices share a batch: pass "
+            f"batch_size={num_parts} or more, so that each has a row"
+        )
 
 
 class AbstractFeed(ABC):
@@ -115,11 +133,7 @@ class Resident(AbstractFeed):
 
     def __init__(self, split: SplitRows, batch_size: int, placement: Placement) -> None:
         rows = split.train
-        if rows.num_rows < batch_size:
-            raise ValueError(
-                f"data has {rows.num_rows} training rows, fewer than batch_size {batch_size}: pass "
-                f"batch_size={rows.num_rows} or less"
-            )
+        check_batch_size(batch_size, rows.num_rows)
         self.validation = split.validation
         self.num_windows, self.batches = 1, -(-rows.num_rows // batch_size)
         self.capacity = rows.num_rows

@@ -3,21 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import numpy as np
 import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from flowjax_lite.data.stream import Stream, stream
 from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.training.checkpoint import Checkpoint
-from flowjax_lite.training.devices import Placement, Rule, replicated
-from flowjax_lite.training.feed import Resident
+from flowjax_lite.training.devices import Placement, Rule, check_same_everywhere, replicated
+from flowjax_lite.training.feed import AbstractFeed, Resident
 from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.record import Callback
 from flowjax_lite.training.rows import check_rows, split_rows
 from flowjax_lite.training.run import FitResult, Run
 from flowjax_lite.training.step import Loss
+from flowjax_lite.training.streaming import Streamed
 
 
 def fit(
@@ -54,7 +58,8 @@ def fit(
 
     Args:
         flow: the model; it is left as it is.
-        data: (rows, dim), floating-point.
+        data: (rows, dim), floating-point; or a `data.Stream` of rows that stay where they lie, and
+            their conditions; a memory-mapped array is read as one.
         key: randomness of the validation split, the order of rows and the training loss.
         condition: (rows, condition_dim) where the flow takes a condition.
         weights: (rows,), not negative; relative influence of each row.
@@ -103,10 +108,28 @@ def fit(
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema is {ema}; expected a decay between 0 and 1, such as 0.999, or None")
     placement = Placement(mesh, sharding)
-    checked = check_rows(flow, data, condition, weights, checks=checks)
-    feed = Resident(
-        split_rows(flow, checked, validation, key, checks=checks), batch_size, placement
-    )
+    feed: AbstractFeed
+    if isinstance(data, np.memmap):
+        data = stream(data)
+    if isinstance(data, Stream):
+        _check_no_condition(condition)
+        feed = Streamed(
+            flow,
+            data,
+            weights=weights,
+            validation=validation,
+            key=key,
+            checks=checks,
+            batch_size=batch_size,
+            placement=placement,
+            progress=progress,
+        )
+    else:
+        checked = check_rows(flow, data, condition, weights, checks=checks)
+        split = split_rows(flow, checked, validation, key, checks=checks)
+        feed = Resident(split, batch_size, placement)
+    if jax.process_count() > 1:
+        check_same_everywhere(feed.checksum())
     if optimizer is None:
         optimizer = AdamW(learning_rate)
     described = repr(optimizer) if isinstance(optimizer, AdamW) else "your own"
@@ -127,3 +150,11 @@ def fit(
         placement=placement,
     )
     return run(flow, progress=progress)
+
+
+def _check_no_condition(condition: Any) -> None:
+    if condition is not None:
+        raise ValueError(
+            "data is read as a stream, and condition is given beside it: a stream holds the "
+            "conditions of its rows; name their columns: data.stream(..., condition_columns=[...])"
+        )

@@ -12,6 +12,7 @@ from flowjax_lite.bijectors.normalization import AbstractNormalization
 from flowjax_lite.data.checks import check_data
 from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.shapes import (
+    Shape,
     check_condition_presence,
     condition_shape_message,
     default_dtype,
@@ -27,9 +28,9 @@ class Rows(NamedTuple):
         weights: (rows,).
     """
 
-    x: Array
-    condition: Array | None
-    weights: Array
+    x: Array | np.ndarray
+    condition: Array | np.ndarray | None
+    weights: Array | np.ndarray
 
     @property
     def num_rows(self) -> int:
@@ -61,33 +62,43 @@ def check_rows(
         name=name,
         dtype=dtype,
         allow_degenerate=held_out,
-        unit_scale=_expects_unit_scale(flow),
+        unit_scale=expects_unit_scale(flow),
         checks=checks,
     )
-    if x.shape[1:] != flow.event_shape:
-        raise ValueError(
-            f"{name} has shape {x.shape}; this flow expects (rows, {flow.event_shape[0]}), as "
-            f"given to dim when it was built"
-        )
-    check_condition_presence(condition, flow.condition_shape)
     if condition is not None and flow.condition_shape is not None:
         condition = check_data(
             condition, name="condition", dtype=dtype, allow_degenerate=True, checks=checks
         )
-        if condition.shape[1:] != flow.condition_shape:
-            raise ValueError(condition_shape_message(condition.shape[1:], flow.condition_shape))
+    given = None if condition is None else np.shape(condition)
+    check_shapes(flow, x.shape, given, name=name)
+    if condition is not None:
         _check_count("condition", len(condition), name, len(x))
-    return Rows(x, condition, _check_weights(weights, name, len(x), dtype))
+    return Rows(x, condition, check_weights(weights, name, len(x)))
 
 
-def _expects_unit_scale(flow: Flow) -> bool:
+def check_shapes(flow: Flow, shape: Shape, condition_shape: Shape | None, *, name: str) -> None:
+    """Check that rows of these shapes, (rows, ...) each, are events and conditions of a flow."""
+    if shape[1:] != flow.event_shape:
+        raise ValueError(
+            f"{name} has shape {shape}; this flow expects (rows, {flow.event_shape[0]}), as "
+            f"given to dim when it was built"
+        )
+    check_condition_presence(condition_shape, flow.condition_shape)
+    expected = flow.condition_shape
+    if condition_shape is not None and expected is not None and condition_shape[1:] != expected:
+        raise ValueError(condition_shape_message(condition_shape[1:], expected))
+
+
+def expects_unit_scale(flow: Flow) -> bool:
     """Whether layers meet the data as they are, as far as is known: that of named flows."""
     arguments = dict(flow.recipe.arguments) if flow.recipe else {}
     bare = all(key in arguments and arguments[key] is None for key in ("data_map", "base"))
     return bare and not holds(flow, AbstractNormalization)
 
 
-def _check_weights(weights: Any, name: str, count: int, dtype: Any) -> Any:
+def check_weights(weights: Any, name: str, count: int) -> np.ndarray:
+    """Check one weight for each row, in the model's precision; None weighs all alike."""
+    dtype = default_dtype()
     if weights is None:
         return np.ones(count, dtype)
     weights = np.asarray(weights, np.float64)
@@ -113,27 +124,37 @@ def _check_count(name: str, count: int, other: str, expected: int) -> None:
 
 def split_rows(flow: Flow, rows: Rows, validation: Any, key: Array, *, checks: str) -> SplitRows:
     """Training rows and validation rows; the latter as given, or drawn from the former."""
-    everything = np.arange(rows.num_rows)
-    if validation is None:
-        return SplitRows(rows, None, everything)
     if not isinstance(validation, float):
-        x, condition = validation if isinstance(validation, tuple) else (validation, None)
-        held_out = check_rows(flow, x, condition, None, checks=checks, held_out=True)
-        return SplitRows(rows, held_out, everything)
-    if not 0 < validation < 1:
-        raise ValueError(
-            f"validation is {validation}; expected a fraction between 0 and 1, arrays, or None"
-        )
-    count = round(rows.num_rows * validation)
-    if not 0 < count < rows.num_rows:
-        raise ValueError(
-            f"validation={validation} of {rows.num_rows} rows leaves {count} to validate on; "
-            f"pass a larger fraction, arrays, or None"
-        )
+        held_out = given_rows(flow, validation, checks=checks)
+        return SplitRows(rows, held_out, np.arange(rows.num_rows))
+    count = num_held_out(validation, rows.num_rows)
     order = np.random.default_rng(key_data(key)).permutation(rows.num_rows)
     parts = order[count:], order[:count]
     train, test = (jax.tree.map(lambda array, part=part: array[part], rows) for part in parts)
     return SplitRows(train, test, parts[0])
+
+
+def given_rows(flow: Flow, validation: Any, *, checks: str) -> Rows | None:
+    """Validation rows given as an array x, or a pair (x, condition); None stays None."""
+    if validation is None:
+        return None
+    x, condition = validation if isinstance(validation, tuple) else (validation, None)
+    return check_rows(flow, x, condition, None, checks=checks, held_out=True)
+
+
+def num_held_out(fraction: float, num_rows: int) -> int:
+    """How many rows a fraction of them is."""
+    if not 0 < fraction < 1:
+        raise ValueError(
+            f"validation is {fraction}; expected a fraction between 0 and 1, arrays, or None"
+        )
+    count = round(num_rows * fraction)
+    if not 0 < count < num_rows:
+        raise ValueError(
+            f"validation={fraction} of {num_rows} rows leaves {count} to validate on; "
+            f"pass a larger fraction, arrays, or None"
+        )
+    return count
 
 
 def key_data(key: Array) -> np.ndarray:

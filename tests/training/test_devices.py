@@ -51,6 +51,11 @@ def test_eight_devices_train_as_one(found: dict[str, Any], name: str, other: str
     assert difference(found, name, other) < 1e-6
 
 
+def test_eight_devices_share_the_rows_of_a_stream(found: dict[str, Any]):
+    """Catches rows that no device has, or several: without training, losses are means over all."""
+    assert found["streamed"]["train"] == pytest.approx(found["all rows"]["train"], rel=1e-5)
+
+
 def test_other_batches_train_differently(found: dict[str, Any]):
     """The twin: catches a comparison that any two runs pass."""
     assert difference(found, "one", "one, ragged") > 1e-3
@@ -69,13 +74,17 @@ def test_an_explicit_mesh_is_refused():
         fl.fit(devices.interrupted.tiny(), x, key=jax.random.key(0), batch_size=10, mesh=mesh)
 
 
-def start_two(directory: Path) -> list[BaseProcess]:
+def start_two(directory: Path, *, streamed: bool) -> list[BaseProcess]:
     """Two processes of one run."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     processes = [
-        SPAWN.Process(target=devices.one_of_two, args=(directory, address, process))
+        SPAWN.Process(
+            target=devices.one_of_two,
+            args=(directory, address, process),
+            kwargs={"streamed": streamed},
+        )
         for process in range(2)
     ]
     for process in processes:
@@ -83,20 +92,21 @@ def start_two(directory: Path) -> list[BaseProcess]:
     return processes
 
 
-def test_two_processes_that_are_killed_go_on(tmp_path: Path):
+@pytest.mark.parametrize("streamed", [False, True])
+def test_two_processes_that_are_killed_go_on(streamed: bool, tmp_path: Path):
     """Catches processes that train apart from each other, and checkpoints of only one of them."""
-    for process in start_two(tmp_path / "whole"):
+    for process in start_two(tmp_path / "whole", streamed=streamed):
         process.join()
         assert process.exitcode == 0
-    processes = start_two(tmp_path / "run")
+    processes = start_two(tmp_path / "run", streamed=streamed)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run").glob("1?")) and time.monotonic() < deadline:
         time.sleep(0.01)
     for process in processes:
         process.kill()
         process.join()
-    assert 10 <= last(tmp_path / "run")[0] < 33
-    for process in start_two(tmp_path / "run"):
+    assert 10 <= last(tmp_path / "run")[0] < last(tmp_path / "whole")[0]
+    for process in start_two(tmp_path / "run", streamed=streamed):
         process.join()
         assert process.exitcode == 0
     assert last(tmp_path / "run") == last(tmp_path / "whole")

@@ -1,0 +1,144 @@
+"""Training rows that are read as they are needed: for data larger than memory."""
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, final
+
+import jax
+import numpy as np
+from jax import Array
+
+from flowjax_lite.data.stream import Stream
+from flowjax_lite.distributions import Flow
+from flowjax_lite.training.devices import Placement
+from flowjax_lite.training.feed import AbstractFeed, Piece, check_batch_size, join
+from flowjax_lite.training.rows import Rows, given_rows, key_data, num_held_out
+from flowjax_lite.training.stream_rows import StreamRows
+from flowjax_lite.training.window import Window, batch_ends
+
+_MOST_HELD_OUT = 2**30  # bytes
+
+
+@final
+class Streamed(AbstractFeed):
+    """Rows of a stream, a window at a time; the next one is read while one trains.
+
+    An epoch takes the blocks of the stream in an order of its own. What comes out is cut into
+    windows that differ by one row at most, each of them into a part for each device, of which a
+    process reads those of its own devices.
+
+    Args:
+        flow: what is trained.
+        stream: the data.
+        weights: (rows,), or None.
+        validation: as `fit` takes it.
+        key: randomness of the order and of the rows held out.
+        checks: as `fit` takes it.
+        batch_size: most rows of a batch.
+        placement: the devices.
+        progress: whether to show how far the first pass over the data is, which checks them.
+
+    Raises:
+        TypeError, ValueError: as `fit`.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        stream: Stream,
+        *,
+        weights: Any,
+        validation: Any,
+        key: Array,
+        checks: str,
+        batch_size: int,
+        placement: Placement,
+        progress: bool,
+    ) -> None:
+        by_fraction = isinstance(validation, float)
+        count = num_held_out(validation, len(stream)) if by_fraction else 0
+        _check_held_out(stream, count)
+        seed = tuple(int(word) for word in key_data(key).ravel())
+        self._rows = StreamRows(stream, weights, num_held_out=count, seed=seed)
+        self._placement = placement
+        num_rows, parts = int(self._rows.sizes.sum()), placement.num_parts
+        check_batch_size(batch_size, num_rows, parts)
+        self.num_windows = -(-num_rows // max(stream.buffer, batch_size))
+        self.capacity = -(-num_rows // (self.num_windows * parts))
+        self.batches = -(-self.capacity // (batch_size // parts))
+        self._cuts = batch_ends(num_rows, self.num_windows * parts)
+        given = None if by_fraction else given_rows(flow, validation, checks=checks)
+        held_out, self._checksum = self._rows.scan(flow, checks=checks, progress=progress)
+        self.validation = held_out if by_fraction else given
+        self._lock = threading.Lock()
+        self._last: tuple[tuple[int, int], Piece] | None = None
+        self._reader = ThreadPoolExecutor(1, "flowjax_lite-reader")
+        self._now: tuple[tuple[int, int], Window] | None = None
+        self._next: tuple[tuple[int, int], Future[Window]] | None = None
+
+    def window(self, epoch: int, number: int) -> Window:
+        at = epoch, number
+        if self._now is None or self._now[0] != at:
+            if self._next is None or self._next[0] != at:
+                self._next = at, self._reader.submit(self._load, *at)
+            self._now = at, self._next[1].result()
+            follows = (epoch, number + 1) if number + 1 < self.num_windows else (epoch + 1, 0)
+            self._next = follows, self._reader.submit(self._load, *follows)
+        return self._now[1]
+
+    def pieces(self, epoch: int, number: int) -> list[Piece]:
+        return [self._piece(epoch, number, part) for part in range(self._placement.num_parts)]
+
+    def checksum(self) -> str:
+        return self._checksum
+
+    def close(self) -> None:
+        self._reader.shutdown(cancel_futures=True)
+
+    def _load(self, epoch: int, number: int) -> Window:
+        """Read a window, and put it on the devices."""
+        place, first = self._placement, number * self._placement.num_parts
+        parts = {
+            part: self._filled(self._piece(epoch, number, part).rows) for part in place.parts_here
+        }
+        sizes = np.diff(self._cuts[first : first + place.num_parts + 1])
+        ends = np.stack([batch_ends(size, self.batches) for size in sizes])
+        return Window(place.put_parts(parts), place.put(ends))
+
+    def _filled(self, rows: Rows) -> Rows:
+        """Rows with zeros in the room that is left."""
+        missing = self.capacity - rows.num_rows
+        return jax.tree.map(
+            lambda array: np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)), rows
+        )
+
+    def _piece(self, epoch: int, number: int, part: int) -> Piece:
+        """The rows of one part of a window."""
+        which = number * self._placement.num_parts + part
+        start, end = self._cuts[which : which + 2]
+        order = self._rows.block_order(epoch)
+        ends = np.cumsum(self._rows.sizes[order])
+        pieces = []
+        for i in range(*np.searchsorted(ends, (start, end - 1), side="right") + (0, 1)):
+            begins = ends[i] - self._rows.sizes[order[i]]
+            piece = self._block(epoch, int(order[i]))
+            pieces.append(piece.take(slice(max(start - begins, 0), end - begins)))
+        return join(pieces)
+
+    def _block(self, epoch: int, block: int) -> Piece:
+        """The rows of a block; the last is kept, as a window may begin in its middle."""
+        with self._lock:
+            if self._last is None or self._last[0] != (epoch, block):
+                self._last = (epoch, block), self._rows.training(epoch, block)
+            return self._last[1]
+
+
+def _check_held_out(stream: Stream, count: int) -> None:
+    """Check that held-out rows, which stay in memory, are not themselves too large."""
+    columns = len(stream.x_columns) + len(stream.condition_columns)
+    if count * columns * 4 > _MOST_HELD_OUT:
+        raise ValueError(
+            f"validation holds out {count} rows of {columns} columns, which stay in memory; "
+            f"expected at most {_MOST_HELD_OUT >> 20} MiB: pass a smaller fraction of the "
+            f"{len(stream)} rows, or an array"
+        )
