@@ -43,8 +43,7 @@ class FitState(NamedTuple):
     Attributes:
         train: the model in training and its optimizer state.
         average: the moving average of the model, where one is asked for.
-        best: the model with the lowest validation loss so far.
-        best_loss: that loss.
+        best: the model of the best epoch so far.
         steps: what the steps of this epoch found.
         step: how many steps of this epoch are done.
         streak: how many steps in a row, up to now, were skipped.
@@ -54,11 +53,15 @@ class FitState(NamedTuple):
     train: TrainState
     average: Flow | None
     best: Flow
-    best_loss: Array
     steps: Steps
     step: Array
     streak: Array
     rate: Array
+
+    @property
+    def candidate(self) -> Flow:
+        """The model that is validated, and kept if it is the best."""
+        return self.train.flow if self.average is None else self.average
 
 
 @functools.partial(jax.jit, static_argnames=("optimizer", "num_steps", "ema"))
@@ -76,7 +79,6 @@ def first_state(
         train=TrainState.create(flow, optimizer),
         average=None if ema is None else average,
         best=best,
-        best_loss=jnp.asarray(jnp.inf, dtype),
         steps=Steps(loss, weight, norm, jnp.zeros(num_steps, bool)),
         step=jnp.zeros((), jnp.int32),
         streak=jnp.zeros((), jnp.int32),
@@ -160,27 +162,26 @@ def advance(
     state = state._replace(step=jnp.where(state.step == num_steps, 0, state.step))
     state = lax.while_loop(going_on, take, state)
 
-    candidate = state.train.flow if state.average is None else state.average
-
     def finish() -> tuple[Array, Array]:
         counted = jnp.where(state.steps.skipped, 0.0, state.steps.weight)
         train_loss = _mean(state.steps.loss, counted)
         if validation is None:
             return train_loss, train_loss
         validation_loss = evaluate(
-            candidate, validation, loss=loss, batch_size=batch_size, placement=placement
+            state.candidate, validation, loss=loss, batch_size=batch_size, placement=placement
         )
         return train_loss, validation_loss
 
     def not_yet() -> tuple[Array, Array]:
-        return (jnp.full_like(state.best_loss, jnp.nan),) * 2
+        return (jnp.full_like(state.rate, jnp.nan),) * 2
 
-    train_loss, validation_loss = lax.cond(state.step == num_steps, finish, not_yet)
-    better = validation_loss < state.best_loss  # False for NaN
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), candidate, state.best)
-    best_loss = jnp.where(better, validation_loss, state.best_loss)
-    state = placement.keep(state._replace(best=best, best_loss=best_loss))
-    return state, train_loss, validation_loss
+    return state, *lax.cond(state.step == num_steps, finish, not_yet)
+
+
+@functools.partial(jax.jit, donate_argnames=("state",))
+def keep_best(state: FitState) -> FitState:
+    """The state whose best model is that of the epoch just done."""
+    return state._replace(best=jax.tree.map(jnp.copy, state.candidate))
 
 
 @functools.partial(jax.jit, donate_argnames=("state",))

@@ -1,6 +1,6 @@
 """Training by maximum likelihood with one call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,13 +11,13 @@ from jax.sharding import Mesh
 
 from flowjax_lite.data.stream import Stream, stream
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.shapes import check_positive_int
+from flowjax_lite.numerics.shapes import check_choice, check_positive_int
 from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.devices import Placement, Rule, check_same_everywhere, replicated
 from flowjax_lite.training.feed import AbstractFeed, Resident
 from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import AdamW
-from flowjax_lite.training.record import Callback
+from flowjax_lite.training.record import HISTORY, Callback, Metric
 from flowjax_lite.training.rows import check_rows, split_rows
 from flowjax_lite.training.run import FitResult, Run
 from flowjax_lite.training.step import Loss
@@ -40,6 +40,8 @@ def fit(
     ema: float | None = None,
     validation: Any = 0.1,
     checks: str = "error",
+    metrics: Mapping[str, Metric] | None = None,
+    monitor: str = "validation",
     callbacks: Sequence[Callback] = (),
     checkpoint: Checkpoint | None = None,
     mesh: Mesh | None = None,
@@ -70,8 +72,8 @@ def fit(
         learning_rate: of the default optimizer; not used with another one.
         batch_size: most rows per step.
         max_epochs: passes over the training rows.
-        patience: stop after this many epochs without a better validation loss; None never
-            stops early.
+        patience: stop after this many epochs without a lower value of what is monitored; None
+            never stops early.
         ema: decay of an exponential moving average of the parameters over the steps, such as
             0.999, which is then what is validated and returned; None validates the parameters.
         validation: fraction of rows to hold out; or an array x, or a pair (x, condition), to
@@ -79,6 +81,10 @@ def fit(
         checks: what happens to data that a density does not fit: "error" raises, and warns of
             what deserves a look, "warn" warns of both, "off" looks at types and shapes alone;
             see `data.check_data`.
+        metrics: functions of the flow by name, which are called after each epoch; their values go
+            into the history.
+        monitor: the column of the history whose lowest value says which epoch is the best:
+            "validation", "train", or a metric.
         callbacks: functions that are called after each epoch with a `training.Progress`, to write,
             draw or look for something; one that returns True ends the run there.
         checkpoint: where the run saves itself, to go on after an interruption; see `Checkpoint`.
@@ -98,8 +104,8 @@ def fit(
         TypeError: data, condition or weights are not floating-point.
         ValueError: wrong shapes, too few rows, NaN or infinite cells, constant columns or such
             that others determine, settings out of range.
-        DivergedError: step after step was not finite, or no epoch had a finite validation loss;
-            a FloatingPointError whose `result` holds the best model found.
+        DivergedError: step after step was not finite, or no epoch had a finite value of what is
+            monitored; a FloatingPointError whose `result` holds the best model found.
     """
     check_positive_int(batch_size, "batch_size")
     check_positive_int(max_epochs, "max_epochs")
@@ -107,6 +113,11 @@ def fit(
         check_positive_int(patience, "patience")
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema is {ema}; expected a decay between 0 and 1, such as 0.999, or None")
+    metrics = dict(metrics or {})
+    taken = [name for name in metrics if name in HISTORY]
+    if taken:
+        raise ValueError(f"metrics names {taken[0]!r}, which the history has already; rename it")
+    check_choice(monitor, ("validation", "train", *metrics), "monitor")
     placement = Placement(mesh, sharding)
     feed: AbstractFeed
     if isinstance(data, np.memmap):
@@ -145,6 +156,8 @@ def fit(
         max_epochs=max_epochs,
         patience=patience,
         ema=ema,
+        metrics=metrics,
+        monitor=monitor,
         callbacks=tuple(callbacks),
         checkpoint=checkpoint,
         placement=placement,

@@ -70,15 +70,18 @@ class AdamW:
 @functools.lru_cache(maxsize=128)
 def _build(settings: AdamW, num_steps: int) -> optax.GradientTransformation:
     rate = _schedule(settings, num_steps // settings.accumulate)
+    decays = []
     if settings.weight_decay:
-        adam = optax.adamw(rate, weight_decay=settings.weight_decay, mask=_kernels)
-    else:
-        adam = optax.adam(rate)
+        decays.append(optax.add_decayed_weights(settings.weight_decay, _kernels))
+    # Its state holds the rate of the last update, for the history.
+    scale = optax.inject_hyperparams(optax.scale_by_learning_rate)(rate)
     factors = [
         optax.masked(optax.scale(factor), functools.partial(_begins, start=start))
         for start, factor in settings.rates
     ]
-    optimizer = optax.chain(optax.clip_by_global_norm(settings.clip), adam, *factors)
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(settings.clip), optax.scale_by_adam(), *decays, scale, *factors
+    )
     if settings.accumulate == 1:
         return optimizer
     return optax.MultiSteps(optimizer, settings.accumulate).gradient_transformation()

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from jax import Array
 
 from flowjax_lite.distributions import Flow
-from flowjax_lite.training.epoch import Steps
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,11 @@ class FitResult:
     """What training returns.
 
     Attributes:
-        flow: the model with the lowest validation loss.
+        flow: the model of the best epoch.
         history: per epoch, as tuples of equal length: "train" and "validation" losses (nats
             per event for the default loss), the mean "gradient_norm", how many steps were
-            "skipped", and "seconds" since the start of training.
+            "skipped", "seconds" since the start of training, the last "learning_rate" where the
+            optimizer tells it, and each metric.
         best_epoch: index into the history of the returned model.
     """
 
@@ -35,9 +36,9 @@ class Progress:
     Attributes:
         epoch: the epoch that has ended, from 0.
         history: of all epochs done, as in `FitResult`.
-        best_epoch: the one with the lowest validation loss; -1 before there is one.
+        best_epoch: the best of them; -1 before there is one.
         flow: the model as it is.
-        best: the model with the lowest validation loss.
+        best: the model of the best epoch.
     """
 
     epoch: int
@@ -48,6 +49,8 @@ class Progress:
 
 
 Callback = Callable[[Progress], bool | None]
+Metric = Callable[[Flow], float | Array]
+HISTORY = ("train", "validation", "gradient_norm", "skipped", "seconds", "learning_rate")
 
 
 @dataclass
@@ -56,17 +59,13 @@ class Record:
 
     Attributes:
         history: of all epochs done, as in `FitResult`.
-        best_epoch: the one with the lowest validation loss; -1 before there is one.
+        best_epoch: the best of them; -1 before there is one.
         first_skipped: epoch and step of the first step that was skipped, if any.
         returns: how often the run went back to the best parameters.
         stopped: whether a callback has ended the run.
     """
 
-    history: dict[str, list[float]] = field(
-        default_factory=lambda: {
-            name: [] for name in ("train", "validation", "gradient_norm", "skipped", "seconds")
-        }
-    )
+    history: dict[str, list[float]] = field(default_factory=dict)
     best_epoch: int = -1
     first_skipped: tuple[int, int] | None = None
     returns: int = 0
@@ -75,23 +74,26 @@ class Record:
     @property
     def epoch(self) -> int:
         """How many epochs are done."""
-        return len(self.history["train"])
+        return len(self.history.get("train", ()))
 
     @property
     def seconds(self) -> float:
         """Since the start of training, at the end of the last epoch."""
         return self.history["seconds"][-1] if self.epoch else 0.0
 
-    def add(self, train: float, validation: float, steps: Steps, seconds: float) -> None:
-        """Add an epoch."""
-        if validation < min(self.history["validation"], default=np.inf):
+    def add(self, values: Mapping[str, float], *, monitor: str) -> bool:
+        """Add an epoch, and say whether it is the best.
+
+        Args:
+            values: of the history, by name.
+            monitor: which of them is to be low.
+        """
+        is_best = values[monitor] < min(self.history.get(monitor, ()), default=np.inf)
+        if is_best:
             self.best_epoch = self.epoch
-        skipped = np.asarray(steps.skipped)
-        norms = np.asarray(steps.gradient_norm)[~skipped]
-        norm = float(norms.mean()) if norms.size else float("nan")
-        values = (train, validation, norm, int(skipped.sum()), seconds)
-        for values_so_far, value in zip(self.history.values(), values, strict=True):
-            values_so_far.append(value)
+        for name, value in values.items():
+            self.history.setdefault(name, []).append(value)
+        return is_best
 
     def progress(self, flow: Flow, best: Flow) -> Progress:
         """What callbacks are given."""

@@ -2,22 +2,32 @@
 
 import time
 import warnings
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 from jax import Array
+from jax.experimental import multihost_utils
 from tqdm.auto import tqdm
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.training.checkpoint import Checkpoint, opened, structure_of
 from flowjax_lite.training.devices import Placement
-from flowjax_lite.training.epoch import MOST_SKIPPED, FitState, advance, first_state, go_back
+from flowjax_lite.training.epoch import (
+    MOST_SKIPPED,
+    FitState,
+    advance,
+    first_state,
+    go_back,
+    keep_best,
+)
 from flowjax_lite.training.failure import ADVICE, DivergedError, describe_largest, describe_rows
 from flowjax_lite.training.feed import AbstractFeed
-from flowjax_lite.training.record import Callback, FitResult, Record
+from flowjax_lite.training.record import Callback, FitResult, Metric, Record
 from flowjax_lite.training.rows import key_data
 from flowjax_lite.training.step import Loss
 
@@ -38,6 +48,8 @@ class Run:
     max_epochs: int
     patience: int | None
     ema: float | None
+    metrics: Mapping[str, Metric]
+    monitor: str
     callbacks: tuple[Callback, ...]
     checkpoint: Checkpoint | None
     placement: Placement
@@ -81,8 +93,10 @@ class Run:
                         state = self._go_back(record, state)
                     if int(state.step) == self.feed.num_steps:
                         train, validation = map(float, losses)
-                        seconds = time.perf_counter() - start
-                        record.add(train, validation, state.steps, seconds)
+                        values = {"train": train, "validation": validation} | _found(state)
+                        values["seconds"] = time.perf_counter() - start
+                        if record.add(values | self._measured(state), monitor=self.monitor):
+                            state = keep_best(state)
                         bar.set_postfix(train=f"{train:.4f}", validation=f"{validation:.4f}")
                         bar.update()
                         now = record.progress(state.train.flow, state.best)
@@ -101,11 +115,23 @@ class Run:
             "batch_size": self.batch_size,
             "max_epochs": self.max_epochs,
             "ema": self.ema,
+            "monitor": self.monitor,
+            "metrics": list(self.metrics),
             "data": self.feed.checksum(),
             "windows": self.feed.num_windows,
             "optimizer": self.optimizer_settings,
             "flow": structure_of(state),
         }
+
+    def _measured(self, state: FitState) -> dict[str, float]:
+        """The metrics of the model that is validated, the same in all processes."""
+        if not self.metrics:
+            return {}
+        flow = self.placement.to_default(state.candidate)
+        values = [float(metric(flow)) for metric in self.metrics.values()]
+        if jax.process_count() > 1:
+            values = multihost_utils.broadcast_one_to_all(np.array(values, np.float32)).tolist()
+        return dict(zip(self.metrics, values, strict=True))
 
     def _steps_done(self, record: Record, state: FitState) -> int:
         """Since the start of the run; a state at the end of an epoch counts as its end."""
@@ -156,7 +182,7 @@ class Run:
         """Say at the end what has gone wrong on the way."""
         if record.best_epoch < 0:
             raise DivergedError(
-                f"no epoch of {record.epoch} had a finite validation loss, so no parameters could "
+                f"no epoch of {record.epoch} had a finite {self.monitor!r}, so no parameters could "
                 f"be chosen; this error's `result.flow` is untrained: {ADVICE}",
                 record.result(best),
             )
@@ -171,6 +197,21 @@ class Run:
                 RuntimeWarning,
                 stacklevel=4,
             )
+
+
+def _found(state: FitState) -> dict[str, float]:
+    """What the steps of an epoch found, for the history."""
+    skipped = np.asarray(state.steps.skipped)
+    norms = np.asarray(state.steps.gradient_norm)[~skipped]
+    found = {"gradient_norm": float(norms.mean()) if norms.size else float("nan")}
+    found["skipped"] = int(skipped.sum())
+    # As `optax.inject_hyperparams` keeps it.
+    rates = optax.tree_utils.tree_get_all_with_path(
+        state.train.opt_state, "learning_rate", lambda path, value: isinstance(value, jax.Array)
+    )
+    if len(rates) == 1:
+        found["learning_rate"] = float(rates[0][1] * state.rate)
+    return found
 
 
 def _name(best_epoch: int) -> str:

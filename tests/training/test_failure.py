@@ -98,6 +98,8 @@ def test_ten_in_a_row_go_back_and_go_on():
     with pytest.warns(RuntimeWarning, match=r"went back 1 times"):
         result = fit(stretch)
     assert result.history["skipped"] == (0, MOST_SKIPPED, 0, 0)
+    rates = result.history["learning_rate"]
+    assert rates[1] < 0.11 * rates[0]
     assert result.best_epoch == 3
 
 
@@ -144,5 +146,5 @@ def test_validation_that_is_never_finite():
     """Catches an untrained model returned as the best of epochs that could not be compared."""
     held_out = rows(50)
     held_out[0, 0] = 1e25
-    with pytest.raises(fl.DivergedError, match="no epoch of 4 had a finite validation loss"):
+    with pytest.raises(fl.DivergedError, match="no epoch of 4 had a finite 'validation'"):
         fit([STEPS * 99], validation=held_out, checks="off")
