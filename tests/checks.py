@@ -11,7 +11,7 @@ from measure import EXTREME, FAR, INFINITE, MINUS, ORDINARY, PLUS, STEP, Measure
 from registry import REAL
 
 from flowjax_lite.bijectors import AbstractBijector
-from flowjax_lite.distributions import AbstractBase, Flow
+from flowjax_lite.distributions import AbstractBase, Flow, FlowMixture
 
 # Relative to each number: what a numerical inverse promises far out.
 FAR_TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
@@ -123,7 +123,7 @@ def entry_points(module: nnx.Module) -> dict[str, Callable]:
             return {"x": module.forward_and_log_det, "y": module.inverse_and_log_det}
         case AbstractBase():
             return {"z": module.log_prob}
-        case Flow():
+        case Flow() | FlowMixture():
             return {"x": module.log_prob}
     return {"x": module}
 

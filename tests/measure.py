@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from registry import REAL, Domain, Item
 
 from flowjax_lite.bijectors import AbstractBijector
-from flowjax_lite.distributions import AbstractBase, Flow
+from flowjax_lite.distributions import AbstractBase, Flow, FlowMixture
 
 # Rows: ordinary values; two neighbours of row 0, for finite differences; extreme values; and
 # values of 10 to 100, where numerical inverses are put to the test.
@@ -204,7 +204,7 @@ def score_functions(module: nnx.Module) -> dict[str, Callable]:
     match module:
         case AbstractBijector():
             return {name: with_logistic_base(f) for name, f in bijector_maps(module).items()}
-        case Flow() | AbstractBase():
+        case Flow() | FlowMixture() | AbstractBase():
             return {"log_prob": module.log_prob}
     return {"output": lambda value, condition: jnp.sum(jnp.sin(module(value, condition)))}
 

@@ -4,6 +4,7 @@ from flowjax_lite.distributions.base import AbstractBase
 from flowjax_lite.distributions.bounded import Beta, Uniform
 from flowjax_lite.distributions.conditional import ConditionalNormal
 from flowjax_lite.distributions.diagnose import Diagnosis, diagnose
+from flowjax_lite.distributions.ensemble import FlowMixture
 from flowjax_lite.distributions.flow import Flow
 from flowjax_lite.distributions.from_distrax import FromDistrax
 from flowjax_lite.distributions.mixture import GaussianMixture
@@ -20,6 +21,7 @@ __all__ = [
     "Diagnosis",
     "DiagonalNormal",
     "Flow",
+    "FlowMixture",
     "FromDistrax",
     "GaussianMixture",
     "Product",

@@ -3,6 +3,7 @@
 from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.continuous import flow_matching, regularized_likelihood
 from flowjax_lite.training.devices import all_devices
+from flowjax_lite.training.ensemble import EnsembleResult, fit_ensemble
 from flowjax_lite.training.failure import DivergedError
 from flowjax_lite.training.fit import fit
 from flowjax_lite.training.log import LogFile
@@ -18,6 +19,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "DivergedError",
+    "EnsembleResult",
     "FitResult",
     "LogFile",
     "Progress",
@@ -25,6 +27,7 @@ __all__ = [
     "all_devices",
     "distillation",
     "fit",
+    "fit_ensemble",
     "flow_matching",
     "importance_weighted",
     "make_train_step",

@@ -200,6 +200,14 @@ def go_back(state: FitState) -> FitState:
     )
 
 
+def last_rate(state: FitState) -> Array | None:
+    """The rate of the last update, where the optimizer's state tells it; that of `AdamW` does."""
+    rates = optax.tree_utils.tree_get_all_with_path(  # as `optax.inject_hyperparams` keeps it
+        state.train.opt_state, "learning_rate", lambda path, value: isinstance(value, jax.Array)
+    )
+    return rates[0][1] * state.rate if len(rates) == 1 else None
+
+
 def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int, placement: Placement) -> Array:
     """The mean loss over all rows, a batch at a time, without a key: exact, the same each time."""
     num_batches = -(-rows.num_rows // batch_size)

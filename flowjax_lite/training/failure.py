@@ -12,6 +12,8 @@ from flowjax_lite.training.record import FitResult
 from flowjax_lite.training.rows import Rows
 from flowjax_lite.training.step import Loss
 
+# A run that goes back more often will not come to an end by itself.
+MOST_RETURNS = 3
 _NAMED = 5
 ADVICE = "lower learning_rate, or check the data for outliers with Standardize.from_data"
 

@@ -107,12 +107,7 @@ def fit(
         DivergedError: step after step was not finite, or no epoch had a finite value of what is
             monitored; a FloatingPointError whose `result` holds the best model found.
     """
-    check_positive_int(batch_size, "batch_size")
-    check_positive_int(max_epochs, "max_epochs")
-    if patience is not None:
-        check_positive_int(patience, "patience")
-    if ema is not None and not 0 < ema < 1:
-        raise ValueError(f"ema is {ema}; expected a decay between 0 and 1, such as 0.999, or None")
+    check_settings(batch_size=batch_size, max_epochs=max_epochs, patience=patience, ema=ema)
     metrics = dict(metrics or {})
     taken = [name for name in metrics if name in HISTORY]
     if taken:
@@ -141,17 +136,13 @@ def fit(
         feed = Resident(split, batch_size, placement)
     if jax.process_count() > 1:
         check_same_everywhere(feed.checksum())
-    if optimizer is None:
-        optimizer = AdamW(learning_rate)
-    described = repr(optimizer) if isinstance(optimizer, AdamW) else "your own"
-    if isinstance(optimizer, AdamW):
-        optimizer = optimizer(max_epochs * feed.num_steps)
+    optimizer = optimizer or AdamW(learning_rate)
     run = Run(
         feed=feed,
         key=key,
         loss=loss,
-        optimizer=optimizer,
-        optimizer_settings=described,
+        optimizer=over_steps(optimizer, max_epochs * feed.num_steps),
+        optimizer_settings=repr(optimizer) if isinstance(optimizer, AdamW) else "your own",
         batch_size=batch_size,
         max_epochs=max_epochs,
         patience=patience,
@@ -163,6 +154,29 @@ def fit(
         placement=placement,
     )
     return run(flow, progress=progress)
+
+
+def check_settings(
+    *, batch_size: int, max_epochs: int, patience: int | None, ema: float | None
+) -> None:
+    """Check the numbers of a run; their meaning is that of `fit`.
+
+    Raises:
+        TypeError, ValueError: they are no numbers, or out of range.
+    """
+    check_positive_int(batch_size, "batch_size")
+    check_positive_int(max_epochs, "max_epochs")
+    if patience is not None:
+        check_positive_int(patience, "patience")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"ema is {ema}; expected a decay between 0 and 1, such as 0.999, or None")
+
+
+def over_steps(
+    optimizer: AdamW | optax.GradientTransformation, num_steps: int
+) -> optax.GradientTransformation:
+    """The optimizer of a run of so many steps; one of optax knows them by itself."""
+    return optimizer(num_steps) if isinstance(optimizer, AdamW) else optimizer
 
 
 def _check_no_condition(condition: Any) -> None:

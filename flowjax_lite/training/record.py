@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 
 from flowjax_lite.distributions import Flow
+from flowjax_lite.training.epoch import Steps
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,12 @@ class Record:
             self.history.setdefault(name, []).append(value)
         return is_best
 
+    def is_over(self, max_epochs: int, patience: int | None) -> bool:
+        """Whether a run ends: by a callback, its length, or too long without a better epoch."""
+        waited = self.epoch - 1 - self.best_epoch
+        impatient = patience is not None and self.epoch > 0 and waited >= patience
+        return self.stopped or self.epoch >= max_epochs or impatient
+
     def progress(self, flow: Flow, best: Flow) -> Progress:
         """What callbacks are given."""
         return Progress(self.epoch - 1, self._history, self.best_epoch, flow, best)
@@ -106,3 +113,17 @@ class Record:
     @property
     def _history(self) -> dict[str, tuple[float, ...]]:
         return {name: tuple(values) for name, values in self.history.items()}
+
+
+def found(steps: Steps, learning_rate: Array | np.ndarray | None) -> dict[str, float]:
+    """What the steps of an epoch found, for the history.
+
+    Args:
+        steps: all of them.
+        learning_rate: of the last one, where it is known.
+    """
+    skipped = np.asarray(steps.skipped)
+    norms = np.asarray(steps.gradient_norm)[~skipped]
+    values = {"gradient_norm": float(norms.mean()) if norms.size else float("nan")}
+    values["skipped"] = int(skipped.sum())
+    return values if learning_rate is None else values | {"learning_rate": float(learning_rate)}

@@ -24,15 +24,19 @@ from flowjax_lite.training.epoch import (
     first_state,
     go_back,
     keep_best,
+    last_rate,
 )
-from flowjax_lite.training.failure import ADVICE, DivergedError, describe_largest, describe_rows
+from flowjax_lite.training.failure import (
+    ADVICE,
+    MOST_RETURNS,
+    DivergedError,
+    describe_largest,
+    describe_rows,
+)
 from flowjax_lite.training.feed import AbstractFeed
-from flowjax_lite.training.record import Callback, FitResult, Metric, Record
+from flowjax_lite.training.record import Callback, FitResult, Metric, Record, found
 from flowjax_lite.training.rows import key_data
 from flowjax_lite.training.step import Loss
-
-# A run that goes back more often will not come to an end by itself.
-MOST_RETURNS = 3
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Run:
             with tqdm(
                 total=self.max_epochs, initial=record.epoch, disable=not progress, unit="epoch"
             ) as bar:
-                while not self._is_over(record):
+                while not record.is_over(self.max_epochs, self.patience):
                     number = int(state.step) % self.feed.num_steps // self.feed.batches
                     window = self.feed.window(record.epoch, number)
                     first = number * self.feed.batches
@@ -93,7 +97,8 @@ class Run:
                         state = self._go_back(record, state)
                     if int(state.step) == self.feed.num_steps:
                         train, validation = map(float, losses)
-                        values = {"train": train, "validation": validation} | _found(state)
+                        values = {"train": train, "validation": validation}
+                        values |= found(state.steps, last_rate(state))
                         values["seconds"] = time.perf_counter() - start
                         if record.add(values | self._measured(state), monitor=self.monitor):
                             state = keep_best(state)
@@ -147,12 +152,8 @@ class Run:
 
     def _is_due(self, record: Record, state: FitState) -> bool:
         assert self.checkpoint is not None
-        return self._is_over(record) or self._steps_done(record, state) % self.checkpoint.every == 0
-
-    def _is_over(self, record: Record) -> bool:
-        waited = record.epoch - 1 - record.best_epoch
-        impatient = self.patience is not None and record.epoch > 0 and waited >= self.patience
-        return record.stopped or record.epoch >= self.max_epochs or impatient
+        over = record.is_over(self.max_epochs, self.patience)
+        return over or self._steps_done(record, state) % self.checkpoint.every == 0
 
     def _note_skipped(self, record: Record, state: FitState) -> None:
         skipped = np.flatnonzero(np.asarray(state.steps.skipped)[: int(state.step)])
@@ -197,21 +198,6 @@ class Run:
                 RuntimeWarning,
                 stacklevel=4,
             )
-
-
-def _found(state: FitState) -> dict[str, float]:
-    """What the steps of an epoch found, for the history."""
-    skipped = np.asarray(state.steps.skipped)
-    norms = np.asarray(state.steps.gradient_norm)[~skipped]
-    found = {"gradient_norm": float(norms.mean()) if norms.size else float("nan")}
-    found["skipped"] = int(skipped.sum())
-    # As `optax.inject_hyperparams` keeps it.
-    rates = optax.tree_utils.tree_get_all_with_path(
-        state.train.opt_state, "learning_rate", lambda path, value: isinstance(value, jax.Array)
-    )
-    if len(rates) == 1:
-        found["learning_rate"] = float(rates[0][1] * state.rate)
-    return found
 
 
 def _name(best_epoch: int) -> str:

@@ -1,10 +1,13 @@
-"""Base distributions."""
+"""Distributions that are no flows: bases, and mixtures of flows."""
 
 import distrax
 import jax.numpy as jnp
 
 from flowjax_lite import distributions as d
+from flowjax_lite.flows import nice
 from registry.item import CONDITION_DIM, DIM, HIDDEN, UNIT, Item
+
+SMALL = {"dim": DIM, "num_layers": 2, "hidden": HIDDEN}
 
 BASES = {
     "StandardNormal": Item(lambda rngs: d.StandardNormal(DIM)),
@@ -25,6 +28,11 @@ BASES = {
             ]
         ),
         data=UNIT,
+    ),
+    "FlowMixture|condition": Item(
+        lambda rngs: d.FlowMixture(
+            [nice(**SMALL, condition_dim=CONDITION_DIM, rngs=rngs) for _ in range(2)]
+        )
     ),
     "FromDistrax": Item(
         lambda rngs: d.FromDistrax(

@@ -1,0 +1,124 @@
+"""A mixture of flows that are built alike, evaluated as one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from flowjax_lite.bijectors.base import Buffer
+from flowjax_lite.distributions.flow import Flow
+from flowjax_lite.numerics.shapes import Shape, default_dtype
+
+
+class FlowMixture(nnx.Module):
+    """The mixture of the densities of several flows, with the methods of a `Flow`.
+
+        log p(x) = log Σ w_i p_i(x)
+
+    The parameters of all members lie side by side, so that they are evaluated together. Samples
+    take a sample of each member and choose among them.
+
+    Attributes:
+        stacked: one flow, of which each array has a first axis for the members.
+        log_weights: (members,).
+        event_shape: shape of one x.
+        condition_shape: shape of one condition, or None where none is taken.
+    """
+
+    def __init__(self, flows: Sequence[Flow], *, weights: Sequence[float] | None = None) -> None:
+        """Mix flows.
+
+        Args:
+            flows: at least one; all built alike, so that they differ in their arrays alone.
+            weights: positive, one for each, of any sum; None weighs all alike.
+
+        Raises:
+            ValueError: there are no flows, they are not built alike, or the weights are not
+                positive, one for each.
+        """
+        self.stacked = stack(flows)
+        given = np.ones(len(flows)) if weights is None else np.asarray(weights, float)
+        if given.shape != (len(flows),) or not (np.isfinite(given) & (given > 0)).all():
+            raise ValueError(
+                f"weights are {weights}; expected {len(flows)} positive numbers, one for each flow"
+            )
+        self.log_weights = Buffer(jnp.asarray(np.log(given / given.sum()), default_dtype()))
+        self.event_shape: Shape = flows[0].event_shape
+        self.condition_shape: Shape | None = flows[0].condition_shape
+
+    def __len__(self) -> int:
+        return len(self.log_weights[...])
+
+    def member(self, i: int) -> Flow:
+        """One of the flows, such as to save it."""
+        return member(self.stacked, i)
+
+    def log_prob(self, x: Array, condition: Array | None = None, key: Array | None = None) -> Array:
+        """Log-density, in nats per event: see `Flow.log_prob`."""
+        keys = None if key is None else jax.random.split(key, len(self))
+        by_member = jax.vmap(lambda flow, key: flow.log_prob(x, condition, key))
+        log_probs = by_member(self.stacked, keys)
+        weights = jnp.expand_dims(self.log_weights[...], tuple(range(1, log_probs.ndim)))
+        return _log_sum(log_probs + weights)
+
+    def sample(self, key: Array, shape: Shape = (), condition: Array | None = None) -> Array:
+        """Independent samples: see `Flow.sample`."""
+        choice_key, member_key = jax.random.split(key)
+        keys = jax.random.split(member_key, len(self))
+        samples = jax.vmap(lambda flow, key: flow.sample(key, shape, condition))(self.stacked, keys)
+        batch = samples.shape[1 : samples.ndim - len(self.event_shape)]
+        choice = jax.random.categorical(choice_key, self.log_weights[...], shape=batch)
+        choice = choice.reshape((1, *batch, *(1 for _ in self.event_shape)))
+        chosen = jnp.take_along_axis(samples, choice, axis=0)
+        return jnp.squeeze(chosen, axis=0)
+
+    def sample_and_log_prob(
+        self, key: Array, shape: Shape = (), condition: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Independent samples and their log-densities: see `Flow.sample_and_log_prob`."""
+        x = self.sample(key, shape, condition)
+        return x, self.log_prob(x, condition)
+
+
+def _log_sum(terms: Array) -> Array:
+    """log Σ exp over the first axis, with a gradient that is no NaN where terms are -inf.
+
+    A term of -inf has no part in the gradient; where all are, it is that of their mean.
+    """
+    empty = jnp.all(terms == -jnp.inf, axis=0)
+    some = jnp.where(empty[None], 0.0, jnp.where(terms == -jnp.inf, -jnp.inf, terms))
+    return jnp.where(empty, jnp.mean(terms, axis=0), jax.nn.logsumexp(some, axis=0))
+
+
+def stack(flows: Sequence[Flow]) -> Flow:
+    """One flow whose arrays are those of several flows, side by side.
+
+    Raises:
+        ValueError: there are no flows, or they are not built alike.
+    """
+    if not flows:
+        raise ValueError("flows is empty; expected at least one")
+    for i, flow in enumerate(flows):
+        if _built(flow) != _built(flows[0]):
+            raise ValueError(
+                f"flows[{i}] is not built as flows[0] is: build all by the same call, with other "
+                f"rngs alone, so that they differ in their arrays"
+            )
+    stacked: Flow = jax.tree.map(lambda *arrays: jnp.stack(arrays), *flows)
+    return stacked
+
+
+def member(stacked: Flow, i: int) -> Flow:
+    """One of the flows that were stacked."""
+    flow: Flow = jax.tree.map(lambda array: array[i], stacked)
+    return flow
+
+
+def _built(flow: Flow) -> tuple[Any, list[tuple[Shape, np.dtype]]]:
+    """All that must agree for flows to lie side by side."""
+    leaves, structure = jax.tree.flatten(flow)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]

@@ -1,0 +1,179 @@
+"""Ensembles: each member is trained as if it were alone, and all of them make one density."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from measure import randomised
+from scipy.special import expit
+
+import flowjax_lite as fl
+from flowjax_lite.distributions import FlowMixture
+from flowjax_lite.training import EnsembleResult
+
+KEY = jax.random.key(0)
+SETTINGS = {"batch_size": 16, "max_epochs": 4, "progress": False, "learning_rate": 1e-2}
+
+
+def rows(count: int = 101, seed: int = 0) -> np.ndarray:
+    """Correlated, shifted rows, of which batches of 16 are ragged."""
+    z = np.random.default_rng(seed).standard_normal((count, 3))
+    return (z @ (np.eye(3) + 0.5) + 1.0).astype(np.float32)
+
+
+def tiny(seed: int = 0) -> fl.Flow:
+    """A small flow with a condition."""
+    return fl.flows.realnvp(dim=2, condition_dim=1, num_layers=2, hidden=(8,), rngs=nnx.Rngs(seed))
+
+
+def train(flows: list[fl.Flow], **changed) -> EnsembleResult:
+    """On weighted rows with conditions, with rows held out that are given."""
+    x, held_out = rows(), rows(40, seed=1)
+    given = {"condition": x[:, 2:], "weights": np.linspace(0, 2, len(x))}
+    given |= {"validation": (held_out[:, :2], held_out[:, 2:]), "key": KEY}
+    fit = fl.fit_ensemble if isinstance(flows, list) else fl.fit
+    return fit(flows, x[:, :2], **given | SETTINGS | changed)
+
+
+def without_time(result: fl.FitResult) -> dict[str, tuple[float, ...]]:
+    """What two equal runs share of their history."""
+    return {name: values for name, values in result.history.items() if name != "seconds"}
+
+
+def assert_same(one: fl.FitResult, other: fl.FitResult):
+    """Equal up to rounding."""
+    for name, values in without_time(one).items():
+        np.testing.assert_allclose(values, other.history[name], rtol=2e-4, err_msg=name)
+    assert one.best_epoch == other.best_epoch
+    for a, b in zip(*map(jax.tree.leaves, (one.flow, other.flow)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_members_are_what_they_would_be_alone():
+    """Catches members that share gradients, keys, rates or clipping; the last has another rate."""
+    flows = [tiny(i) for i in range(3)]
+    members = train(flows, rates=(1.0, 1.0, 0.1)).members
+    for i, rate in enumerate((1e-2, 1e-2, 1e-3)):
+        alone = train(tiny(i), key=jax.random.fold_in(KEY, i), learning_rate=rate)
+        assert_same(members[i], alone)
+    other = members[0].history["train"][-1]  # the twin
+    assert members[1].history["train"][-1] != pytest.approx(other, rel=1e-3)
+
+
+def fails_where_wide(flow, x, condition=None, weights=None, key=None):
+    """Likelihood, but NaN in training for a flow that is marked by its first parameter."""
+    value = fl.negative_log_likelihood(flow, x, condition, weights)
+    mark = jax.tree.leaves(nnx.state(flow, nnx.Param))[0].ravel()[0]
+    return value if key is None else jnp.where(mark > 50, jnp.nan, value)
+
+
+def marked(flow: fl.Flow) -> fl.Flow:
+    """A flow that `fails_where_wide` refuses."""
+    graphdef, params, rest = nnx.split(flow, nnx.Param, ...)
+    leaves, structure = jax.tree.flatten(params)
+    leaves[0] = leaves[0].at[(0,) * leaves[0].ndim].set(100.0)
+    return nnx.merge(graphdef, jax.tree.unflatten(structure, leaves), rest)
+
+
+def test_a_member_that_fails_leaves_the_others_alone():
+    """Catches a NaN that spreads, and a run that waits for, or ends with, the worst member."""
+    with pytest.warns(RuntimeWarning, match=r"not finite, for member 1 after 5 epochs"):
+        result = train([tiny(0), marked(tiny(1)), tiny(2)], loss=fails_where_wide, max_epochs=8)
+    assert result.members[1].history["skipped"] == (7,) * 5
+    assert len(result.mixture) == 2
+    for i in (0, 2):
+        alone = train(tiny(i), key=jax.random.fold_in(KEY, i), max_epochs=8)
+        assert_same(result.members[i], alone)
+    with pytest.raises(fl.DivergedError, match="for member 0 after 5 epochs"):
+        train([marked(tiny(0))], loss=fails_where_wide, max_epochs=8)
+
+
+def test_each_member_has_its_own_patience():
+    """Catches members that are trained on after their end, or all ended by the first."""
+    settings = {"patience": 1, "max_epochs": 12, "rates": (3.0, 0.01), "learning_rate": 3e-2}
+    fast, slow = train([tiny(0), tiny(0)], **settings).members
+    assert len(fast.history["train"]) == fast.best_epoch + 2 < 12
+    assert len(slow.history["train"]) == 12
+    alone = train(
+        tiny(0), key=jax.random.fold_in(KEY, 0), patience=1, max_epochs=12, optimizer=fl.AdamW(9e-2)
+    )
+    assert fast.best_epoch == alone.best_epoch
+
+
+def test_a_second_ensemble_compiles_nothing():
+    """Catches settings or structures that differ from call to call."""
+    from flowjax_lite.training import ensemble
+
+    train([tiny(0), tiny(1)])
+    programs = ensemble._advance._cache_size()
+    train([tiny(2), tiny(3)], key=jax.random.key(1))
+    assert ensemble._advance._cache_size() == programs
+
+
+def test_what_cannot_be_trained_together_is_told():
+    """Catches an error deep inside of JAX."""
+    wide = fl.flows.realnvp(dim=2, condition_dim=1, num_layers=2, hidden=(9,), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"flows\[1\] is not built as flows\[0\] is"):
+        train([tiny(), wide])
+    with pytest.raises(ValueError, match="flows is empty"):
+        train([])
+    with pytest.raises(ValueError, match=r"rates are .*; expected 2 positive numbers"):
+        train([tiny(), tiny()], rates=(1.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def mixture() -> FlowMixture:
+    """Of two flows that differ, without a condition."""
+    flows = [fl.flows.maf(dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(i)) for i in range(2)]
+    return FlowMixture(
+        [randomised(f, scale=0.2 + 0.3 * i) for i, f in enumerate(flows)], weights=(1, 3)
+    )
+
+
+def test_the_mixture_is_the_sum_of_its_members(mixture: FlowMixture):
+    """Catches weights that are not normalised, and a log of a mean that is a mean of logs."""
+    x = jax.random.normal(KEY, (50, 2))
+    parts = [np.asarray(mixture.member(i).log_prob(x), float) for i in range(2)]
+    expected = np.log(0.25 * np.exp(parts[0]) + 0.75 * np.exp(parts[1]))
+    np.testing.assert_allclose(mixture.log_prob(x), expected, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(lambda m, x: m.log_prob(x))(mixture, x), expected, rtol=1e-5)
+    one = mixture.log_prob(x[0])
+    assert one.shape == ()
+    assert one == pytest.approx(expected[0], rel=1e-5)
+
+
+def test_samples_of_the_mixture_follow_its_density(mixture: FlowMixture):
+    """Catches samples of one member alone, or chosen by other weights; the twin swaps them."""
+    x, log_prob = mixture.sample_and_log_prob(KEY, (4000,))
+    np.testing.assert_allclose(log_prob, mixture.log_prob(x), rtol=1e-5)
+    first, second = (np.asarray(mixture.member(i).log_prob(x), float) for i in range(2))
+
+    def z_score(weight: float) -> float:
+        """Of the mean posterior of the first member, whose expectation is its weight."""
+        posterior = expit(np.log(weight / (1 - weight)) + first - second)
+        return float((posterior.mean() - weight) / (posterior.std() / np.sqrt(len(posterior))))
+
+    assert abs(z_score(0.25)) < 4
+    assert abs(z_score(0.75)) > 8
+
+
+def test_samples_of_the_mixture_have_the_shapes_of_a_flow():
+    """Catches leading axes of conditions that are lost."""
+    mixture = FlowMixture([tiny(0), tiny(1)])
+    condition = jnp.zeros((5, 1))
+    assert mixture.sample(KEY, (3, 4), condition).shape == (3, 4, 5, 2)
+    assert mixture.sample(KEY, (), condition[0]).shape == (2,)
+    assert mixture.log_prob(jnp.zeros((3, 5, 2)), condition).shape == (3, 5)
+
+
+def test_a_member_without_density_does_not_spoil_the_gradient():
+    """Catches NaN where one member has no density, and NaN that leaves its row."""
+    flow = fl.Flow(fl.distributions.Uniform(1), fl.bijectors.Shift(1))
+    mixture = FlowMixture([flow, jax.tree.map(lambda shift: shift + 0.5, flow)])
+    x = jnp.array([[0.25], [0.75], [1.25], [3.0], [jnp.nan]])
+    log_prob = mixture.log_prob(x)
+    np.testing.assert_allclose(jnp.exp(log_prob[:4]), [0.5, 1.0, 0.5, 0.0], rtol=1e-6)
+    assert jnp.isnan(log_prob[4])
+    gradient = jax.grad(lambda x: mixture.log_prob(x).sum())(x[:3])
+    np.testing.assert_array_equal(gradient, 0.0)
