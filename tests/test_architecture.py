@@ -34,7 +34,16 @@ FORBIDDEN = {
     "training": {"flowjax_lite.flows"},
 }
 # Imported inside the function that needs them, except on the command line.
-OPTIONAL = {"diffrax", "matplotlib", "pandas", "pyarrow", "sklearn", "tyro", "yaml"}
+OPTIONAL = {
+    "diffrax",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+    "tensorboardX",
+    "tyro",
+    "yaml",
+}
 MAX_LINES = 320
 
 Edge = tuple[str, int, str, bool]  # importing module, line, imported name, at the top of the file

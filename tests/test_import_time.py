@@ -8,7 +8,16 @@ import pytest
 pytestmark = pytest.mark.smoke
 
 LIMIT_SECONDS = 3.0
-LAZY = {"diffrax", "matplotlib", "pandas", "pyarrow", "sklearn", "tyro", "flowjax_lite.cli"}
+LAZY = {
+    "diffrax",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+    "tensorboardX",
+    "tyro",
+    "flowjax_lite.cli",
+}
 
 
 def _run(code: str) -> str:

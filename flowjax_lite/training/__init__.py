@@ -11,6 +11,7 @@ from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import SCHEDULES, AdamW
 from flowjax_lite.training.record import Callback, FitResult, Progress
 from flowjax_lite.training.step import TrainState, make_train_step
+from flowjax_lite.training.tensorboard import TensorBoard
 from flowjax_lite.training.variational import distillation, importance_weighted, reverse_kl
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "FitResult",
     "LogFile",
     "Progress",
+    "TensorBoard",
     "TrainState",
     "all_devices",
     "distillation",
