@@ -9,6 +9,7 @@ from flowjax_lite.training.fit import fit
 from flowjax_lite.training.log import LogFile
 from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import SCHEDULES, AdamW
+from flowjax_lite.training.range_test import RangeTest, find_learning_rate
 from flowjax_lite.training.record import Callback, FitResult, Progress
 from flowjax_lite.training.step import TrainState, make_train_step
 from flowjax_lite.training.tensorboard import TensorBoard
@@ -24,10 +25,12 @@ __all__ = [
     "FitResult",
     "LogFile",
     "Progress",
+    "RangeTest",
     "TensorBoard",
     "TrainState",
     "all_devices",
     "distillation",
+    "find_learning_rate",
     "fit",
     "fit_ensemble",
     "flow_matching",
