@@ -15,11 +15,11 @@ import numpy as np
 from flax import nnx
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, plots, report, run
+from flowjax_lite.cli import batched, live, plots, report, run
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import (
-    Outcome,
+    Experiment,
     baseline_scores,
     describe,
     load_data,
@@ -27,42 +27,52 @@ from flowjax_lite.cli.experiment import (
     train,
 )
 from flowjax_lite.cli.fit import write
-from flowjax_lite.cli.report import ComparisonRow
+from flowjax_lite.cli.report import ComparisonRow, Score
+from flowjax_lite.data import Dataset
+from flowjax_lite.training import Callback
 
 TABLE, ROWS, PICTURE = "comparison.md", "comparison.jsonl", "comparison.png"
+_SAME = 1e-3  # relative; what devices and versions may change of a likelihood
 _REPEATS, _ENOUGH_SECONDS = 7, 20.0  # a slow call needs no median
+
+Ready = tuple[Experiment, list[Callback]]
 
 
 def compare(
-    configs: Sequence[Config], *, out: str | Path, overwrite: bool = False
+    entries: Sequence[Config | run.Trained], *, out: str | Path, overwrite: bool = False
 ) -> list[ComparisonRow]:
-    """Train several flows on the same data, and write one table and one picture.
+    """Compare several flows on the same data, in one table and one picture.
 
     Args:
-        configs: The configs; their `data` sections must be equal and their names different.
+        entries: Configs, which are trained, and runs, which were: their scores and curves are
+            those of then, their rates are measured. Their `data` sections must be equal and
+            their names different.
         out: The directory for the table, the picture and the run directory of each config.
         overwrite: Whether an earlier comparison may be replaced.
 
     Returns:
-        One row for each config, in order, and one for each baseline.
+        One row for each entry, in order, and one for each baseline.
 
     Raises:
-        ValueError: The configs do not belong together, or do not fit the data; nothing was written.
+        ValueError: The entries do not belong together, or do not fit the data; nothing was
+            written.
     """
     out = Path(out)
     run.check_target(out, overwrite=overwrite)
     plots.require_matplotlib()
-    configs = [dataclasses.replace(config, output=str(out)) for config in configs]
+    entries = [
+        dataclasses.replace(entry, output=str(out)) if isinstance(entry, Config) else entry
+        for entry in entries
+    ]
+    configs = [entry if isinstance(entry, Config) else entry.config for entry in entries]
     _check_comparable(configs)
     data = load_data(configs[0].data)
-    experiments = [prepare(config, data) for config in configs]
+    ready = [_prepare(entry, data) for entry in entries]
     baselines = baseline_scores(data, logit=configs[0].data.logit)
     rows = []
-    for experiment in experiments:
-        print(describe(experiment), flush=True)
-        outcome = train(experiment)
-        write(outcome, [outcome.score, *baselines])
-        rows.append(_row(outcome))
+    for entry in ready:
+        trained = entry if isinstance(entry, run.Trained) else _train(entry, baselines)
+        rows.append(_row(trained, data))
     rows += [ComparisonRow(score) for score in baselines]
     text = table(rows)
     with run.writing(out, files=(TABLE, ROWS, PICTURE)) as directory:
@@ -114,27 +124,50 @@ def _check_comparable(configs: Sequence[Config]) -> None:
     names = [config.name for config in configs]
     for name in names:
         if names.count(name) > 1:
-            raise CommandError(f"two configs are called {name!r}: give each a name of its own")
+            raise CommandError(f"two of them are called {name!r}: give each a name of its own")
 
 
-def _row(outcome: Outcome) -> ComparisonRow:
-    history = outcome.result.history
-    seconds = np.asarray(history["seconds"])
+def _prepare(entry: Config | run.Trained, data: Dataset) -> Ready | run.Trained:
+    """Return a config with all that its training needs, or a run whose data are as they were."""
+    if isinstance(entry, Config):
+        experiment = prepare(entry, data)
+        return experiment, live.callbacks(experiment)
+    changed = (data.columns, data.condition_columns) != (entry.columns, entry.condition_columns)
+    if not changed:
+        test = batched.log_prob(entry.flow, data.test.x, data.test.condition).mean()
+        changed = not abs(test - entry.score.test) <= _SAME * max(1.0, abs(entry.score.test))
+    if changed:
+        raise CommandError(
+            f"{entry.config.data.source} is not what {entry.config.name} was trained on: the test "
+            "rows do not have the likelihood under its model that it wrote down; fit it again"
+        )
+    note = f"{entry.score.note}, trained before"
+    return dataclasses.replace(entry, score=dataclasses.replace(entry.score, note=note))
+
+
+def _train(ready: Ready, baselines: Sequence[Score]) -> run.Trained:
+    """Train a config, write its run directory, and read it."""
+    experiment, callbacks = ready
+    print(describe(experiment), flush=True)
+    run.begin(experiment.config, overwrite=True, resume=False)
+    outcome = train(experiment, callbacks=callbacks)
+    write(outcome, [outcome.score, *baselines])
+    return run.read_trained(experiment.config.run_dir)
+
+
+def _row(trained: run.Trained, data: Dataset) -> ComparisonRow:
+    seconds = trained.seconds
     later = float(np.median(np.diff(seconds))) if len(seconds) > 1 else None
-    data = outcome.experiment.data.test
-    log_prob_rate, sample_rate = _rates(outcome.result.flow, data.x, data.condition)
-    # A loss that is no likelihood has no place among the curves of the others.
-    likelihood = outcome.experiment.config.training.likelihood
-    curve = zip(seconds, history["validation"], strict=True) if likelihood else ()
+    log_prob_rate, sample_rate = _rates(trained.flow, data.test.x, data.test.condition)
     return ComparisonRow(
-        outcome.score,
+        trained.score,
         epochs=len(seconds),
         seconds_per_epoch=later,
-        compile_seconds=None if later is None else max(0.0, float(seconds[0]) - later),
-        total_seconds=outcome.seconds,
+        compile_seconds=None if later is None else max(0.0, seconds[0] - later),
+        total_seconds=trained.total_seconds,
         log_prob_per_second=log_prob_rate,
         samples_per_second=sample_rate,
-        curve=tuple((float(at), -float(loss)) for at, loss in curve),
+        curve=tuple(zip(seconds, trained.validation, strict=False)),
     )
 
 

@@ -171,6 +171,9 @@ class TrainingConfig:
         max_epochs: The largest number of passes over the training rows.
         patience: The epochs without a better validation loss after which training stops.
         checkpoint_every: The steps between checkpoints, from which `fit --resume` goes on.
+        csv: Whether the history is also written as a table, progress.csv.
+        tensorboard: Whether it is also written for TensorBoard.
+        pictures_every: The epochs between pictures of samples; none by default.
         seed: The seed of the flow's parameters and of the shuffling.
     """
 
@@ -186,6 +189,9 @@ class TrainingConfig:
     max_epochs: int = 100
     patience: int = 20
     checkpoint_every: int = 1000
+    csv: bool = False
+    tensorboard: bool = False
+    pictures_every: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -199,6 +205,8 @@ class TrainingConfig:
         require(self, "learning_rate", positive, "a positive number")
         for field in ("batch_size", "max_epochs", "patience", "accumulate", "checkpoint_every"):
             require(self, field, getattr(self, field) >= 1, "at least 1")
+        seldom = self.pictures_every is None or self.pictures_every >= 1
+        require(self, "pictures_every", seldom, "at least 1, or nothing")
 
     @property
     def optimizer(self) -> fl.AdamW:
@@ -246,3 +254,8 @@ class Config:
     def run_dir(self) -> Path:
         """Return the run's directory."""
         return Path(self.output) / self.name
+
+    @property
+    def live_dir(self) -> Path:
+        """Return the directory of what the run writes on its way, until it is done."""
+        return self.run_dir.with_name(f"{self.name}.running")

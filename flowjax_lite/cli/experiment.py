@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from flowjax_lite.cli.report import Score
 from flowjax_lite.cli.rows import head
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.distributions import Flow, ways
-from flowjax_lite.training import LogFile
+from flowjax_lite.training import Callback
 
 NUM_COUNTED = 200  # rows whose evaluations are counted
 
@@ -89,7 +89,7 @@ def train(
     *,
     checkpoint: fl.Checkpoint | None = None,
     mesh: Mesh | None = None,
-    log: LogFile | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Fit the flow and score it on the three splits.
 
@@ -97,7 +97,7 @@ def train(
         experiment: What to train.
         checkpoint: Where the run saves itself.
         mesh: The devices that share each batch.
-        log: What is written after each epoch.
+        callbacks: What is called after each epoch.
 
     Raises:
         DivergedError: Training failed before any epoch was good.
@@ -120,7 +120,7 @@ def train(
             patience=training.patience,
             ema=training.ema,
             validation=validation,
-            callbacks=[log] if log else [],
+            callbacks=callbacks,
             checkpoint=checkpoint,
             mesh=mesh,
             checks="off",  # they were checked where they were loaded, and their columns had names

@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, plots, report, run
+from flowjax_lite.cli import batched, live, plots, report, run
 from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.experiment import (
@@ -25,14 +23,10 @@ from flowjax_lite.cli.experiment import (
 )
 from flowjax_lite.cli.report import Score
 from flowjax_lite.cli.rows import head
-from flowjax_lite.data import Split
-from flowjax_lite.data.splits import join
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NUM_IMAGES = 64
-NUM_POINTS = 2000
 GRID = 200
 
 
@@ -59,18 +53,16 @@ def fit(
     plots.require_matplotlib()
     experiment = prepare(config, load_data(config.data))
     print(describe(experiment), flush=True)
-    checkpoint = run.checkpoint(config, overwrite=overwrite, resume=resume)
-    log = run.log(config)
-    outcome = train(experiment, checkpoint=checkpoint, mesh=mesh, log=log)
+    callbacks = live.callbacks(experiment)
+    checkpoint = run.begin(config, overwrite=overwrite, resume=resume)
+    print(f"Its progress is in {config.live_dir}", flush=True)
+    outcome = train(experiment, checkpoint=checkpoint, mesh=mesh, callbacks=callbacks)
     if jax.process_index() > 0:
         return [outcome.score]
     scores = [outcome.score, *baseline_scores(experiment.data, logit=config.data.logit)]
     write(outcome, scores)
     print(f"\n{report.score_table(scores)}")
     print(f"\nWrote {config.run_dir}")
-    shutil.rmtree(checkpoint.directory)
-    if log is not None:
-        Path(log.path).unlink()
     if outcome.failure:
         raise outcome.failure
     return scores
@@ -79,12 +71,14 @@ def fit(
 def write(outcome: Outcome, scores: Sequence[Score]) -> None:
     """Write a trained experiment into its run directory, whole or not at all.
 
+    What it wrote on its way moves there too.
+
     Args:
         outcome: The trained experiment.
         scores: The scores of the flow and of the baselines.
     """
     config, data = outcome.experiment.config, outcome.experiment.data
-    with run.writing(config.run_dir) as directory:
+    with run.writing(config.run_dir, live=config.live_dir) as directory:
         (directory / run.CONFIG).write_text(configs.dump(config), encoding="utf-8")
         (directory / run.METRICS).write_text(_metrics(outcome, scores), encoding="utf-8")
         fl.save(directory / run.MODEL, outcome.result.flow)
@@ -106,7 +100,7 @@ def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
             "epoch": epoch,
             f"train{suffix}": sign * float(train),
             f"validation{suffix}": sign * float(validation),
-            "seconds": round(float(seconds), 3),
+            "seconds": round(float(seconds), 6),
         }
         for epoch, (train, validation, seconds) in enumerate(epochs, start=1)
     ]
@@ -132,21 +126,7 @@ def _title(outcome: Outcome) -> str:
 
 
 def _samples(outcome: Outcome) -> "Figure":
-    """Draw data beside as many samples, under the same conditions where there are any."""
-    data, title = outcome.experiment.data, _title(outcome)
-    if data.image_shape is not None:
-        rows = head(data.test, NUM_IMAGES)
-        samples = _draw_like(outcome, rows)
-        return plots.image_samples(rows.x, samples, image_shape=data.image_shape, title=title)
-    rows = head(join(data.test, data.validation, data.train), NUM_POINTS)
-    return plots.pairs(rows.x, _draw_like(outcome, rows), columns=data.columns, title=title)
-
-
-def _draw_like(outcome: Outcome, rows: Split) -> np.ndarray:
-    """Draw a sample for each row, given its condition if there is one."""
-    num = len(rows) if rows.condition is None else 1
-    seed = outcome.experiment.config.training.seed
-    return batched.sample(outcome.result.flow, num, seed=seed, condition=rows.condition)
+    return live.draw_samples(outcome.experiment, outcome.result.flow, title=_title(outcome))
 
 
 def _training(outcome: Outcome) -> "Figure":
@@ -163,7 +143,7 @@ def _training(outcome: Outcome) -> "Figure":
 
 def _density(outcome: Outcome) -> "Figure":
     data = outcome.experiment.data
-    rows = head(data.test, NUM_POINTS).x
+    rows = head(data.test, live.NUM_POINTS).x
     margin = 0.15 * (rows.max(0) - rows.min(0))
     (left, bottom), (right, top) = rows.min(0) - margin, rows.max(0) + margin
     x, y = np.meshgrid(np.linspace(left, right, GRID), np.linspace(bottom, top, GRID))

@@ -116,10 +116,14 @@ def _sample(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
 
 def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     from flowjax_lite.cli import config_file as configs
+    from flowjax_lite.cli import run
     from flowjax_lite.cli.compare import compare
 
     compare(
-        [configs.load(path) for path in arguments.configs],
+        [
+            run.read_trained(path) if path.is_dir() else configs.load(path)
+            for path in arguments.entries
+        ],
         out=arguments.out,
         overwrite=arguments.overwrite,
     )
@@ -198,8 +202,14 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--condition", type=Path, metavar="FILE", help="conditions, one per row")
     sample.add_argument("--seed", type=int, default=0)
 
-    compare = _command(commands, "compare", "train several configs on the same data")
-    compare.add_argument("configs", metavar="CONFIG", nargs="+")
+    compare = _command(commands, "compare", "compare flows on the same data")
+    compare.add_argument(
+        "entries",
+        metavar="CONFIG_OR_RUN",
+        nargs="+",
+        type=Path,
+        help="a YAML file, whose flow is trained, or a run directory, whose flow was",
+    )
     compare.add_argument(
         "--out",
         default="runs/compare",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,23 @@ class Score:
         train, validation, test = (float(np.mean(log_prob[split])) for split in SPLITS)
         error = standard_error(log_prob["test"])
         return cls(name, note, parameters, train, validation, test, error, bits_per_dim)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], *, name: str) -> "Score":
+        """Return the score that was written as such values, under a name.
+
+        Raises:
+            KeyError: One is missing.
+            TypeError: One is of another type.
+            ValueError: One is no number, or the note is no line of text.
+        """
+        note, bits = values["note"], values["bits_per_dim"]
+        if not isinstance(note, str) or not note.isprintable():
+            raise ValueError("its note is no line of text")
+        means = {key: float(values[key]) for key in (*SPLITS, "test_error")}
+        bits = None if bits is None else float(bits)
+        parameters = int(values["parameters"])
+        return cls(name=name, note=note, parameters=parameters, **means, bits_per_dim=bits)
 
 
 @dataclass(frozen=True)

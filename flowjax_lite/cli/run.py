@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ import flowjax_lite as fl
 from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
+from flowjax_lite.cli.report import Score
 from flowjax_lite.distributions import Flow
-from flowjax_lite.training import LogFile
 
 CONFIG, METRICS, MODEL = "config.yaml", "metrics.jsonl", "model.safetensors"
 SAMPLES, TRAINING, DENSITY = "samples.png", "training.png", "density.png"
-FILES = (CONFIG, METRICS, MODEL, SAMPLES, TRAINING, DENSITY)
+# What is written on the way.
+PROGRESS, TABLE, BOARD, PICTURES = "progress.jsonl", "progress.csv", "tensorboard", "pictures"
+FILES = (CONFIG, METRICS, MODEL, SAMPLES, TRAINING, DENSITY, PROGRESS, TABLE, BOARD, PICTURES)
 _MAX_METRICS = 2**26  # bytes
 
 
@@ -50,38 +53,35 @@ def check_target(path: Path, *, overwrite: bool, is_file: bool = False) -> None:
         raise CommandError(f"{path} cannot be written: {error}") from None
 
 
-def checkpoint(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoint:
-    """Return where a run saves itself until it is done: beside its directory.
+def begin(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoint:
+    """Make way for what a run writes on its way, and return where it saves itself.
 
     Raises:
         CommandError: A run of that name was interrupted, and it is not said what to do with it.
     """
-    directory = config.run_dir.with_name(f"{config.name}.checkpoints")
+    directory = config.live_dir
     if directory.exists() and overwrite and not resume and jax.process_index() == 0:
         shutil.rmtree(directory)
-    multihost_utils.sync_global_devices("old checkpoints are gone")
+    multihost_utils.sync_global_devices("what an old run left is gone")
     if directory.exists() and not resume:
         raise CommandError(
             f"{config.run_dir} was interrupted, and {directory} holds what it had done: go on "
             "with --resume, or begin anew with --overwrite"
         )
-    return fl.Checkpoint(directory, every=config.training.checkpoint_every, resume=resume)
-
-
-def log(config: Config) -> LogFile | None:
-    """Return where a run tells what it finds while it goes on; the first of several processes."""
-    if jax.process_index() > 0:
-        return None
-    return LogFile(config.run_dir.with_name(f"{config.name}.progress.jsonl"))
+    every = config.training.checkpoint_every
+    return fl.Checkpoint(directory / "checkpoints", every=every, resume=resume)
 
 
 @contextmanager
-def writing(directory: Path, files: tuple[str, ...] = FILES) -> Iterator[Path]:
+def writing(
+    directory: Path, files: tuple[str, ...] = FILES, *, live: Path | None = None
+) -> Iterator[Path]:
     """Fill a directory at the very end: a failure on the way leaves it as it was.
 
     Args:
         directory: The directory; what it holds besides `files` is left alone.
         files: The names that belong to the result; those not written this time are removed.
+        live: A directory whose files of those names move to the result, and which is then removed.
 
     Yields:
         An empty directory to write to.
@@ -90,11 +90,22 @@ def writing(directory: Path, files: tuple[str, ...] = FILES) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory.parent) as temporary:
         yield Path(temporary)
         directory.mkdir(exist_ok=True)
-        written = {path.name for path in Path(temporary).iterdir()}
-        for name in written:
-            os.replace(Path(temporary) / name, directory / name)
-        for name in set(files) - written:
-            (directory / name).unlink(missing_ok=True)
+        places = [Path(temporary)] + ([live] if live else [])
+        for name in files:
+            written = [place / name for place in places if (place / name).exists()]
+            if not written or written[0].is_dir():  # a directory takes no other's place
+                _remove(directory / name)
+            if written:
+                os.replace(written[0], directory / name)
+    if live and live.exists():
+        shutil.rmtree(live)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read(directory: str | Path) -> tuple[Config, Flow]:
@@ -119,22 +130,77 @@ def read_summary(directory: str | Path) -> dict[str, Any]:
     Raises:
         CommandError: The file is missing or damaged.
     """
+    return _read_metrics(directory)[-1]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that was trained before.
+
+    Args:
+        config: Its config.
+        flow: The trained flow.
+        columns: What it models.
+        condition_columns: What it is conditioned on.
+        score: The log-likelihoods of the flow.
+        seconds: Since the start of training, after every epoch.
+        validation: The log-likelihood then; empty where the loss was another one.
+        total_seconds: How long training took.
+    """
+
+    config: Config
+    flow: Flow
+    columns: tuple[str, ...]
+    condition_columns: tuple[str, ...]
+    score: Score
+    seconds: tuple[float, ...]
+    validation: tuple[float, ...]
+    total_seconds: float
+
+
+def read_trained(directory: str | Path) -> Trained:
+    """Read a run with all that a comparison needs.
+
+    Raises:
+        CommandError: The directory is not a run, or a file is damaged.
+    """
+    config, flow = read(directory)
+    *epochs, summary = _read_metrics(directory)
+    columns, given = tuple(summary["columns"]), tuple(summary["condition_columns"])
+    try:
+        score = Score.read(summary["scores"][0], name=config.name)
+        seconds = tuple(float(line["seconds"]) for line in epochs)
+        validation = tuple(float(line["validation"]) for line in epochs if "validation" in line)
+        total = float(summary["seconds"])
+        if not seconds or len(validation) not in (0, len(seconds)):
+            raise ValueError("epochs are missing")
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        path = Path(directory) / METRICS
+        raise CommandError(f"{path}: is not that of a whole run ({error}): fit it again") from None
+    return Trained(config, flow, columns, given, score, seconds, validation, total)
+
+
+def _read_metrics(directory: str | Path) -> list[dict[str, Any]]:
+    """Return all lines of the metrics, the last of which is a summary."""
     path = Path(directory) / METRICS
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_METRICS + 1)
         if len(content) > _MAX_METRICS:
             raise ValueError(f"it is larger than {_MAX_METRICS} bytes")
-        summary = json.loads(content.splitlines()[-1])
-    except (OSError, ValueError, IndexError, RecursionError) as error:
+        lines = [json.loads(line) for line in content.splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
         raise CommandError(f"{path}: cannot be read: {error}") from None
-    match summary:
-        case {
-            "columns": [*columns],
-            "condition_columns": [*given],
-            "num_levels": None | int() as levels,
-        } if (levels is None or levels > 1) and all(
+    match lines:
+        case [
+            *_,
+            {
+                "columns": [*columns],
+                "condition_columns": [*given],
+                "num_levels": None | int() as levels,
+            },
+        ] if (levels is None or levels > 1) and all(
             isinstance(name, str) for name in columns + given
         ):
-            return summary
+            return lines
     raise CommandError(f"{path}: its last line is not that of a whole run: fit it again")

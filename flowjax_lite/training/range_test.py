@@ -78,8 +78,7 @@ def find_learning_rate(
 
     Raises:
         TypeError: data, condition or weights are not floating-point.
-        ValueError: as for `fit`; or rates that do not grow; or a loss that is not finite, or
-            lowest, at the lowest rates.
+        ValueError: as for `fit`; or rates that do not grow, or a first step that is not finite.
     """
     check_positive_int(batch_size, "batch_size")
     check_positive_int(num_steps, "num_steps")

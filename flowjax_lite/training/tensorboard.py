@@ -29,7 +29,7 @@ class TensorBoard:
         directory: of the event file; made where it is missing. Other files in it are left alone.
 
     Raises:
-        ModuleNotFoundError: tensorboardX is missing.
+        ImportError: tensorboardX is missing.
     """
 
     directory: str | os.PathLike[str]
@@ -37,10 +37,11 @@ class TensorBoard:
     def __post_init__(self) -> None:
         try:
             import tensorboardX  # noqa: F401
-        except ModuleNotFoundError:
-            raise ModuleNotFoundError(
-                'event files need tensorboardX: pip install "flowjax-lite[tensorboard]"'
-            ) from None
+        except ImportError as error:
+            raise ImportError(
+                "event files need tensorboardX, which is not installed: "
+                'pip install "flowjax-lite[tensorboard]"'
+            ) from error
 
     def __call__(self, progress: Progress) -> None:
         """Write the epochs that are not yet in the file."""

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,54 @@ def test_comparison_end_to_end(
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_runs_are_not_trained_again(
+    tiny_config: Callable[..., Path], tiny_run: Path, tmp_path: Path
+) -> None:
+    """Would catch a run that is trained or written again, and scores or times of other ones."""
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.iterdir()}
+    out = tmp_path / "out"
+    assert main(["compare", str(tiny_run), str(tiny_config(name="new")), "--out", str(out)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in tiny_run.iterdir()} == before
+    assert sorted(path.name for path in out.iterdir()) == sorted([TABLE, ROWS, PICTURE, "new"])
+    read, trained = [json.loads(line) for line in (out / ROWS).read_text().splitlines()[:2]]
+    summary, new = run.read_summary(tiny_run), run.read_summary(out / "new")
+    assert read["score"].pop("note") == f"{summary['scores'][0].pop('note')}, trained before"
+    assert read["score"].items() <= summary["scores"][0].items()
+    assert trained["score"] == new["scores"][0]
+    assert read["total_seconds"] == summary["seconds"]
+    assert read["log_prob_per_second"] > 0
+    assert read["samples_per_second"] > 0
+    lines = (tiny_run / run.METRICS).read_text().splitlines()
+    epochs = [json.loads(line) for line in lines][:-1]
+    assert read["curve"] == [[line["seconds"], line["validation"]] for line in epochs]
+    assert [values[1] for values in trained["curve"]] == pytest.approx(
+        [values[1] for values in read["curve"]], rel=1e-4
+    )
+
+
+def test_runs_on_other_data_are_refused(
+    tiny_config: Callable[..., Path],
+    tiny_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Would catch likelihoods of different data in one table, also where a file has changed."""
+    other = tiny_config(name="other", data=", seed: 1")
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["compare", str(tiny_run), str(other), *out]) == 2
+    assert "data.seed is 0 in tiny and 1 in other" in capsys.readouterr().err
+    assert main(["compare", str(tiny_run), str(tiny_run), *out]) == 2
+    assert "are called 'tiny'" in capsys.readouterr().err
+    changed = tmp_path / "changed"
+    shutil.copytree(tiny_run, changed)
+    text = (changed / run.METRICS).read_text()
+    test = run.read_summary(changed)["scores"][0]["test"]
+    (changed / run.METRICS).write_text(text.replace(str(test), str(test + 0.02)))
+    assert main(["compare", str(changed), *out]) == 2
+    assert "moons is not what tiny was trained on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -56,7 +105,7 @@ def test_comparison_end_to_end(
             "data.source is 'moons' in one and 'circles' in two",
         ),
         ({"name": "two", "data": ", seed: 1"}, "data.seed is 0 in one and 1 in two"),
-        ({"name": "one"}, "two configs are called 'one'"),
+        ({"name": "one"}, "two of them are called 'one'"),
     ],
 )
 def test_only_flows_on_the_same_data_are_compared(

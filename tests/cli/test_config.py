@@ -66,6 +66,8 @@ def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
             r"batch_size: expected a whole number, got 1000",
         ),
         ("learning_rate: 1e-3", "patience: 0", r"c.yaml:8: training.patience: expected at least 1"),
+        ("learning_rate: 1e-3", "pictures_every: 0", r"training.pictures_every: expected at le"),
+        ("learning_rate: 1e-3", "csv: yes", r"training.csv: expected true or false, got 'yes'"),
         ("[16, 16]", "16", r"c.yaml:6: flow.hidden: expected a list such as \[64, 64\], got 16"),
         ("[16, 16]", "[16, a]", r"c.yaml:6: flow.hidden: expected a whole number, got 'a'"),
         ("[16, 16]", "[]", r"c.yaml:6: flow.hidden: expected widths .*got \[\]"),

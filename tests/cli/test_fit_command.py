@@ -16,6 +16,9 @@ from flowjax_lite.cli.fit import fit
 from flowjax_lite.cli.main import main
 
 
+DEFAULT = set(run.FILES) - {run.TABLE, run.BOARD, run.PICTURES}
+
+
 def _lines(directory: Path) -> list[dict]:
     text = (directory / run.METRICS).read_text()
     return [json.loads(line) for line in text.splitlines()]
@@ -24,7 +27,7 @@ def _lines(directory: Path) -> list[dict]:
 @pytest.mark.smoke
 def test_run_directory_is_complete(tiny_run: Path) -> None:
     """Would catch a result that is forgotten, empty, or left in a temporary place."""
-    assert sorted(path.name for path in tiny_run.iterdir()) == sorted(run.FILES)
+    assert sorted(path.name for path in tiny_run.iterdir()) == sorted(DEFAULT)
     assert all(path.stat().st_size > 0 for path in tiny_run.iterdir())
     for name in (run.SAMPLES, run.TRAINING, run.DENSITY):
         assert (tiny_run / name).read_bytes().startswith(b"\x89PNG")
@@ -173,20 +176,69 @@ def test_an_unknown_loss_is_named(
 def test_an_interrupted_run_goes_on(
     tiny_config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Would catch checkpoints that are lost, overwritten, or left behind once the run is done."""
+    """Would catch checkpoints or progress that are lost, or left behind once the run is done."""
     path = tiny_config()
     config = configs.load(path)
     monkeypatch.setattr(experiment, "batched", None)  # stops after training
     with pytest.raises(AttributeError):
         fit(config)
     monkeypatch.undo()
-    left = config.run_dir.with_name("tiny.checkpoints")
-    assert left.exists()
+    assert [left.name for left in config.run_dir.parent.iterdir()] == ["tiny.running"]
+    before = (config.live_dir / run.PROGRESS).read_text()
+    assert before.count("\n") == 3
     with pytest.raises(CommandError, match=r"was interrupted.*--resume.*--overwrite"):
         fit(config)
     assert main(["fit", str(path), "--resume"]) == 0
-    assert not left.exists()
-    assert sorted(path.name for path in config.run_dir.iterdir()) == sorted(run.FILES)
+    assert [left.name for left in config.run_dir.parent.iterdir()] == ["tiny"]
+    assert sorted(path.name for path in config.run_dir.iterdir()) == sorted(DEFAULT)
+    assert (config.run_dir / run.PROGRESS).read_text() == before
+
+
+def test_an_interrupted_run_is_begun_anew(
+    tiny_config: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Would catch epochs or pictures of the old run among those of the new one."""
+    path = tiny_config()
+    pictures = configs.load(path).live_dir / run.PICTURES
+    pictures.mkdir(parents=True)
+    (pictures / "epoch_00009.png").write_text("old")
+    assert main(["fit", str(path)]) == 2
+    assert "was interrupted" in capsys.readouterr().err
+    assert main(["fit", str(path), "--overwrite"]) == 0
+    assert sorted(path.name for path in configs.load(path).run_dir.iterdir()) == sorted(DEFAULT)
+
+
+def test_a_run_can_be_watched(
+    tiny_config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would catch what is only there at the end, an epoch without its picture, and old files."""
+    path = tiny_config()
+    config = configs.load(path)
+    seen = []
+
+    def watched(*arguments: object, callbacks: list, **options: object) -> fl.FitResult:
+        def look(progress: fl.training.Progress) -> None:
+            seen.append(sorted(path.name for path in config.live_dir.iterdir()))
+            seen.append((config.live_dir / run.PROGRESS).read_text().count("\n"))
+
+        return trained(*arguments, callbacks=[*callbacks, look], **options)
+
+    trained = fl.fit
+    monkeypatch.setattr(fl, "fit", watched)
+    options = ["csv", "tensorboard", "pictures-every=2"]
+    assert main(["fit", str(path), *(f"--training.{option}" for option in options)]) == 0
+    first = ["checkpoints", run.TABLE, run.PROGRESS, run.BOARD]
+    assert seen[:4] == [sorted(first), 1, sorted([*first, run.PICTURES]), 2]
+    directory = config.run_dir
+    assert sorted(path.name for path in directory.iterdir()) == sorted(run.FILES)
+    (picture,) = (directory / run.PICTURES).iterdir()
+    assert picture.name == "epoch_00002.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert (directory / run.TABLE).read_text().count("\n") == 4
+    (events,) = (directory / run.BOARD).iterdir()
+    assert events.read_bytes().count(b"gradient_norm") == 3
+    assert main(["fit", str(path), "--overwrite"]) == 0
+    assert sorted(path.name for path in directory.iterdir()) == sorted(DEFAULT)
 
 
 def test_the_best_model_of_a_failed_run_is_written(

@@ -41,7 +41,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "."], "is not a run directory"),
         (["evaluate", ".", "--date", "x"], "unknown arguments: --date x"),
         (["sample", ".", "--num", "x", "--out", "s.npy"], "--num"),
-        (["compare"], "CONFIG"),
+        (["compare"], "CONFIG_OR_RUN"),
+        (["compare", "."], "is not a run directory"),
         (["compare", "none.yaml"], "none.yaml: no such file"),
     ],
 )

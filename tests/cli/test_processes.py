@@ -46,12 +46,16 @@ def test_all_devices(tiny_config: Callable[..., Path], tiny_run: Path) -> None:
 
 
 def test_two_processes_write_one_run(tiny_config: Callable[..., Path], tiny_run: Path) -> None:
-    """Would catch two runs beside each other, both writing, or one that trains on half the rows."""
+    """Would catch two runs beside each other, both writing, or one that trains on half the rows.
+
+    Also catches a picture for which one process waits for the other for ever.
+    """
     path = tiny_config()
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "flowjax_lite.cli.main", "fit", str(path)]
+    command += ["--training.pictures-every", "2"]
     processes = [
         subprocess.Popen(
             [*command, "--coordinator", address, "--num-processes", "2", "--process-id", str(i)],
@@ -66,5 +70,8 @@ def test_two_processes_write_one_run(tiny_config: Callable[..., Path], tiny_run:
     assert ["Wrote" in text for text in written] == [True, False]
     directory = path.parent / "runs"
     assert [entry.name for entry in directory.iterdir()] == ["tiny"]
+    assert [entry.name for entry in (directory / "tiny" / run.PICTURES).iterdir()] == [
+        "epoch_00002.png"
+    ]
     scores = [run.read_summary(each)["scores"][0] for each in (directory / "tiny", tiny_run)]
     assert scores[0]["test"] == pytest.approx(scores[1]["test"], abs=1e-4)

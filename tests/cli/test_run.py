@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,28 @@ def test_a_new_run_replaces_all_of_the_old_one_and_nothing_else(tmp_path: Path) 
     assert sorted(path.name for path in target.iterdir()) == [run.MODEL, "notes.txt"]
 
 
+def test_what_was_written_on_the_way_moves_in(tmp_path: Path) -> None:
+    """Would catch an old directory in the way, and a result that a file of the way replaces."""
+    target, live = tmp_path / "run", tmp_path / "run.running"
+    for place in (target, live):
+        (place / run.BOARD).mkdir(parents=True)
+        (place / run.BOARD / place.name).write_text("events")
+        (place / run.PROGRESS).write_text(place.name)
+    (live / "checkpoints").mkdir()
+    with pytest.raises(RuntimeError), run.writing(target, live=live):
+        raise RuntimeError
+    assert (live / run.PROGRESS).exists()
+    assert (target / run.PROGRESS).read_text() == "run"
+    with run.writing(target, live=live) as directory:
+        (directory / run.MODEL).write_text("new")
+    assert sorted(path.name for path in target.iterdir()) == sorted(
+        [run.MODEL, run.BOARD, run.PROGRESS]
+    )
+    assert (target / run.PROGRESS).read_text() == "run.running"
+    assert [path.name for path in (target / run.BOARD).iterdir()] == ["run.running"]
+    assert not live.exists()
+
+
 def test_what_is_no_run(tmp_path: Path) -> None:
     """Would catch a traceback for a wrong path, and a metrics file that was cut off."""
     with pytest.raises(CommandError, match=r"is not a run directory: it holds no config.yaml"):
@@ -60,3 +83,27 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     (tmp_path / run.METRICS).write_text('{"epoch": 1}\n{"scores"')
     with pytest.raises(CommandError, match=r"metrics.jsonl: cannot be read"):
         run.read_summary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"seconds": ', '"minutes": ', "'seconds'"),
+        ('"validation": -', '"validation": "a", "b": -', "could not convert"),
+        ('"scores": [{"name"', '"scores": [], "others": [{"name"', "index"),
+        ('"test": -', '"rest": -', "'test'"),
+        ('"note": "', '"note": "\\u001b', "no line of text"),
+    ],
+)
+def test_metrics_from_strangers(
+    tiny_run: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    """Would catch a traceback for a metrics file that is not ours, and control of the terminal."""
+    directory = tmp_path / "run"
+    shutil.copytree(tiny_run, directory)
+    assert run.read_trained(directory).score.name == "tiny"
+    text = (directory / run.METRICS).read_text()
+    assert old in text
+    (directory / run.METRICS).write_text(text.replace(old, new))
+    with pytest.raises(CommandError, match=f"metrics.jsonl: is not that of a whole .*{message}"):
+        run.read_trained(directory)

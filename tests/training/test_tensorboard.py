@@ -114,5 +114,5 @@ def test_a_missing_package_is_named_before_training(monkeypatch: pytest.MonkeyPa
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ModuleNotFoundError, match=r'pip install "flowjax-lite\[tensorboard\]"'):
+    with pytest.raises(ImportError, match=r'pip install "flowjax-lite\[tensorboard\]"'):
         TensorBoard("board")
