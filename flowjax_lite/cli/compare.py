@@ -141,7 +141,7 @@ def _prepare(entry: Config | run.Trained, data: Dataset) -> Ready | run.Trained:
             f"{entry.config.data.source} is not what {entry.config.name} was trained on: the test "
             "rows do not have the likelihood under its model that it wrote down; fit it again"
         )
-    note = f"{entry.score.note}, trained before"
+    note = f"{entry.score.note}, trained before, with the seconds of then"
     return dataclasses.replace(entry, score=dataclasses.replace(entry.score, note=note))
 
 

@@ -60,7 +60,8 @@ def test_runs_are_not_trained_again(
     assert sorted(path.name for path in out.iterdir()) == sorted([TABLE, ROWS, PICTURE, "new"])
     read, trained = [json.loads(line) for line in (out / ROWS).read_text().splitlines()[:2]]
     summary, new = run.read_summary(tiny_run), run.read_summary(out / "new")
-    assert read["score"].pop("note") == f"{summary['scores'][0].pop('note')}, trained before"
+    note = f"{summary['scores'][0].pop('note')}, trained before, with the seconds of then"
+    assert read["score"].pop("note") == note
     assert read["score"].items() <= summary["scores"][0].items()
     assert trained["score"] == new["scores"][0]
     assert read["total_seconds"] == summary["seconds"]

@@ -15,7 +15,6 @@ from flowjax_lite.cli.experiment import load_data
 from flowjax_lite.cli.fit import fit
 from flowjax_lite.cli.main import main
 
-
 DEFAULT = set(run.FILES) - {run.TABLE, run.BOARD, run.PICTURES}
 
 
