@@ -54,8 +54,8 @@ def eight(out: Path, directory: Path) -> None:
     out.write_text(json.dumps(found))
 
 
-def one_of_two(directory: Path, address: str, process: int, *, streamed: bool = False) -> None:
-    """A process of two, of two devices each, with a run that is saved."""
+def one_of_two(directory: Path, address: str, process: int) -> None:
+    """A process of two, of two devices each, with a run on a stream that is saved."""
     start(2)
     jax.distributed.initialize(address, 2, process)
     assert len(jax.devices()) == 4
@@ -69,6 +69,5 @@ def one_of_two(directory: Path, address: str, process: int, *, streamed: bool = 
         assert "process 1 has other data than process 0" in str(error)
     else:
         raise AssertionError("other data in another process went by without a word")
-    if streamed:
-        settings["data"] = data.stream(settings["data"], buffer=40)
+    settings["data"] = data.stream(settings["data"], buffer=40)
     fl.fit(interrupted.tiny(), **settings)

@@ -156,7 +156,7 @@ def _add_epochs(
     for i in map(int, np.flatnonzero(done)):
         values = {"train": float(train[i]), "validation": float(validation[i])}
         of_member = jax.tree.map(lambda array, i=i: array[i], steps)
-        values |= found(of_member, None if rates is None else np.asarray(rates)[i])
+        values |= found(of_member, None if rates is None else rates[i])
         better[i] = records[i].add(values | {"seconds": seconds}, monitor="validation")
     return better
 

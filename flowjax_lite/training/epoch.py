@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax import Array, lax
@@ -200,12 +201,12 @@ def go_back(state: FitState) -> FitState:
     )
 
 
-def last_rate(state: FitState) -> Array | None:
+def last_rate(state: FitState) -> np.ndarray | None:
     """The rate of the last update, where the optimizer's state tells it; that of `AdamW` does."""
     rates = optax.tree_utils.tree_get_all_with_path(  # as `optax.inject_hyperparams` keeps it
         state.train.opt_state, "learning_rate", lambda path, value: isinstance(value, jax.Array)
     )
-    return rates[0][1] * state.rate if len(rates) == 1 else None
+    return np.asarray(rates[0][1]) * np.asarray(state.rate) if len(rates) == 1 else None
 
 
 def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int, placement: Placement) -> Array:

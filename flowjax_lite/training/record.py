@@ -66,7 +66,11 @@ class Record:
         stopped: whether a callback has ended the run.
     """
 
-    history: dict[str, list[float]] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(
+        default_factory=lambda: {
+            name: [] for name in ("train", "validation", "gradient_norm", "skipped", "seconds")
+        }
+    )
     best_epoch: int = -1
     first_skipped: tuple[int, int] | None = None
     returns: int = 0
@@ -75,7 +79,7 @@ class Record:
     @property
     def epoch(self) -> int:
         """How many epochs are done."""
-        return len(self.history.get("train", ()))
+        return len(self.history["train"])
 
     @property
     def seconds(self) -> float:
@@ -115,7 +119,7 @@ class Record:
         return {name: tuple(values) for name, values in self.history.items()}
 
 
-def found(steps: Steps, learning_rate: Array | np.ndarray | None) -> dict[str, float]:
+def found(steps: Steps, learning_rate: np.ndarray | None) -> dict[str, float]:
     """What the steps of an epoch found, for the history.
 
     Args:

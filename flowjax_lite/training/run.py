@@ -105,7 +105,9 @@ class Run:
                         bar.set_postfix(train=f"{train:.4f}", validation=f"{validation:.4f}")
                         bar.update()
                         now = record.progress(state.train.flow, state.best)
+                        before = time.perf_counter()
                         record.stopped = any([callback(now) for callback in self.callbacks])
+                        start += time.perf_counter() - before  # theirs is no time of training
                     if checkpoints and self._is_due(record, state):
                         step, whole = self._steps_done(record, state), self.placement.to_host(state)
                         checkpoints.save(step, whole, record)

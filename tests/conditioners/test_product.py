@@ -98,6 +98,20 @@ def test_an_unknown_precision_is_named(make):
 
 
 @pytest.mark.parametrize("name", NAMED)
+def test_every_flow_hands_the_precision_on(name: str):
+    """Catches a setting that a family ignores, and half precision that nobody asked for."""
+    settings = {"dim": DIM, "condition_dim": 2, "num_layers": 2, "hidden": (8,)}
+    for compute_dtype, expected in (("float32", False), ("bfloat16", True)):
+        flow = NAMED[name](**settings, compute_dtype=compute_dtype, rngs=nnx.Rngs(0))
+        program = jax.jit(flow.log_prob).lower(jnp.zeros((1, DIM)), jnp.zeros((1, 2))).as_text()
+        assert any("bf16" in line for line in program.splitlines() if "dot" in line) == expected
+
+
+# One for each kind of network, and of what is done with its output.
+KINDS = ("realnvp", "maf", "nsf_coupling", "naf", "bnaf", "residual", "planar", "cnf")
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_bfloat16_networks(name: str):
     """Catches parameters, results or log-determinants of few digits, and a lossy round trip.
 

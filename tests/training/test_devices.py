@@ -74,7 +74,7 @@ def test_an_explicit_mesh_is_refused():
         fl.fit(devices.interrupted.tiny(), x, key=jax.random.key(0), batch_size=10, mesh=mesh)
 
 
-def start_two(directory: Path, *, streamed: bool) -> list[BaseProcess]:
+def start_two(directory: Path) -> list[BaseProcess]:
     """Two processes of one run."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -83,7 +83,6 @@ def start_two(directory: Path, *, streamed: bool) -> list[BaseProcess]:
         SPAWN.Process(
             target=devices.one_of_two,
             args=(directory, address, process),
-            kwargs={"streamed": streamed},
         )
         for process in range(2)
     ]
@@ -92,13 +91,12 @@ def start_two(directory: Path, *, streamed: bool) -> list[BaseProcess]:
     return processes
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-def test_two_processes_that_are_killed_go_on(streamed: bool, tmp_path: Path):
+def test_two_processes_that_are_killed_go_on(tmp_path: Path):
     """Catches processes that train apart from each other, and checkpoints of only one of them."""
-    for process in start_two(tmp_path / "whole", streamed=streamed):
+    for process in start_two(tmp_path / "whole"):
         process.join()
         assert process.exitcode == 0
-    processes = start_two(tmp_path / "run", streamed=streamed)
+    processes = start_two(tmp_path / "run")
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run").glob("1?")) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -106,7 +104,7 @@ def test_two_processes_that_are_killed_go_on(streamed: bool, tmp_path: Path):
         process.kill()
         process.join()
     assert 10 <= last(tmp_path / "run")[0] < last(tmp_path / "whole")[0]
-    for process in start_two(tmp_path / "run", streamed=streamed):
+    for process in start_two(tmp_path / "run"):
         process.join()
         assert process.exitcode == 0
     assert last(tmp_path / "run") == last(tmp_path / "whole")
