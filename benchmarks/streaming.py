@@ -136,7 +136,7 @@ def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", choices=SOURCES, help=argparse.SUPPRESS)
-    parser.add_argument("--rows", type=int, nargs="+", default=[500_000, 4_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--directory", type=Path, help="where the files are written")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")

@@ -100,7 +100,7 @@ def check_weights(weights: Any, name: str, count: int) -> np.ndarray:
     """Check one weight for each row, in the model's precision; None weighs all alike."""
     dtype = default_dtype()
     if weights is None:
-        return np.ones(count, dtype)
+        return np.broadcast_to(np.ones((), dtype), (count,))  # takes no memory
     weights = np.asarray(weights, np.float64)
     if weights.ndim != 1:
         raise ValueError(f"weights has shape {weights.shape}; expected ({count},), one a row")
