@@ -54,7 +54,14 @@ class FlowMixture(nnx.Module):
         return len(self.log_weights[...])
 
     def member(self, i: int) -> Flow:
-        """One of the flows, such as to save it."""
+        """One of the flows, such as to `diagnose` it.
+
+        Raises:
+            IndexError: there are not so many.
+        """
+        num = len(self)
+        if not -num <= i < num:  # JAX would give the last one
+            raise IndexError(f"member {i} of {num}; expected {-num} to {num - 1}")
         return member(self.stacked, i)
 
     def log_prob(self, x: Array, condition: Array | None = None, key: Array | None = None) -> Array:

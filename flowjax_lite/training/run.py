@@ -86,15 +86,14 @@ class Run:
             ) as bar:
                 while not record.is_over(self.max_epochs, self.patience):
                     number = int(state.step) % self.feed.num_steps // self.feed.batches
-                    window = self.feed.window(record.epoch, number)
+                    epoch = record.epoch
+                    window = self.feed.window(epoch, number)
                     first = number * self.feed.batches
                     stop = min(first + self.feed.batches, self._next_save(record, state))
                     state, *losses = advance(
-                        state, self.key, record.epoch, first, stop, window, held_out, **settings
+                        state, self.key, epoch, first, stop, window, held_out, **settings
                     )
                     self._note_skipped(record, state)
-                    if int(state.streak) == MOST_SKIPPED:
-                        state = self._go_back(record, state)
                     if int(state.step) == self.feed.num_steps:
                         train, validation = map(float, losses)
                         values = {"train": train, "validation": validation}
@@ -108,6 +107,9 @@ class Run:
                         before = time.perf_counter()
                         record.stopped = any([callback(now) for callback in self.callbacks])
                         start += time.perf_counter() - before  # theirs is no time of training
+                    # After an epoch that has just ended is kept: it may be the best to go back to.
+                    if int(state.streak) == MOST_SKIPPED:
+                        state = self._go_back(record, state, epoch)
                     if checkpoints and self._is_due(record, state):
                         step, whole = self._steps_done(record, state), self.placement.to_host(state)
                         checkpoints.save(step, whole, record)
@@ -162,14 +164,14 @@ class Run:
         if record.first_skipped is None and skipped.size:
             record.first_skipped = record.epoch, int(skipped[0])
 
-    def _go_back(self, record: Record, state: FitState) -> FitState:
+    def _go_back(self, record: Record, state: FitState, epoch: int) -> FitState:
         if record.returns == MOST_RETURNS:
             step = int(state.step) - 1
             flow, best = self.placement.to_default((state.train.flow, state.best))
             raise DivergedError(
                 f"{MOST_SKIPPED} steps in a row were not finite, up to step {step} of epoch "
-                f"{record.epoch}, and the run had gone back to its best parameters "
-                f"{MOST_RETURNS} times: {self._describe(flow, record.epoch, step)}; "
+                f"{epoch}, and the run had gone back to its best parameters "
+                f"{MOST_RETURNS} times: {self._describe(flow, epoch, step)}; "
                 f"{describe_largest(flow)}; the best model, of "
                 f"{_name(record.best_epoch)}, is this error's `result.flow`: {ADVICE}",
                 record.result(best),

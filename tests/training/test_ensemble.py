@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from grid import density_on_grid
 from measure import randomised
 from scipy.special import expit
 
@@ -89,6 +90,47 @@ def test_a_member_that_fails_leaves_the_others_alone():
         train([marked(tiny(0))], loss=fails_where_wide, max_epochs=8)
 
 
+def fails_with(keys: jax.Array):
+    """Likelihood, but NaN in the steps that have one of these keys."""
+    data = jax.random.key_data(keys)
+
+    def loss(flow, x, condition=None, weights=None, key=None):
+        value = fl.negative_log_likelihood(flow, x, condition, weights)
+        if key is None:
+            return value
+        return jnp.where((data == jax.random.key_data(key)[None]).all(1).any(), jnp.nan, value)
+
+    return loss
+
+
+def step_keys(member: int, epoch: int, steps: range) -> jax.Array:
+    """The keys of the loss in some steps of a member."""
+    key = jax.random.fold_in(jax.random.fold_in(KEY, member), epoch)
+    return jax.vmap(lambda step: jax.random.fold_in(key, 1 + step))(jnp.array(steps))
+
+
+@pytest.mark.parametrize("first", [2, 5])
+def test_a_member_that_goes_back_does_as_it_would_alone(first: int):
+    """Catches other members that go back too, and a model that is not that of its best epoch.
+
+    Of 15 steps ten fail; from step 5 on, the tenth is also the last one of the epoch.
+    """
+    loss = fails_with(step_keys(1, 0, range(first, first + 10)))
+    settings = {"loss": loss, "batch_size": 7, "max_epochs": 2}
+    with pytest.warns(RuntimeWarning, match="10 steps of all members were skipped"):
+        members = train([tiny(0), tiny(1)], **settings).members
+    with pytest.warns(RuntimeWarning, match="the run went back 1 times"):
+        alone = train(tiny(1), key=jax.random.fold_in(KEY, 1), **settings)
+    assert_same(members[0], train(tiny(0), key=jax.random.fold_in(KEY, 0), **settings))
+    assert_same(members[1], alone)
+    assert alone.history["learning_rate"][1] < 0.1 * members[0].history["learning_rate"][0]
+    held_out = rows(40, seed=1)
+    for result in (*members, alone):
+        value = fl.negative_log_likelihood(result.flow, held_out[:, :2], held_out[:, 2:])
+        expected = result.history["validation"][result.best_epoch]
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
 def test_each_member_has_its_own_patience():
     """Catches members that are trained on after their end, or all ended by the first."""
     settings = {"patience": 1, "max_epochs": 12, "rates": (3.0, 0.01), "learning_rate": 3e-2}
@@ -141,6 +183,22 @@ def test_the_mixture_is_the_sum_of_its_members(mixture: FlowMixture):
     one = mixture.log_prob(x[0])
     assert one.shape == ()
     assert one == pytest.approx(expected[0], rel=1e-5)
+
+
+def test_the_density_of_the_mixture_integrates_to_one(mixture: FlowMixture):
+    """Catches weights that do not add up to one; the twin is the members without weights."""
+    ends = 15.0, 15.0
+    assert density_on_grid(mixture, ends, 500).sum() == pytest.approx(1.0, abs=1e-3)
+    unweighted = sum(density_on_grid(mixture.member(i), ends, 500).sum() for i in range(2))
+    assert unweighted == pytest.approx(2.0, abs=2e-3)
+
+
+def test_a_member_that_is_not_there_is_told(mixture: FlowMixture):
+    """Catches the last member in its place, which is what an index of JAX gives."""
+    assert mixture.member(-1).log_prob(jnp.zeros(2)) == mixture.member(1).log_prob(jnp.zeros(2))
+    for i in (2, -3):
+        with pytest.raises(IndexError, match=f"member {i} of 2; expected -2 to 1"):
+            mixture.member(i)
 
 
 def test_samples_of_the_mixture_follow_its_density(mixture: FlowMixture):
