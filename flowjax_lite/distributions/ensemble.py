@@ -20,7 +20,7 @@ class FlowMixture(nnx.Module):
         log p(x) = log Σ w_i p_i(x)
 
     The parameters of all members lie side by side, so that they are evaluated together. Samples
-    take a sample of each member and choose among them.
+    take a sample of each member and choose among them. To keep a mixture, save its members.
 
     Attributes:
         stacked: one flow, of which each array has a first axis for the members.
@@ -54,7 +54,7 @@ class FlowMixture(nnx.Module):
         return len(self.log_weights[...])
 
     def member(self, i: int) -> Flow:
-        """One of the flows, such as to `diagnose` it.
+        """One of the flows, such as to save or to `diagnose` it.
 
         Raises:
             IndexError: there are not so many.

@@ -35,8 +35,13 @@ def save(path: str | os.PathLike[str], flow: Flow, *, overwrite: bool = False) -
     Raises:
         FileExistsError: the file exists, and overwrite is False.
         FileNotFoundError: the directory does not exist.
-        TypeError: an array has a dtype that the format cannot hold.
+        TypeError: it is no flow, or an array has a dtype that the format cannot hold.
     """
+    if not isinstance(flow, Flow):
+        raise TypeError(
+            f"flow is a {type(flow).__name__}; expected a Flow: of a FlowMixture, save each "
+            f"member(i), and mix the loaded ones again"
+        )
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(

@@ -1,5 +1,7 @@
 """Ensembles: each member is trained as if it were alone, and all of them make one density."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -199,6 +201,19 @@ def test_a_member_that_is_not_there_is_told(mixture: FlowMixture):
     for i in (2, -3):
         with pytest.raises(IndexError, match=f"member {i} of 2; expected -2 to 1"):
             mixture.member(i)
+
+
+def test_a_mixture_is_saved_by_its_members(mixture: FlowMixture, tmp_path: Path):
+    """Catches members that lose their recipe or bits on the way, and an error that is no help."""
+    with pytest.raises(TypeError, match=r"flow is a FlowMixture; expected a Flow.*member\(i\)"):
+        fl.save(tmp_path / "mixture.safetensors", mixture)
+    assert not list(tmp_path.iterdir())
+    paths = [tmp_path / f"{i}.safetensors" for i in range(len(mixture))]
+    for i, path in enumerate(paths):
+        fl.save(path, mixture.member(i))
+    loaded = FlowMixture([fl.load(path) for path in paths], weights=(1, 3))
+    for a, b in zip(*map(jax.tree.leaves, (mixture, loaded)), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_samples_of_the_mixture_follow_its_density(mixture: FlowMixture):
