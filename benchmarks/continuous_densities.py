@@ -168,7 +168,7 @@ def study(density: str, label: str, directory: Path) -> None:
 
 
 def write(out: Path, results: Path) -> None:
-    """The table and the picture of all flows that are there."""
+    """The table of all flows that are there, and the picture of those that all densities have."""
     lines, versions = [], []
     for density in DENSITIES:
         for label in RECIPES:
@@ -180,13 +180,10 @@ def write(out: Path, results: Path) -> None:
     text = f"# Continuous flows on simple densities\n\n{TEXT}\n\n{markdown_table(HEADER, lines)}"
     machines = "\n\n".join(dict.fromkeys(versions))
     (results / "continuous_densities.md").write_text(f"{text}\n\n{machines}\n")
-    flows = {
-        density: {path.stem: fl.load(path) for path in paths}
-        for density in PLANE
-        if len(paths := [out / density / f"{label}.safetensors" for label in RECIPES])
-        and all(path.exists() for path in paths)
-    }
-    if flows:
+    paths = {label: [out / name / f"{label}.safetensors" for name in PLANE] for label in RECIPES}
+    shown = [label for label, files in paths.items() if all(file.exists() for file in files)]
+    if shown:
+        flows = {n: {s: fl.load(out / n / f"{s}.safetensors") for s in shown} for n in PLANE}
         draw(flows).savefig(results / "continuous_densities.png", dpi=110)
 
 
@@ -211,7 +208,8 @@ def density(flow: fl.Flow, end: float) -> np.ndarray:
 
 def draw(flows: dict[str, dict[str, fl.Flow]]) -> Figure:
     """For each density the data, all flows, and particles of the last one along time."""
-    columns = 1 + len(RECIPES) + len(TIMES)
+    num_flows = len(flows[PLANE[0]])
+    columns = 1 + num_flows + len(TIMES)
     figure = Figure(figsize=(1.9 * columns, 2.1 * len(flows)), layout="constrained")
     panels = figure.subplots(len(flows), columns, squeeze=False)
     for line, (name, trained) in zip(panels, flows.items(), strict=True):
@@ -227,7 +225,7 @@ def draw(flows: dict[str, dict[str, fl.Flow]]) -> Figure:
             axes.imshow(image, extent=(-end, end) * 2, origin="lower", cmap="magma", vmax=top)
             axes.set_title(label, fontsize="medium")
         path = particles(list(trained.values())[-1])
-        for axes, at, points in zip(line[1 + len(RECIPES) :], TIMES, path, strict=True):
+        for axes, at, points in zip(line[1 + num_flows :], TIMES, path, strict=True):
             axes.scatter(*points.T, s=0.5, color="tab:blue")
             axes.set(title=f"particles, t = {at:g}")
     return figure
