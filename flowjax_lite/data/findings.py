@@ -7,8 +7,8 @@ import numpy as np
 
 from flowjax_lite.data.relations import Relation, copies, relations
 from flowjax_lite.data.survey import NUM_FARTHEST, Survey
+from flowjax_lite.numerics.wording import listed
 
-_MOST_NAMED = 5
 _MOST_DUPLICATED = 0.05  # share of rows
 _MOST_DISTINCT = 0.2  # whole numbers per row, where each has weight of its own
 _WIDEST_GAP = 1e3  # between a cell and the next one nearer to the middle
@@ -98,7 +98,7 @@ def _degenerate(
     constant = survey.low == survey.high
     if constant.any():
         message = (
-            f"{name} has {_listed([labels[j] for j in np.flatnonzero(constant)], 'column')} with "
+            f"{name} has {_counted([labels[j] for j in np.flatnonzero(constant)], 'column')} with "
             "the same value in every row; the likelihood would grow without bound. Drop it."
         )
         yield Finding("constant", message, serious=True)
@@ -107,7 +107,7 @@ def _degenerate(
     if same:
         pairs = [f"{labels[j]} = {labels[first]}" for j, first in same.items()]
         message = (
-            f"{name} has {_listed(pairs, 'duplicated column')}; the likelihood would grow without "
+            f"{name} has {_counted(pairs, 'duplicated column')}; the likelihood would grow without "
             "bound. Keep one of each."
         )
         yield Finding("copies", message, serious=True)
@@ -117,7 +117,7 @@ def _degenerate(
         texts = [_equation(relation, labels) for relation in relations(survey, candidates)]
         if texts:
             message = (
-                f"{name} has {_listed(texts, 'column')} that others determine up to rounding; the "
+                f"{name} has {_counted(texts, 'column')} that others determine up to rounding; the "
                 "likelihood would grow without bound. Drop one column of each equation."
             )
             yield Finding("collinear", message, serious=True)
@@ -149,7 +149,7 @@ def _whole_numbers(survey: Survey, name: str, labels: list[str]) -> Iterator[Fin
     ]
     if columns:
         message = (
-            f"{name} has {_listed(columns, 'column')} with whole numbers alone, which have no "
+            f"{name} has {_counted(columns, 'column')} with whole numbers alone, which have no "
             "density: add noise with fl.data.dequantize_integers, or give them as a condition."
         )
         yield Finding("whole_numbers", message, serious=False)
@@ -168,7 +168,7 @@ def _scales(
     if offset.any():
         texts = [f"{labels[j]}: {mean[j]:.3g} ± {std[j]:.2g}" for j in np.flatnonzero(offset)]
         message = (
-            f"{name} has {_listed(texts, 'column')} so far from zero that {dtype} rounds off what "
+            f"{name} has {_counted(texts, 'column')} so far from zero that {dtype} rounds off what "
             "varies. Subtract a constant in float64 first."
         )
         yield Finding("offset", message, serious=False)
@@ -179,7 +179,7 @@ def _scales(
     if scale.any():
         texts = [f"{labels[j]}: {mean[j]:.3g} ± {std[j]:.2g}" for j in np.flatnonzero(scale)]
         message = (
-            f"{name} has {_listed(texts, 'column')} far from mean 0 and standard deviation 1, "
+            f"{name} has {_counted(texts, 'column')} far from mean 0 and standard deviation 1, "
             "where layers start. Rescale them, or build the flow with "
             "data_map=fl.bijectors.Standardize.from_data(x)."
         )
@@ -223,7 +223,7 @@ def _tell_far_cells(
             f"{labels[j]}"
             for j in far
         ]
-        cells = _first_few(texts, "; ")
+        cells = listed(texts, separator="; ")
         message = (
             f"{name} has {_number(sum(far.values()), 'cell')} far away from all others in "
             f"{_number(len(far), 'column')} ({cells}; rows counted from 0), where a scale would "
@@ -237,7 +237,7 @@ def _equation(relation: Relation, labels: list[str]) -> str:
     names = [label if label.startswith(("'", '"')) else f"column {label}" for label in labels]
     terms = [f"{_signed(c)} * {names[j]}" for j, c in relation.terms]
     rest = f" {_signed(relation.constant)}" if relation.constant else ""
-    right = _first_few(terms, " ") + rest
+    right = listed(terms, separator=" ") + rest
     return f"{names[relation.column]} = {right.removeprefix('+ ')}"
 
 
@@ -245,14 +245,9 @@ def _signed(number: float) -> str:
     return f"{'-' if number < 0 else '+'} {abs(number):.4g}"
 
 
-def _listed(items: Sequence[str], noun: str) -> str:
-    return f"{_number(len(items), noun)} ({_first_few(items)})"
+def _counted(items: Sequence[str], noun: str) -> str:
+    return f"{_number(len(items), noun)} ({listed(items)})"
 
 
 def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' if count > 1 else ''}"
-
-
-def _first_few(items: Sequence[str], separator: str = ", ") -> str:
-    few = [*items[:_MOST_NAMED], *["..."] * (len(items) > _MOST_NAMED)]
-    return separator.join(few)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowjax_lite.numerics.shapes import suggest
+from flowjax_lite.numerics.wording import listed
 
 _MOST_NAMED = 20
 _MAX_COLUMNS = 1_000_000
@@ -107,7 +108,7 @@ def column_positions(columns: Sequence[str] | None, names: Sequence[str]) -> lis
         return list(range(len(names)))
     for column in columns:
         if column not in names:
-            shown = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+            shown = listed(names, most=_MOST_NAMED)
             raise TableError(f"has no column {column!r}.{suggest(column, names)} It has {shown}.")
         if names.count(column) > 1:
             raise TableError(f"has several columns {column!r}. Rename all but one.")

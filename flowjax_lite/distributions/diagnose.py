@@ -12,6 +12,7 @@ from flowjax_lite.bijectors.compose import condition_of
 from flowjax_lite.continuous import solvers
 from flowjax_lite.distributions.flow import Flow
 from flowjax_lite.distributions.solver_report import SolverReport, solver_report
+from flowjax_lite.numerics.wording import listed
 
 NUM_NAMED = 5  # rows that a report names
 MOST_ENTRIES = 2**20  # of all Jacobians together
@@ -144,5 +145,4 @@ def _jacobian(flow: Flow, x: Array, condition: Array | None) -> tuple[Array, Arr
 def _rows(indices: np.ndarray) -> str:
     if not indices.size:
         return "none"
-    named = ", ".join(map(str, indices[:NUM_NAMED]))
-    return f"{indices.size:,}: rows {named}{', …' if indices.size > NUM_NAMED else ''}"
+    return f"{indices.size:,}: rows {listed(indices, most=NUM_NAMED)}"

@@ -7,6 +7,7 @@ from flax import nnx
 
 from flowjax_lite.distributions import Flow
 from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.numerics.wording import listed
 from flowjax_lite.training.feed import Piece
 from flowjax_lite.training.record import FitResult
 from flowjax_lite.training.rows import Rows
@@ -14,7 +15,6 @@ from flowjax_lite.training.step import Loss
 
 # A run that goes back more often will not come to an end by itself.
 MOST_RETURNS = 3
-_NAMED = 5
 ADVICE = "lower learning_rate, or check the data for outliers with Standardize.from_data"
 
 
@@ -41,8 +41,8 @@ def describe_rows(flow: Flow, batch: Piece, loss: Loss) -> str:
     finite = np.isfinite(jax.vmap(of_one)(rows._replace(weights=jnp.ones_like(rows.weights))))
     bad = np.sort(positions[~finite])
     if not bad.size:
-        return f"each row's loss is finite; the batch holds rows {_listed(np.sort(positions))}"
-    return f"the loss of {len(bad)} of its {len(positions)} rows is not finite: {_listed(bad)}"
+        return f"each row's loss is finite; the batch holds rows {listed(np.sort(positions))}"
+    return f"the loss of {len(bad)} of its {len(positions)} rows is not finite: {listed(bad)}"
 
 
 def describe_largest(flow: Flow) -> str:
@@ -53,7 +53,3 @@ def describe_largest(flow: Flow) -> str:
     }
     name = max(sizes, key=lambda name: sizes[name])
     return f"the largest parameter is {name}, of size {sizes[name]:.3g}"
-
-
-def _listed(rows: np.ndarray) -> str:
-    return ", ".join(map(str, rows[:_NAMED])) + (", ..." if len(rows) > _NAMED else "")
