@@ -10,6 +10,7 @@ from jax import Array
 
 from flowjax_lite.data.stream import Stream
 from flowjax_lite.distributions import Flow
+from flowjax_lite.numerics.shapes import default_dtype
 from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.feed import AbstractFeed, Piece, check_batch_size, join
 from flowjax_lite.training.rows import Rows, given_rows, key_data, num_held_out
@@ -70,6 +71,9 @@ class Streamed(AbstractFeed):
         given = None if by_fraction else given_rows(flow, validation, checks=checks)
         held_out, self._checksum = self._rows.scan(flow, checks=checks, progress=progress)
         self.validation = held_out if by_fraction else given
+        # Where JAX is told of a precision or a device for a while, only the own thread knows.
+        self._precise = default_dtype() == np.float64
+        self._device = jax.config.jax_default_device  # type: ignore[attr-defined]
         self._lock = threading.Lock()
         self._last: tuple[tuple[int, int], Piece] | None = None
         self._reader = ThreadPoolExecutor(1, "flowjax_lite-reader")
@@ -98,12 +102,12 @@ class Streamed(AbstractFeed):
     def _load(self, epoch: int, number: int) -> Window:
         """Read a window, and put it on the devices."""
         place, first = self._placement, number * self._placement.num_parts
-        parts = {
-            part: self._filled(self._piece(epoch, number, part).rows) for part in place.parts_here
-        }
         sizes = np.diff(self._cuts[first : first + place.num_parts + 1])
         ends = np.stack([batch_ends(size, self.batches) for size in sizes])
-        return Window(place.put_parts(parts), place.put(ends))
+        with jax.enable_x64(self._precise), jax.default_device(self._device):
+            pieces = {part: self._piece(epoch, number, part) for part in place.parts_here}
+            rows = {part: self._filled(piece.rows) for part, piece in pieces.items()}
+            return Window(place.put_parts(rows), place.put(ends))
 
     def _filled(self, rows: Rows) -> Rows:
         """Rows with zeros in the room that is left."""

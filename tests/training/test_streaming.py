@@ -102,6 +102,21 @@ def test_memory_mapped_arrays_train(tmp_path: Path):
     assert history["validation"][-1] < history["validation"][0] - 0.2
 
 
+def test_the_precision_is_that_of_the_caller(tmp_path: Path):
+    """Catches rows that the background reads in another precision than the run's."""
+    with jax.enable_x64(True):
+        x = rows(1000, 3).astype(np.float64) + 1e-9
+        feed = feed_of(saved(tmp_path, x))
+        window = feed.window(0, 0).rows.x
+        feed.close()
+        assert window.dtype == np.float64
+        common = {"key": KEY, "batch_size": 64, "max_epochs": 1, "progress": False}
+        flow = fl.flows.nice(dim=3, num_layers=2, hidden=(4,), rngs=nnx.Rngs(0))
+        fl.fit(flow, saved(tmp_path, x), **common)
+    there = set(map(tuple, x))
+    assert all(tuple(row) in there for row in np.asarray(window[0])[:100])
+
+
 def test_a_run_goes_on_in_the_middle_of_an_epoch(tmp_path: Path):
     """Catches windows that depend on where the run began, and another stream taken for the same."""
     data = saved(tmp_path, settings(Path())["data"], buffer=32)
