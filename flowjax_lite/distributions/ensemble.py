@@ -41,11 +41,7 @@ class FlowMixture(nnx.Module):
                 positive, one for each.
         """
         self.stacked = stack(flows)
-        given = np.ones(len(flows)) if weights is None else np.asarray(weights, float)
-        if given.shape != (len(flows),) or not (np.isfinite(given) & (given > 0)).all():
-            raise ValueError(
-                f"weights are {weights}; expected {len(flows)} positive numbers, one for each flow"
-            )
+        given = one_for_each(weights, "weights", len(flows))
         self.log_weights = Buffer(jnp.asarray(np.log(given / given.sum()), default_dtype()))
         self.event_shape: Shape = flows[0].event_shape
         self.condition_shape: Shape | None = flows[0].condition_shape
@@ -89,6 +85,18 @@ class FlowMixture(nnx.Module):
         """Independent samples and their log-densities: see `Flow.sample_and_log_prob`."""
         x = self.sample(key, shape, condition)
         return x, self.log_prob(x, condition)
+
+
+def one_for_each(values: Sequence[float] | None, name: str, num: int) -> np.ndarray:
+    """Positive numbers, one for each of several flows; None is 1 for all.
+
+    Raises:
+        ValueError: they are not positive, or not so many.
+    """
+    given = np.ones(num) if values is None else np.asarray(values, float)
+    if given.shape != (num,) or not (np.isfinite(given) & (given > 0)).all():
+        raise ValueError(f"{name} are {values}; expected {num} positive numbers, one for each flow")
+    return given
 
 
 def _log_sum(terms: Array) -> Array:

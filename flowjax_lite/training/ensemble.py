@@ -15,7 +15,7 @@ from jax import Array
 from tqdm.auto import tqdm
 
 from flowjax_lite.distributions import Flow, FlowMixture
-from flowjax_lite.distributions.ensemble import member, stack
+from flowjax_lite.distributions.ensemble import member, one_for_each, stack
 from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.epoch import (
     MOST_SKIPPED,
@@ -110,9 +110,7 @@ def fit_ensemble(
     """
     check_settings(batch_size=batch_size, max_epochs=max_epochs, patience=patience, ema=ema)
     stacked, num = stack(flows), len(flows)
-    factors = np.ones(num) if rates is None else np.asarray(rates, float)
-    if factors.shape != (num,) or not (np.isfinite(factors) & (factors > 0)).all():
-        raise ValueError(f"rates are {rates}; expected {num} positive numbers, one for each flow")
+    factors = one_for_each(rates, "rates", num)
     checked = check_rows(flows[0], data, condition, weights, checks=checks)
     split = split_rows(flows[0], checked, validation, key, checks=checks)
     feed = Resident(split, batch_size, Placement())
