@@ -94,13 +94,13 @@ class ArrayBlocks(AbstractBlocks):
 
 
 class ItemBlocks(AbstractBlocks):
-    """Any source with a length whose items are rows, such as those of Grain.
+    """Any source with a length whose items are rows or batches of rows, such as those of Grain.
 
     Args:
-        source: Each item is a row `(d,)`, or a pair of a row and its condition `(c,)`, whose
-            columns are called `x0`, ... and `c0`, ... A source with `__getitems__` is asked for
-            many at a time.
-        most_rows: Most rows of a block.
+        source: Each item is a row `(d,)` or a batch of rows `(n, d)`, of which the last may be
+            smaller; or a pair of that and its condition `(c,)` or `(n, c)`. Columns are called
+            `x0`, ... and `c0`, ... A source with `__getitems__` is asked for many at a time.
+        most_rows: Most rows of a block, or an item where that is larger.
 
     Raises:
         TypeError: Items are neither.
@@ -110,29 +110,44 @@ class ItemBlocks(AbstractBlocks):
     def __init__(self, source: Any, most_rows: int) -> None:
         if not len(source):
             raise ValueError("the source is empty; expected at least one row")
-        self._source, self._rows = source, most_rows
+        self._source = source
         first = source[0]
-        if isinstance(first, tuple) and len(first) == 2:
-            x, condition = map(np.atleast_1d, first)
-        else:
-            x, condition = np.atleast_1d(first), np.empty(0)
-        if max(x.ndim, condition.ndim) > 1 or x.dtype.kind not in "fiub":
-            kind = f"{x.dtype} of shape {x.shape}" if x.ndim else type(first).__name__
+        pair = first if isinstance(first, tuple) and len(first) == 2 else (first, np.empty(0))
+        x, condition = map(np.atleast_1d, pair)
+        related = pair[0] is first or x.shape[:-1] == condition.shape[:-1]
+        if x.ndim > 2 or x.dtype.kind not in "fiub" or not related:
+            shapes = f"{x.dtype} of shape {x.shape}" + f" and {condition.shape}" * (not related)
             raise TypeError(
-                f"the first item of the source is {kind}; expected a row of numbers (d,), or a "
-                "pair of a row and its condition: map the source to such items first"
+                f"the first item of the source is {shapes}; expected a row of numbers (d,), a "
+                "batch of rows (n, d), or a pair of that and its condition (c,) or (n, c): map the "
+                "source to such items first"
             )
-        self.num_conditions = len(condition)
-        self.columns = numbered("x", len(x)) + numbered("c", len(condition))
-        self.sizes = _equal_sizes(len(source), most_rows)
+        self._batches = x.ndim == 2
+        self.num_conditions = condition.shape[-1]
+        self.columns = numbered("x", x.shape[-1]) + numbered("c", self.num_conditions)
+        rows = len(x) if self._batches else 1
+        self._items = max(1, most_rows // rows)
+        self.sizes = rows * _equal_sizes(len(source), self._items)
+        if self._batches:
+            self.sizes[-1] += len(self._rows([len(source) - 1])) - rows
 
     def read(self, block: int, columns: Sequence[int]) -> np.ndarray:
-        start = block * self._rows
-        numbers = range(start, start + int(self.sizes[block]))
+        start = block * self._items
+        values = self._rows(range(start, min(start + self._items, len(self._source))))
+        if len(values) != self.sizes[block]:
+            raise ValueError(
+                f"items from {start} of the source hold {len(values)} rows, and the first item "
+                f"promises {self.sizes[block]}; only the last batch may be smaller"
+            )
+        return _take_columns(values, columns)
+
+    def _rows(self, numbers: Sequence[int]) -> np.ndarray:
+        """The rows of some items."""
         many = getattr(self._source, "__getitems__", None)
         items = many(numbers) if many else [self._source[i] for i in numbers]
-        rows = [np.concatenate(i, axis=None) if isinstance(i, tuple) else i for i in items]
-        return _take_columns(np.stack(rows).reshape(len(rows), -1), columns)
+        rows = [np.hstack(item) if isinstance(item, tuple) else item for item in items]
+        values = np.concatenate(rows) if self._batches else np.stack(rows)
+        return values.reshape(-1, len(self.columns))
 
 
 class JoinedBlocks(AbstractBlocks):

@@ -104,8 +104,9 @@ def stream(
     Args:
         source: The path of a `.npy` or `.parquet` file, or a list of paths of files with the same
             columns; a memory-mapped array `(n, d)`; or any source with a length and items, such
-            as those of Grain and its `MapDataset`, each item a row `(d,)` or a pair of a row and
-            its condition `(c,)`.
+            as those of Grain and its `MapDataset`, each item a row `(d,)`, a batch of rows
+            `(n, d)`, or a pair of that and its condition `(c,)` or `(n, c)`. Batches cost Python
+            less: where single rows are read slowly, give the source some hundred at a time.
         columns: Names of the columns that make x; all that are left by default. Columns without
             names are called `x0`, `x1`, ..., those of the second part of pairs `c0`, `c1`, ...
         condition_columns: Names of the columns that make the condition; by default the second

@@ -71,8 +71,9 @@ def fit_ensemble(
 ) -> EnsembleResult:
     """Train flows that are built alike, all at once.
 
-    Small flows in small batches take about half the time of one by one; where a single one keeps
-    the device busy, as in batches of 256 on a CPU, little is saved.
+    On a GPU, 8 small flows take the time of one. On a CPU, small flows in small batches take about
+    half the time of one by one; where a single one keeps it busy, as in batches of 256, little is
+    saved.
 
     Each member is trained as `fit` would, with an order of the rows of its own, and ends where it
     would end: it goes back, loses patience or fails without the others. All have the same rows

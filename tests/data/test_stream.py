@@ -62,6 +62,8 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
     "items": lambda path: list(ROWS),
     "grain": lambda path: grain.MapDataset.source(ROWS),
     "array records": array_records,
+    "batches": lambda path: np.split(ROWS, range(40, 1000, 40)),
+    "grain batches": lambda path: grain.MapDataset.source(ROWS).batch(3),
 }
 
 
@@ -89,6 +91,20 @@ def test_pairs_are_rows_and_conditions() -> None:
     assert rows.blocks.columns == ("x0", "c0", "c1")
     np.testing.assert_array_equal(rows.read(0).x, ROWS[:1000, :1])
     np.testing.assert_array_equal(rows.read(0).condition, ROWS[:1000, 1:])
+
+
+def test_pairs_of_batches_are_rows_and_conditions() -> None:
+    """Would catch conditions that lie below the rows and not beside them."""
+    rows = stream([(part[:, :1], part[:, 1:]) for part in np.split(ROWS, 10)], buffer=6400)
+    assert rows.blocks.num_conditions == 2 and len(rows.blocks.sizes) == 10
+    np.testing.assert_array_equal(rows.read(3).condition, ROWS[300:400, 1:])
+
+
+def test_a_smaller_batch_before_the_last_is_told() -> None:
+    """Would catch rows that are counted and not there."""
+    rows = stream(np.split(ROWS, [100, 150]), buffer=6400)
+    with pytest.raises(ValueError, match=r"from 1 of the source hold 50 rows, .* promises 100"):
+        everything(rows)
 
 
 def test_a_copy_on_write_map_keeps_its_changes(tmp_path: Path) -> None:
@@ -120,7 +136,11 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
     "images": (lambda path: npy(path, ROWS.reshape(10, 100, 3)), r"expected \(n, d\)"),
     "no rows": (lambda path: npy(path, ROWS[:0]), "holds no rows"),
     "objects": (lambda path: grain.MapDataset.source(["a", "b"]), "first item .* map the source"),
-    "matrices": (lambda path: list(ROWS.reshape(10, 100, 3)), "float32 of shape"),
+    "images in a list": (lambda path: list(ROWS.reshape(10, 10, 10, 3)), "float32 of shape"),
+    "a condition for a batch": (
+        lambda path: [(part, np.zeros(2)) for part in np.split(ROWS, 10)],
+        r"of shape \(100, 3\) and \(2,\)",
+    ),
     "nothing": (lambda path: [], "is empty"),
     "flat": (lambda path: ROWS[:, 0], r"shape \(1000,\); expected \(n, d\)"),
     "two tables": (
