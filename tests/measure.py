@@ -5,7 +5,6 @@ One compilation for each item and dtype gives all that some check needs.
 
 import functools
 import math
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -15,9 +14,7 @@ from flax import nnx
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from registry import REAL, Domain, Item
-
-from flowjax_lite.bijectors import AbstractBijector
-from flowjax_lite.distributions import AbstractBase, Flow, FlowMixture
+from ways import Derive, Result, Way, derivatives, way_functions
 
 # Rows: ordinary values; two neighbours of row 0, for finite differences; extreme values; and
 # values of 10 to 100, where numerical inverses are put to the test.
@@ -25,32 +22,6 @@ ORDINARY, PLUS, MINUS, EXTREME, INFINITE = slice(0, 4), 4, 5, slice(6, 12), slic
 FAR = slice(14, 18)
 STEP = 1e-5
 TOLERANCE = {"float64": 1e-11, "float32": 3e-5}
-
-
-class Map(NamedTuple):
-    """One direction of a bijector on every row, and the way back."""
-
-    value: np.ndarray  # (rows, dim)
-    output: np.ndarray  # (rows, dim)
-    log_det: np.ndarray  # (rows,)
-    back: np.ndarray  # (rows, dim)
-    back_log_det: np.ndarray  # (rows,)
-    jacobian: np.ndarray  # (rows, dim, dim), transposed: [row, input, output]
-    log_det_slope: np.ndarray  # (rows, dim)
-
-
-class Score(NamedTuple):
-    """A scalar function of value, condition and parameters on every row, and its derivatives.
-
-    The directions are each entry of the value, and one that moves all inputs. The last two
-    are measured in float64 alone.
-    """
-
-    value: np.ndarray  # (rows, dim)
-    score: np.ndarray  # (rows,)
-    gradient: np.ndarray  # (rows, inputs), by reverse mode
-    slope: np.ndarray | None = None  # (rows, directions), by forward mode
-    curvature: np.ndarray | None = None  # (rows, directions, inputs), forward over reverse mode
 
 
 class Measured(NamedTuple):
@@ -62,8 +33,8 @@ class Measured(NamedTuple):
     condition: Array | None  # that of row 0
     direction: np.ndarray  # (inputs,), the one that moves all inputs of a score
     params: dict[str, slice]  # where each parameter lies among the inputs of a score
-    maps: dict[str, Map]
-    scores: dict[str, Score]
+    maps: dict[str, Way]
+    scores: dict[str, Way]
 
     @property
     def dim(self) -> int:
@@ -84,7 +55,8 @@ def measure(item: Item, dtype: str) -> Measured:
     dim, shape = input_dim(module), module.condition_shape
     condition = None if shape is None else jnp.asarray(rng.normal(size=shape), dtype)
     _, params, _ = nnx.split(module, nnx.Param, ...)
-    rest = np.asarray(ravel_pytree((condition, params))[0])
+    leaves = [np.ravel(leaf) for leaf in jax.tree.leaves((condition, params))]
+    rest = np.concatenate([np.empty(0, dtype), *leaves])
     direction = rng.normal(size=dim + rest.size) / math.sqrt(dim + rest.size)
 
     def rows(domain: Domain) -> Array:
@@ -96,23 +68,27 @@ def measure(item: Item, dtype: str) -> Measured:
 
     # A normal density squares its argument.
     moderate = item.data._replace(extremes=(-1e15, 1e15)) if item.data is REAL else item.data
-    second_order = item.second_order and dtype == "float64"
-    maps, scores = evaluate(
+    domains = {
+        "forward": item.latent,
+        "inverse": item.data,
+        "output": item.data,
+        "log_prob": moderate,
+    }
+    derive = derivatives(module, second_order=item.second_order and dtype == "float64")
+    ways = evaluate(
         module,
         condition,
-        {
-            "forward": rows(item.latent),
-            "inverse": rows(item.data),
-            "output": rows(item.data),
-            "log_prob": rows(moderate),
-        },
-        jnp.asarray(np.vstack([np.eye(dim, dim + rest.size), direction])) if second_order else None,
+        {name: rows(domains[name]) for name in derive},
+        np.vstack([np.eye(dim, dim + rest.size), direction]).astype(dtype),
+        derive,
     )
     places = {}
     stop = dim + rest.size - sum(leaf.size for leaf in jax.tree.leaves(params))
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         start, stop = stop, stop + leaf.size
         places[jax.tree_util.keystr(path)] = slice(start, stop)
+    maps = {name: way for name, way in ways.items() if way.output is not None}
+    scores = {name: way for name, way in ways.items() if way.score is not None}
     return Measured(item, module, dtype, condition, direction, places, maps, scores)
 
 
@@ -120,56 +96,40 @@ def evaluate(
     module: nnx.Module,
     condition: Array | None,
     rows: dict[str, Array],
-    directions: Array | None,
-) -> tuple[dict[str, Map], dict[str, Score]]:
-    """Evaluate all functions of a module, one program for all.
+    directions: np.ndarray,
+    derive: dict[str, Derive],
+) -> dict[str, Way]:
+    """Evaluate all ways of a module, one program for all.
 
     Args:
         module: the module.
         condition: one condition, for its shape.
-        rows: inputs for each function: value, condition and parameters in one vector.
-        directions: (directions, inputs); None leaves out all but the gradient.
+        rows: inputs for each way: value, condition and parameters in one vector.
+        directions: (directions, inputs).
+        derive: how each way is differentiated.
     """
     graph, params, rest = nnx.split(module, nnx.Param, ...)
     dim = input_dim(module)
-    _, unravel = ravel_pytree((jnp.zeros(dim), condition, params))
 
-    def unpack(inputs: Array) -> tuple[Array, Array | None, nnx.Module]:
-        value, condition, params = unravel(inputs)
-        return value, condition, nnx.merge(graph, params, rest)
+    def evaluate_way(name: str, inputs: Array) -> Way:
+        _, unravel = ravel_pytree((condition, params))
 
-    def evaluate_map(name: str, inputs: Array) -> Map:
-        value, condition, module = unpack(inputs)
-        maps = bijector_maps(module)
+        def function(value: Array, others: Array, name: str = name) -> Result:
+            condition, params = unravel(others)
+            return way_functions(nnx.merge(graph, params, rest))[name](value, condition)
 
-        def along(tangent: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-            return jax.jvp(lambda value: maps[name](value, condition), (value,), (tangent,))
-
-        (output, log_det), slopes = jax.vmap(along, out_axes=(None, 0))(jnp.eye(dim))
-        back = maps["inverse" if name == "forward" else "forward"](output, condition)
-        return Map(value, output, log_det, *back, *slopes)
-
-    def evaluate_score(name: str, inputs: Array) -> Score:
-        def score(inputs: Array) -> Array:
-            value, condition, module = unpack(inputs)
-            return score_functions(module)[name](value, condition)
-
-        def along(tangent: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-            return jax.jvp(jax.value_and_grad(score), (inputs,), (tangent,))
-
-        if directions is None:
-            return Score(inputs[:dim], *jax.value_and_grad(score)(inputs))
-        values, slopes = jax.vmap(along, out_axes=(None, 0))(directions)
-        return Score(inputs[:dim], *values, *slopes)
+        result, derivatives = derive[name](function, inputs, directions)
+        if result.output is not None:
+            other = "inverse" if name == "forward" else "forward"
+            _, back, back_log_det = function(result.output, inputs[dim:], other)
+            derivatives |= {"back": back, "back_log_det": back_log_det}
+        return Way(inputs[:dim], *result, **derivatives)
 
     @jax.jit
-    def evaluate_all(rows: dict[str, Array]) -> tuple[dict[str, Map], dict[str, Score]]:
-        def each(function: Callable, names: Iterable[str]) -> dict:
-            return {name: jax.vmap(functools.partial(function, name))(rows[name]) for name in names}
-
-        return each(evaluate_map, bijector_maps(module)), each(
-            evaluate_score, score_functions(module)
-        )
+    def evaluate_all(rows: dict[str, Array]) -> dict[str, Way]:
+        return {
+            name: jax.vmap(functools.partial(evaluate_way, name))(rows[name]) for name in derive
+        }
 
     return jax.tree.map(np.asarray, evaluate_all(rows))
 
@@ -177,36 +137,13 @@ def evaluate(
 def randomised(module: nnx.Module, *, scale: float = 0.2) -> nnx.Module:
     """The module with every parameter moved by noise, as training would move it."""
     graph, params, rest = nnx.split(module, nnx.Param, ...)
-    flat, unravel = ravel_pytree(params)
-    noise = scale * np.random.default_rng(1).normal(size=flat.size)
-    return nnx.merge(graph, unravel(flat + jnp.asarray(noise, flat.dtype)), rest)
+    random = np.random.default_rng(1)
 
+    def moved(leaf: Array) -> Array:
+        noise = scale * random.normal(size=leaf.shape)
+        return leaf + noise.astype(leaf.dtype)
 
-def bijector_maps(module: nnx.Module) -> dict[str, Callable]:
-    """Both directions of a bijector, or of a flow's."""
-    bijector = module.bijector if isinstance(module, Flow) else module
-    if not isinstance(bijector, AbstractBijector):
-        return {}
-    return {"forward": bijector.forward_and_log_det, "inverse": bijector.inverse_and_log_det}
-
-
-def score_functions(module: nnx.Module) -> dict[str, Callable]:
-    """The scalar functions whose derivatives are checked: for a bijector, a log-density."""
-
-    def with_logistic_base(function: Callable) -> Callable:
-        def score(value: Array, condition: Array | None) -> Array:
-            output, log_det = function(value, condition)
-            # Its gradient stays bounded where that of a normal density overflows.
-            return log_det - jnp.sum(jax.nn.softplus(output) + jax.nn.softplus(-output))
-
-        return score
-
-    match module:
-        case AbstractBijector():
-            return {name: with_logistic_base(f) for name, f in bijector_maps(module).items()}
-        case Flow() | FlowMixture() | AbstractBase():
-            return {"log_prob": module.log_prob}
-    return {"output": lambda value, condition: jnp.sum(jnp.sin(module(value, condition)))}
+    return nnx.merge(graph, jax.tree.map(moved, params), rest)
 
 
 def input_dim(module: nnx.Module) -> int:
