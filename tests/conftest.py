@@ -10,7 +10,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    + " --xla_cpu_parallel_codegen_split_count=1 --xla_disable_hlo_passes=simplify-while-loops,"
+    + " --xla_cpu_parallel_codegen_split_count=1 --xla_disable_hlo_passes="
     + "while-loop-invariant-code-motion,while-loop-constant-sinking,tree_reduction_rewriter"
     + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
 )

@@ -58,8 +58,7 @@ CASES = [
         dtype,
         check,
         id=f"{name}-{dtype}-{check.__name__.removeprefix('check_')}",
-        # One worker measures an item once, for all checks.
-        marks=[pytest.mark.xdist_group(f"{name}-{dtype}"), *[pytest.mark.smoke] * (name in SMOKE)],
+        marks=pytest.mark.smoke if name in SMOKE else (),
     )
     for name, item in registry.ALL.items()
     for dtype in item.dtypes

@@ -1,4 +1,4 @@
-"""Deep flows in float32: the round trip, and the log-determinant against float64 autodiff."""
+"""Deep flows in float32: the round trip, and the log-determinant against that in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,13 @@ def test_float32_is_accurate(name):
     flow = fl.flows.NAMED[name](dim=DIM, rngs=nnx.Rngs(0), **settings)
     flow = randomised(flow, scale=NOISE.get(name, 0.02))
     z = jax.random.normal(jax.random.key(0), (EVENTS, DIM))
-    x, log_det = jax.jit(jax.vmap(flow.bijector.forward_and_log_det))(z)
-    back = jax.jit(jax.vmap(flow.bijector.inverse))(x)
+
+    @jax.jit
+    def there_and_back(flow, z):
+        x, log_det = jax.vmap(flow.bijector.forward_and_log_det)(z)
+        return x, log_det, jax.vmap(flow.bijector.inverse)(x)
+
+    x, log_det, back = there_and_back(flow, z)
     assert float(jnp.abs(x - z).max()) > 0.1  # not the identity
     assert float(jnp.max(jnp.abs(back - z))) <= 1e-5 * float(jnp.max(jnp.abs(z)))
     with jax.enable_x64(True):
@@ -37,6 +42,7 @@ def test_float32_is_accurate(name):
             ),
             flow,
         )
-        jacobian = jax.jit(jax.vmap(jax.jacfwd(wide.bijector.forward)))(z.astype(jnp.float64))
-        expected = np.linalg.slogdet(np.asarray(jacobian))[1]
+        # Against autodiff it is checked by the battery.
+        forward = jax.jit(jax.vmap(wide.bijector.forward_and_log_det))
+        expected = forward(z.astype(jnp.float64))[1]
     np.testing.assert_allclose(log_det, expected, rtol=0, atol=2e-5)
