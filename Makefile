@@ -33,7 +33,7 @@ demo: $(VENV)/.installed ## Train an autoregressive and a coupling flow on real 
 		--out runs/demo --overwrite
 
 test: $(VENV)/.installed ## Run all tests on two workers
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed ## Check for mistakes and import order
 	$(VENV)/bin/ruff check .
@@ -59,7 +59,7 @@ test-newest: ## Run the smoke tests on the newest Python here, with the newest j
 
 .PHONY: run-smoke
 run-smoke: $(NEWEST_VENV)/.installed
-	$(NEWEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m smoke
+	$(NEWEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m smoke
 
 clean: ## Remove both environments and the tools' caches
 	rm -rf $(VENV) $(NEWEST_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

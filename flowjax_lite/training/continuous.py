@@ -13,7 +13,7 @@ from flowjax_lite.bijectors.batch import holds
 from flowjax_lite.bijectors.compose import condition_of
 from flowjax_lite.continuous import ContinuousFlow, transport
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.shapes import check_choice
+from flowjax_lite.numerics.shapes import check_batch, check_choice, check_condition_batch
 from flowjax_lite.training.losses import negative_log_likelihood, weighted_mean
 from flowjax_lite.training.step import Loss
 
@@ -112,6 +112,8 @@ class _RegularizedLikelihood:
             )
         if key is None:
             return negative_log_likelihood(flow, x, condition, weights)
+        x = check_batch(x, flow.event_shape, "x")
+        condition = check_condition_batch(condition, flow.condition_shape)
 
         def loss(x: Array, condition: Array | None, key: Array) -> Array:
             condition = flow.map_condition(condition)

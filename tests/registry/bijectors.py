@@ -238,26 +238,27 @@ for _name, _transformer in CORE.items():
             dtypes=("float32",),
         ),
     }
+# The others in one kind of layer, the one that no named flow has them in.
 _ONCE = {name: (transformer, REAL) for name, transformer in MONOTONE.items()} | ELSEWHERE
+_COUPLED = ("SumOfSquares", "Bernstein", "DeepSigmoid", "DeepDenseSigmoid", "MonotonicNetwork")
 for _name, (_transformer, _domain) in _ONCE.items():
-    BIJECTORS |= {
-        f"Coupling({_name}, MLP)|condition": Item(
+    _options = {"latent": _domain, "data": _domain}
+    if _name in _COUPLED:
+        BIJECTORS[f"Coupling({_name}, MLP)|condition"] = Item(
             partial(coupling, transformer=_transformer, network=MLP, condition_dim=CONDITION_DIM),
-            latent=_domain,
-            data=_domain,
             dtypes=("float32",),
             eager=False,
-        ),
-        f"MaskedAutoregressive({_name}, MADE)|condition": Item(
+            **_options,
+        )
+    else:
+        BIJECTORS[f"MaskedAutoregressive({_name}, MADE)|condition"] = Item(
             partial(
                 autoregressive,
                 transformer=_transformer,
                 network=MADE,
                 condition_dim=CONDITION_DIM,
             ),
-            latent=_domain,
-            data=_domain,
             dtypes=("float64",),
             second_order=False,
-        ),
-    }
+            **_options,
+        )

@@ -31,7 +31,7 @@ CORE: dict[str, AbstractTransformer] = {
     "Affine": Affine(),
     "RationalQuadraticSpline": SPLINE,
 }
-# Real numbers to real numbers; tried once in each kind of layer.
+# Real numbers to real numbers; tried in one kind of layer.
 MONOTONE: dict[str, AbstractTransformer] = {
     "SumOfSquares": SumOfSquares(num_polynomials=2, degree=2, bound=2.0),
     "Bernstein": Bernstein(degree=3, bound=2.0),
@@ -47,16 +47,25 @@ MONOTONE: dict[str, AbstractTransformer] = {
     "LogisticMixture": LogisticMixture(num_components=2),
     "NormalMixture": NormalMixture(num_components=3),
 }
-# From a domain of their own to itself; tried once in each kind of layer.
+# From a domain of their own to itself; tried in one kind of layer.
 ELSEWHERE: dict[str, tuple[AbstractTransformer, Domain]] = {
     "CircularSpline": (CircularSpline(num_bins=2), CIRCLE),
     "UnitSpline": (UnitSpline(num_bins=2), UNIT),
 }
 
 
-def _item(transformer: AbstractTransformer, domain: Domain = REAL) -> Item:
-    return Item(lambda rngs: Independent(transformer, DIM), latent=domain, data=domain)
+# Operation by operation, the search for a root takes long, and is the same for all.
+SEARCHED = ("DeepSigmoid", "DeepDenseSigmoid", "MonotonicNetwork", "LogisticMixture")
 
 
-TRANSFORMERS = {name: _item(transformer) for name, transformer in (CORE | MONOTONE).items()}
-TRANSFORMERS |= {name: _item(*pair) for name, pair in ELSEWHERE.items()}
+def _item(name: str, transformer: AbstractTransformer, domain: Domain = REAL) -> Item:
+    return Item(
+        lambda rngs: Independent(transformer, DIM),
+        latent=domain,
+        data=domain,
+        eager=name not in SEARCHED,
+    )
+
+
+TRANSFORMERS = {name: _item(name, transformer) for name, transformer in (CORE | MONOTONE).items()}
+TRANSFORMERS |= {name: _item(name, *pair) for name, pair in ELSEWHERE.items()}

@@ -56,9 +56,13 @@ def same(a, b) -> bool:
 def test_every_named_flow_trains(name):
     """Catches a family whose gradient does not reach its parameters."""
     flow = fl.flows.NAMED[name](dim=2, num_layers=2, hidden=(8, 8), rngs=nnx.Rngs(0))
-    result = fl.fit(flow, rows(), key=jax.random.key(0), **SETTINGS)
-    assert result.history["train"][-1] < result.history["train"][0]
-    assert result.history["validation"][result.best_epoch] == min(result.history["validation"])
+    optimizer, x, losses = optax.adam(1e-2), jnp.asarray(rows()), []
+    step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
+    state = fl.TrainState.create(flow, optimizer)
+    for _ in range(10):
+        state, loss = step(state, x)
+        losses.append(float(loss))
+    assert losses == sorted(losses, reverse=True)
 
 
 def test_the_best_parameters_are_returned_and_the_input_is_left_alone():
