@@ -111,25 +111,28 @@ def evaluate(
     graph, params, rest = nnx.split(module, nnx.Param, ...)
     dim = input_dim(module)
 
-    def evaluate_way(name: str, inputs: Array) -> Way:
+    @jax.jit
+    def evaluate_all(rows: dict[str, Array]) -> dict[str, Way]:
         _, unravel = ravel_pytree((condition, params))
 
-        def function(value: Array, others: Array, name: str = name) -> Result:
+        def function(name: str, value: Array, others: Array) -> Result:
             condition, params = unravel(others)
             return way_functions(nnx.merge(graph, params, rest))[name](value, condition)
 
-        result, derivatives = derive[name](function, inputs, directions)
-        if result.output is not None:
-            other = "inverse" if name == "forward" else "forward"
-            _, back, back_log_det = function(result.output, inputs[dim:], other)
-            derivatives |= {"back": back, "back_log_det": back_log_det}
-        return Way(inputs[:dim], *result, **derivatives)
+        def evaluate_way(name: str) -> Way:
+            # Row by row, as tracing takes long where derivatives are mapped over rows as well.
+            result, derivatives = jax.lax.map(
+                lambda inputs: derive[name](functools.partial(function, name), inputs, directions),
+                rows[name],
+            )
+            value, others = rows[name][:, :dim], rows[name][:, dim:]
+            if result.output is not None:
+                back = functools.partial(function, "inverse" if name == "forward" else "forward")
+                _, back, back_log_det = jax.vmap(back)(result.output, others)
+                derivatives |= {"back": back, "back_log_det": back_log_det}
+            return Way(value, *result, **derivatives)
 
-    @jax.jit
-    def evaluate_all(rows: dict[str, Array]) -> dict[str, Way]:
-        return {
-            name: jax.vmap(functools.partial(evaluate_way, name))(rows[name]) for name in derive
-        }
+        return {name: evaluate_way(name) for name in derive}
 
     return jax.tree.map(np.asarray, evaluate_all(rows))
 

@@ -25,14 +25,14 @@ class Way(NamedTuple):
     """A function of a module on every row, and its derivatives.
 
     Inputs are value, condition and parameters, in one vector. The directions are each entry of the
-    value, and one that moves all inputs; of a map measured by reverse mode, only the former.
+    value, and one that moves all inputs; where no second derivatives are taken, only the former.
     """
 
     value: np.ndarray  # (rows, dim)
     score: np.ndarray | None  # (rows,)
     output: np.ndarray | None  # (rows, dim)
     log_det: np.ndarray | None  # (rows,)
-    back: np.ndarray | None = None  # (rows, dim), the output brought back
+    back: np.ndarray | None = None  # (rows, dim), the output brought back, under `vmap`
     back_log_det: np.ndarray | None = None  # (rows,)
     gradient: np.ndarray | None = None  # (rows, inputs), of the score, by reverse mode
     slope: np.ndarray | None = None  # (rows, directions), of the score, by forward mode

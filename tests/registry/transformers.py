@@ -54,18 +54,9 @@ ELSEWHERE: dict[str, tuple[AbstractTransformer, Domain]] = {
 }
 
 
-# Operation by operation, the search for a root takes long, and is the same for all.
-SEARCHED = ("DeepSigmoid", "DeepDenseSigmoid", "MonotonicNetwork", "LogisticMixture")
+def _item(transformer: AbstractTransformer, domain: Domain = REAL) -> Item:
+    return Item(lambda rngs: Independent(transformer, DIM), latent=domain, data=domain)
 
 
-def _item(name: str, transformer: AbstractTransformer, domain: Domain = REAL) -> Item:
-    return Item(
-        lambda rngs: Independent(transformer, DIM),
-        latent=domain,
-        data=domain,
-        eager=name not in SEARCHED,
-    )
-
-
-TRANSFORMERS = {name: _item(name, transformer) for name, transformer in (CORE | MONOTONE).items()}
-TRANSFORMERS |= {name: _item(name, *pair) for name, pair in ELSEWHERE.items()}
+TRANSFORMERS = {name: _item(transformer) for name, transformer in (CORE | MONOTONE).items()}
+TRANSFORMERS |= {name: _item(*pair) for name, pair in ELSEWHERE.items()}
