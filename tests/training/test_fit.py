@@ -62,7 +62,7 @@ def test_every_named_flow_trains(name):
     for _ in range(10):
         state, loss = step(state, x)
         losses.append(float(loss))
-    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0] - 0.1
 
 
 def test_the_best_parameters_are_returned_and_the_input_is_left_alone():
