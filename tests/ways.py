@@ -131,9 +131,11 @@ def in_forward_mode(
     """A result and its derivatives by each entry of the value."""
     dim = len(directions) - 1
 
+    def of_value(value: Array) -> Result:
+        return function(value, inputs[dim:])
+
     def along(tangent: Array) -> tuple[Result, Result]:
-        by_value = lambda value: function(value, inputs[dim:])  # noqa: E731
-        return jax.jvp(by_value, (inputs[:dim],), (tangent[:dim],))
+        return jax.jvp(of_value, (inputs[:dim],), (tangent[:dim],))
 
     result, by = jax.vmap(along, out_axes=(None, 0))(directions[:dim])
     return result, as_slopes(by)
