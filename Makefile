@@ -21,6 +21,8 @@ NEWEST_PYTHON ?= $(call find_python,python3.14 python3.13 python3.12 python3 $(P
 define make_venv
 	@$(2)/bin/python -m pip --version >/dev/null 2>&1 || { echo "Creating $(2)"; $(1) -m venv --clear $(2); }
 endef
+# A file runs on one worker, and files start in their order: the longest do not come last.
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := -m pip install -q --disable-pip-version-check --no-input
 
 .PHONY: help demo test lint format format-check types test-newest clean
@@ -33,7 +35,7 @@ demo: $(VENV)/.installed ## Train an autoregressive and a coupling flow on real 
 		--out runs/demo --overwrite
 
 test: $(VENV)/.installed ## Run all tests on two workers
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/python $(PYTEST)
 
 lint: $(VENV)/.installed ## Check for mistakes and import order
 	$(VENV)/bin/ruff check .
@@ -59,7 +61,7 @@ test-newest: ## Run the smoke tests on the newest Python here, with the newest j
 
 .PHONY: run-smoke
 run-smoke: $(NEWEST_VENV)/.installed
-	$(NEWEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m smoke
+	$(NEWEST_VENV)/bin/python $(PYTEST) -m smoke
 
 clean: ## Remove both environments and the tools' caches
 	rm -rf $(VENV) $(NEWEST_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -57,7 +57,7 @@ def check_log_dets_cancel(m: Measured) -> None:
 
 
 def check_eager(m: Measured) -> None:
-    """Catches a result that depends on `jit` or `vmap`."""
+    """Catches a result that depends on `jit`; the way back is under `vmap`."""
     functions = way_functions(m.module)
     for name, way in m.scores.items():
         score = functions[name](way.value[0], m.condition).score

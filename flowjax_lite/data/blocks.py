@@ -115,7 +115,7 @@ class ItemBlocks(AbstractBlocks):
         pair = first if isinstance(first, tuple) and len(first) == 2 else (first, np.empty(0))
         x, condition = map(np.atleast_1d, pair)
         related = pair[0] is first or x.shape[:-1] == condition.shape[:-1]
-        if x.ndim > 2 or x.dtype.kind not in "fiub" or not related:
+        if x.ndim > 2 or not x.size or x.dtype.kind not in "fiub" or not related:
             shapes = f"{x.dtype} of shape {x.shape}" + f" and {condition.shape}" * (not related)
             raise TypeError(
                 f"the first item of the source is {shapes}; expected a row of numbers (d,), a "

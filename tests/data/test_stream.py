@@ -137,6 +137,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no rows": (lambda path: npy(path, ROWS[:0]), "holds no rows"),
     "objects": (lambda path: grain.MapDataset.source(["a", "b"]), "first item .* map the source"),
     "images in a list": (lambda path: list(ROWS.reshape(10, 10, 10, 3)), "float32 of shape"),
+    "a first batch without rows": (lambda path: [ROWS[:0], ROWS], r"of shape \(0, 3\)"),
     "a condition for a batch": (
         lambda path: [(part, np.zeros(2)) for part in np.split(ROWS, 10)],
         r"of shape \(100, 3\) and \(2,\)",
