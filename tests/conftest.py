@@ -2,6 +2,7 @@
 
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 # Set before jax starts. The tests are about mathematics: they run alike with and without a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -14,6 +15,11 @@ os.environ.setdefault(
     + "while-loop-invariant-code-motion,while-loop-constant-sinking,tree_reduction_rewriter"
     + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
 )
+# What one worker or a process of a test has compiled, the others and the next run read from here.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import gc
 from collections.abc import Iterator

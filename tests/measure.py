@@ -66,19 +66,14 @@ def measure(item: Item, dtype: str) -> Measured:
         inputs[MINUS] = inputs[0] - STEP * direction
         return jnp.asarray(inputs, dtype)
 
-    # A normal density squares its argument.
-    moderate = item.data._replace(extremes=(-1e15, 1e15)) if item.data is REAL else item.data
-    domains = {
-        "forward": item.latent,
-        "inverse": item.data,
-        "output": item.data,
-        "log_prob": moderate,
-    }
+    data = item.data
+    if data is REAL and hasattr(module, "log_prob"):
+        data = data._replace(extremes=(-1e15, 1e15))  # a normal density squares its argument
     derive = derivatives(module, second_order=item.second_order and dtype == "float64")
     ways = evaluate(
         module,
         condition,
-        {name: rows(domains[name]) for name in derive},
+        {name: rows(item.latent if name == "forward" else data) for name in derive},
         np.vstack([np.eye(dim, dim + rest.size), direction]).astype(dtype),
         derive,
     )
@@ -99,7 +94,7 @@ def evaluate(
     directions: np.ndarray,
     derive: dict[str, Derive],
 ) -> dict[str, Way]:
-    """Evaluate all ways of a module, one program for all.
+    """Evaluate all ways of a module, and bring back what maps give, by one program.
 
     Args:
         module: the module.
@@ -125,16 +120,22 @@ def evaluate(
                 lambda inputs: derive[name](functools.partial(function, name), inputs, directions),
                 rows[name],
             )
-            value, others = rows[name][:, :dim], rows[name][:, dim:]
-            if result.output is not None:
-                back = functools.partial(function, "inverse" if name == "forward" else "forward")
-                _, back, back_log_det = jax.vmap(back)(result.output, others)
-                derivatives |= {"back": back, "back_log_det": back_log_det}
-            return Way(value, *result, **derivatives)
+            return Way(rows[name][:, :dim], *result, **derivatives)
 
         return {name: evaluate_way(name) for name in derive}
 
-    return jax.tree.map(np.asarray, evaluate_all(rows))
+    ways = evaluate_all(rows)
+    if "inverse" in ways:
+        opposite = {"forward": "inverse", "inverse": "forward"}
+        given = {
+            name: jnp.concatenate([ways[other].output, rows[other][:, dim:]], axis=1)
+            for name, other in opposite.items()
+        }
+        again = evaluate_all(given)
+        for name, other in opposite.items():
+            back = again[other]
+            ways[name] = ways[name]._replace(back=back.output, back_log_det=back.log_det)
+    return jax.tree.map(np.asarray, ways)
 
 
 def randomised(module: nnx.Module, *, scale: float = 0.2) -> nnx.Module:

@@ -19,7 +19,7 @@ FLAWS = {
     "far_round_trip": "the inverse is sought between -20 and 20",
     "log_det": "both log-determinants have the wrong sign",
     "log_dets_cancel": "the inverse forgets its log-determinant",
-    "eager": "the result is another one under a transformation",
+    "eager": "the result is another one under `vmap`",
     "gradient": "the gradient of the scale is stopped",
     "curvature": "the derivative of the scale is taken for a constant",
     "every_parameter_matters": "the shift is not used",
@@ -28,6 +28,17 @@ FLAWS = {
     "mistakes_are_named": "nothing is checked",
     "equal_configurations_share_code": "an attribute is made anew each time",
 }
+
+
+@jax.custom_batching.custom_vmap
+def _one_more_in_batches(x: Array) -> Array:
+    """The number itself, unless it is mapped over."""
+    return x
+
+
+@_one_more_in_batches.def_vmap
+def _one_more_in_batches_rule(size: int, batched: list[bool], x: Array) -> tuple[Array, bool]:
+    return x + 1, batched[0]
 
 
 @jax.custom_jvp
@@ -53,13 +64,15 @@ class Flawed(AbstractBijector):
         self.made_anew = object() if flaw == FLAWS["equal_configurations_share_code"] else None
 
     def forward_and_log_det(self, x, condition=None, key=None):
-        shift, scale, log_scale = self._parts(x, condition)
+        shift, scale, log_scale = self._parts(condition)
+        if self.flaw == FLAWS["eager"]:
+            x = x + lax.stop_gradient(_one_more_in_batches(lax.stop_gradient(x)) - x)
         if self.flaw == FLAWS["extremes"]:
             x = jnp.log(jnp.exp(x))
         return x * scale + shift, self._sign() * jnp.sum(log_scale)
 
     def inverse_and_log_det(self, y, condition=None, key=None):
-        shift, scale, log_scale = self._parts(y, condition)
+        shift, scale, log_scale = self._parts(condition)
         if self.flaw == FLAWS["round_trip"]:
             shift = -shift
         log_det = -self._sign() * jnp.sum(log_scale)
@@ -73,14 +86,12 @@ class Flawed(AbstractBijector):
     def _sign(self) -> int:
         return -1 if self.flaw == FLAWS["log_det"] else 1
 
-    def _parts(self, value: Array, condition: Array) -> tuple[Array, Array, Array]:
+    def _parts(self, condition: Array) -> tuple[Array, Array, Array]:
         shift, log_scale = self.shift[...], self.log_scale[...]
         if self.flaw == FLAWS["every_parameter_matters"]:
             shift = jnp.zeros_like(shift)
         if self.flaw != FLAWS["condition_matters"]:
             shift = shift + jnp.sum(condition)[None]
-        if self.flaw == FLAWS["eager"] and isinstance(value, jax.core.Tracer):
-            shift = shift + 1
         if self.flaw == FLAWS["gradient"]:
             log_scale = lax.stop_gradient(log_scale)
         exp = _constant_slope if self.flaw == FLAWS["curvature"] else jnp.exp

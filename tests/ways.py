@@ -32,7 +32,7 @@ class Way(NamedTuple):
     score: np.ndarray | None  # (rows,)
     output: np.ndarray | None  # (rows, dim)
     log_det: np.ndarray | None  # (rows,)
-    back: np.ndarray | None = None  # (rows, dim), the output brought back, under `vmap`
+    back: np.ndarray | None = None  # (rows, dim), the output brought back
     back_log_det: np.ndarray | None = None  # (rows,)
     gradient: np.ndarray | None = None  # (rows, inputs), of the score, by reverse mode
     slope: np.ndarray | None = None  # (rows, directions), of the score, by forward mode
@@ -54,11 +54,9 @@ Derive = Callable[[Function, Array, Array], tuple[Result, dict[str, Array | None
 def way_functions(module: nnx.Module) -> dict[str, Callable[[Array, Array | None], Result]]:
     """The functions of (value, condition) that are measured."""
 
-    def as_map(function: Callable, *, scored: bool) -> Callable[[Array, Array | None], Result]:
+    def as_map(function: Callable) -> Callable[[Array, Array | None], Result]:
         def result(value: Array, condition: Array | None) -> Result:
             output, log_det = function(value, condition)
-            if not scored:
-                return Result(None, output, log_det)
             # A log-density. Its gradient stays bounded where that of a normal one overflows.
             base = jnp.sum(jax.nn.softplus(output) + jax.nn.softplus(-output))
             return Result(log_det - base, output, log_det)
@@ -69,14 +67,18 @@ def way_functions(module: nnx.Module) -> dict[str, Callable[[Array, Array | None
         return lambda value, condition: Result(function(value, condition))
 
     match module:
-        case AbstractBijector() | Flow():
-            is_flow = isinstance(module, Flow)
-            bijector = module.bijector if is_flow else module
-            ways = {
-                "forward": as_map(bijector.forward_and_log_det, scored=not is_flow),
-                "inverse": as_map(bijector.inverse_and_log_det, scored=not is_flow),
+        case AbstractBijector():
+            return {
+                "forward": as_map(module.forward_and_log_det),
+                "inverse": as_map(module.inverse_and_log_det),
             }
-            return ways | {"log_prob": as_score(module.log_prob)} if is_flow else ways
+        case Flow(bijector=bijector):
+            return {
+                "forward": lambda *inputs: Result(None, *bijector.forward_and_log_det(*inputs)),
+                "inverse": lambda *inputs: Result(
+                    module.log_prob(*inputs), *bijector.inverse_and_log_det(*inputs)
+                ),
+            }
         case FlowMixture() | AbstractBase():
             return {"log_prob": as_score(module.log_prob)}
     return {"output": as_score(lambda value, condition: jnp.sum(jnp.sin(module(value, condition))))}
@@ -87,7 +89,7 @@ def derivatives(module: nnx.Module, *, second_order: bool) -> dict[str, Derive]:
     of_score = in_second_order if second_order else in_reverse_mode
     if isinstance(module, Flow):
         # The Jacobian of one direction is the inverse of the other's, and both come back.
-        return {"forward": in_forward_mode, "inverse": not_at_all, "log_prob": of_score}
+        return {"forward": not_at_all, "inverse": of_score}
     return dict.fromkeys(way_functions(module), of_score)
 
 
@@ -123,22 +125,6 @@ def in_reverse_mode(
     jacobian, result = jax.jacrev(twice, has_aux=True)(inputs)
     by = Result(None, *(None if by is None else by.T[:dim] for by in jacobian[1:]))
     return result, {"gradient": jacobian.score, **as_slopes(by)}
-
-
-def in_forward_mode(
-    function: Function, inputs: Array, directions: Array
-) -> tuple[Result, dict[str, Array | None]]:
-    """A result and its derivatives by each entry of the value."""
-    dim = len(directions) - 1
-
-    def of_value(value: Array) -> Result:
-        return function(value, inputs[dim:])
-
-    def along(tangent: Array) -> tuple[Result, Result]:
-        return jax.jvp(of_value, (inputs[:dim],), (tangent[:dim],))
-
-    result, by = jax.vmap(along, out_axes=(None, 0))(directions[:dim])
-    return result, as_slopes(by)
 
 
 def not_at_all(

@@ -134,7 +134,9 @@ BIJECTORS = {
         second_order=False,
     ),
     "BlockAutoregressive": Item(
-        lambda rngs: b.BlockAutoregressive(DIM, hidden=(2, 2), rngs=rngs), dtypes=("float32",)
+        lambda rngs: b.BlockAutoregressive(DIM, hidden=(2, 2), rngs=rngs),
+        dtypes=("float32",),
+        eager=False,
     ),
     "BlockAutoregressive|condition": Item(
         lambda rngs: b.BlockAutoregressive(
@@ -215,7 +217,9 @@ for _gradient in ("recompute", "invert"):
 for _name, _transformer in CORE.items():
     BIJECTORS |= {
         f"Coupling({_name}, MLP)": Item(
-            partial(coupling, transformer=_transformer, network=MLP), dtypes=("float32",)
+            partial(coupling, transformer=_transformer, network=MLP),
+            dtypes=("float32",),
+            eager=False,
         ),
         f"Coupling({_name}, ResidualMLP)|condition": Item(
             partial(
@@ -236,6 +240,7 @@ for _name, _transformer in CORE.items():
         f"MaskedAutoregressive({_name}, ResidualMADE)": Item(
             partial(autoregressive, transformer=_transformer, network=ResidualMADE),
             dtypes=("float32",),
+            eager=False,
         ),
     }
 # The others in one kind of layer, the one that no named flow has them in.

@@ -15,7 +15,7 @@ from flowjax_lite.continuous import (
 from registry.item import CONDITION_DIM, DIM, HIDDEN, SMOOTH, Item
 
 # Its errors are rounding alone, here.
-SHARP = {"method": "tsit5", "num_steps": 128}
+SHARP = {"method": "tsit5", "num_steps": 100}
 
 
 def continuous(
@@ -28,7 +28,9 @@ def continuous(
 
 _conditional = partial(continuous, condition_dim=CONDITION_DIM)
 CONTINUOUS = {
-    "MLPDynamics": Item(partial(continuous, kind=MLPDynamics), dtypes=("float64",), eager=False),
+    "MLPDynamics": Item(
+        partial(continuous, kind=MLPDynamics), dtypes=("float64",), second_order=False, eager=False
+    ),
     "ConcatSquash|condition": Item(
         partial(_conditional, kind=ConcatSquash),
         dtypes=("float32",),

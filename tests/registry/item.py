@@ -47,7 +47,7 @@ class Item:
         tolerance: multiplies the tolerances of each dtype, where f is badly conditioned.
         dtypes: the precisions that it is tried in.
         second_order: whether to check second derivatives too, in float64.
-        eager: whether to run it once without `jit`, in float32.
+        eager: whether to run it once under `vmap` and without `jit`, in float32.
     """
 
     make: Callable[[nnx.Rngs], nnx.Module]

@@ -55,7 +55,12 @@ ELSEWHERE: dict[str, tuple[AbstractTransformer, Domain]] = {
 
 
 def _item(transformer: AbstractTransformer, domain: Domain = REAL) -> Item:
-    return Item(lambda rngs: Independent(transformer, DIM), latent=domain, data=domain)
+    return Item(
+        lambda rngs: Independent(transformer, DIM),
+        latent=domain,
+        data=domain,
+        eager=transformer in CORE.values(),  # each operation of a long formula would be compiled
+    )
 
 
 TRANSFORMERS = {name: _item(transformer) for name, transformer in (CORE | MONOTONE).items()}
