@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -75,13 +76,13 @@ def test_no_linear_map_rounds_in_secret(name: str):
     check_all_products_are_full(jax.value_and_grad(score), params)
 
 
-def check_all_products_are_full(function, x: Any) -> str:
-    """Look at every product of the program that JAX hands to the compiler, and return it."""
-    program = jax.jit(function).lower(x).as_text()
-    products = re.findall(r"stablehlo\.dot_general.*", program)
+def check_all_products_are_full(function: Callable, x: Any) -> str:
+    """Look at every product of a program, and return it."""
+    program = str(jax.make_jaxpr(function)(x))
+    products = re.findall(r"dot_general\[(.*?)\] ", program, re.DOTALL)
     assert products
-    for line in products:
-        assert "precision = [HIGHEST, HIGHEST]" in line, line
+    for product in products:
+        assert "precision=(Precision.HIGHEST, Precision.HIGHEST)" in product, product
     return program
 
 
