@@ -59,7 +59,7 @@ def one_of_two(directory: Path, address: str, process: int) -> None:
     start(2)
     jax.distributed.initialize(address, 2, process)
     assert len(jax.devices()) == 4
-    settings = interrupted.settings(directory) | {"mesh": fl.all_devices()}
+    settings = interrupted.settings(directory, max_epochs=2) | {"mesh": fl.all_devices()}
     rows = settings["data"]
     if process:
         rows = rows + 1

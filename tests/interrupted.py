@@ -1,6 +1,7 @@
 """A run to be killed: in a module of its own, which another process can import."""
 
 import json
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import numpy as np
 from flax import nnx
 
 import flowjax_lite as fl
+
+# Processes that need not import all of this again.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["flowjax_lite", "orbax.checkpoint"])
 
 
 def settings(directory: Path, **changed: Any) -> dict[str, Any]:

@@ -81,8 +81,8 @@ def check_all_products_are_full(function: Callable, x: Any) -> str:
     program = str(jax.make_jaxpr(function)(x))
     products = re.findall(r"dot_general\[(.*?)\] ", program, re.DOTALL)
     assert products
-    for product in products:
-        assert "precision=(Precision.HIGHEST, Precision.HIGHEST)" in product, product
+    for line in products:
+        assert "precision=(Precision.HIGHEST, Precision.HIGHEST)" in line, line
     return program
 
 

@@ -2,12 +2,12 @@
 
 import gc
 import hashlib
-import multiprocessing
 import shutil
 import time
 import tracemalloc
 import warnings
 from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -212,11 +212,9 @@ def test_all_damaged_is_an_error(whole: Path, tmp_path: Path):
 
 def test_killed_at_any_instant(tmp_path: Path):
     """Catches a checkpoint that is half written, or that does not hold all: 30 times SIGKILL."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flowjax_lite", "orbax.checkpoint"])
 
-    def start(directory: Path) -> multiprocessing.process.BaseProcess:
-        process = context.Process(target=interrupted.train, args=(directory,))
+    def start(directory: Path) -> BaseProcess:
+        process = interrupted.PROCESSES.Process(target=interrupted.train, args=(directory,))
         process.start()
         return process
 

@@ -1,7 +1,6 @@
 """Many devices and many processes: the same run as on one."""
 
 import json
-import multiprocessing
 import socket
 import time
 from multiprocessing.process import BaseProcess
@@ -12,19 +11,17 @@ import devices
 import jax
 import numpy as np
 import pytest
-from interrupted import last
+from interrupted import PROCESSES, last
 from jax.sharding import AxisType
 
 import flowjax_lite as fl
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What runs on eight devices found, in a process of their own."""
     directory = tmp_path_factory.mktemp("eight")
-    process = SPAWN.Process(
+    process = PROCESSES.Process(
         target=devices.eight, args=(directory / "found.json", directory / "run")
     )
     process.start()
@@ -80,7 +77,7 @@ def start_two(directory: Path) -> list[BaseProcess]:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     processes = [
-        SPAWN.Process(
+        PROCESSES.Process(
             target=devices.one_of_two,
             args=(directory, address, process),
         )
