@@ -145,7 +145,7 @@ def randomised(module: nnx.Module, *, scale: float = 0.2) -> nnx.Module:
 
     def moved(leaf: Array) -> Array:
         noise = scale * random.normal(size=leaf.shape)
-        return leaf + noise.astype(leaf.dtype)
+        return jax.device_put(np.asarray(leaf) + noise.astype(leaf.dtype))
 
     return nnx.merge(graph, jax.tree.map(moved, params), rest)
 

@@ -130,13 +130,17 @@ CASES = {
         lambda arrays, y, _: reference.lu_inverse(arrays, y),
     ),
 }
-for _name, _pair in SCALARS.items():
+for _name in ("Affine", "RationalQuadraticSpline"):
+    _pair = SCALARS[_name]
     CASES |= {
         f"MADE, {_name}": autoregressive(_pair, MADE, reference.made, None),
-        f"MADE, {_name}|condition": autoregressive(_pair, MADE, reference.made, CONDITION_DIM),
         f"ResidualMADE, {_name}": autoregressive(
             _pair, ResidualMADE, reference.residual_made, None
         ),
+    }
+for _name, _pair in SCALARS.items():
+    CASES |= {
+        f"MADE, {_name}|condition": autoregressive(_pair, MADE, reference.made, CONDITION_DIM),
         f"ResidualMADE, {_name}|condition": autoregressive(
             _pair, ResidualMADE, reference.residual_made, CONDITION_DIM
         ),

@@ -54,14 +54,20 @@ ELSEWHERE: dict[str, tuple[AbstractTransformer, Domain]] = {
 }
 
 
-def _item(transformer: AbstractTransformer, domain: Domain = REAL) -> Item:
+# In single precision these are tried in a layer, or in a flow.
+_DOUBLE = ("SumOfSquares", "Bernstein", "DeepSigmoid", "DeepDenseSigmoid", "MonotonicNetwork")
+_DOUBLE += ("LogisticMixture", "NormalMixture")
+
+
+def _item(name: str, transformer: AbstractTransformer, domain: Domain = REAL) -> Item:
     return Item(
         lambda rngs: Independent(transformer, DIM),
         latent=domain,
         data=domain,
+        dtypes=("float64",) if name in _DOUBLE else ("float64", "float32"),
         eager=transformer in CORE.values(),  # each operation of a long formula would be compiled
     )
 
 
-TRANSFORMERS = {name: _item(transformer) for name, transformer in (CORE | MONOTONE).items()}
-TRANSFORMERS |= {name: _item(*pair) for name, pair in ELSEWHERE.items()}
+TRANSFORMERS = {name: _item(name, transformer) for name, transformer in (CORE | MONOTONE).items()}
+TRANSFORMERS |= {name: _item(name, *pair) for name, pair in ELSEWHERE.items()}
