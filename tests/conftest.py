@@ -1,6 +1,7 @@
 """What all tests share: the platform, strict shapes, and the two precisions."""
 
 import os
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,9 +17,8 @@ os.environ.setdefault(
     + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
 )
 # What one worker or a process of a test has compiled, the others and the next run read from here.
-os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
-)
+CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import gc
@@ -34,6 +34,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiled programs fill the heap with objects that live long: to look through all of them for
 # garbage again and again would take a tenth of the time.
 gc.set_threshold(100_000, 20, 100)
+
+
+def pytest_sessionstart() -> None:
+    """Forget the programs of a week ago, most of which no test asks for any more."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        for path in CACHE.glob("*"):
+            if path.stat().st_mtime < time.time() - 7 * 24 * 3600:
+                path.unlink()
 
 
 @pytest.fixture

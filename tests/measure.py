@@ -144,8 +144,10 @@ def randomised(module: nnx.Module, *, scale: float = 0.2) -> nnx.Module:
     random = np.random.default_rng(1)
 
     def moved(leaf: Array) -> Array:
-        noise = scale * random.normal(size=leaf.shape)
-        return jax.device_put(np.asarray(leaf) + noise.astype(leaf.dtype))
+        noise = (scale * random.normal(size=leaf.shape)).astype(leaf.dtype)
+        if isinstance(leaf, jax.core.Tracer):
+            return leaf + noise
+        return jax.device_put(np.asarray(leaf) + noise)  # no program for each shape
 
     return nnx.merge(graph, jax.tree.map(moved, params), rest)
 
