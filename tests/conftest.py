@@ -17,8 +17,9 @@ os.environ.setdefault(
     + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
 )
 # What one worker or a process of a test has compiled, the others and the next run read from here.
-CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import gc
@@ -39,7 +40,7 @@ gc.set_threshold(100_000, 20, 100)
 def pytest_sessionstart() -> None:
     """Forget the programs of a week ago, most of which no test asks for any more."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        for path in CACHE.glob("*"):
+        for path in (Path(__file__).parents[1] / ".pytest_cache" / "jax").glob("*"):
             if path.stat().st_mtime < time.time() - 7 * 24 * 3600:
                 path.unlink()
 

@@ -59,12 +59,12 @@ def measure(item: Item, dtype: str) -> Measured:
     rest = np.concatenate([np.empty(0, dtype), *leaves])
     direction = rng.normal(size=dim + rest.size) / math.sqrt(dim + rest.size)
 
-    def rows(domain: Domain) -> Array:
+    def rows(domain: Domain) -> np.ndarray:
         values = ordinary_and_extreme(domain, dim, rng)
         inputs = np.concatenate([values, np.tile(rest, (len(values), 1))], axis=1)
         inputs[PLUS] = inputs[0] + STEP * direction
         inputs[MINUS] = inputs[0] - STEP * direction
-        return jnp.asarray(inputs, dtype)
+        return inputs.astype(dtype)
 
     data = item.data
     if data is REAL and hasattr(module, "log_prob"):
@@ -90,7 +90,7 @@ def measure(item: Item, dtype: str) -> Measured:
 def evaluate(
     module: nnx.Module,
     condition: Array | None,
-    rows: dict[str, Array],
+    rows: dict[str, np.ndarray],
     directions: np.ndarray,
     derive: dict[str, Derive],
 ) -> dict[str, Way]:
@@ -124,18 +124,18 @@ def evaluate(
 
         return {name: evaluate_way(name) for name in derive}
 
-    ways = evaluate_all(rows)
+    ways = jax.tree.map(np.asarray, evaluate_all(rows))
     if "inverse" in ways:
         opposite = {"forward": "inverse", "inverse": "forward"}
         given = {
-            name: jnp.concatenate([ways[other].output, rows[other][:, dim:]], axis=1)
+            name: np.concatenate([ways[other].output, rows[other][:, dim:]], axis=1)
             for name, other in opposite.items()
         }
-        again = evaluate_all(given)
+        again = jax.tree.map(np.asarray, evaluate_all(given))
         for name, other in opposite.items():
             back = again[other]
             ways[name] = ways[name]._replace(back=back.output, back_log_det=back.log_det)
-    return jax.tree.map(np.asarray, ways)
+    return ways
 
 
 def randomised(module: nnx.Module, *, scale: float = 0.2) -> nnx.Module:

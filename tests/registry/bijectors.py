@@ -215,6 +215,7 @@ for _gradient in ("recompute", "invert"):
     )
 # Each transformer in each layer, each network, with and without a condition.
 for _name, _transformer in CORE.items():
+    _twice = _name != "RationalQuadraticSpline"  # its second derivatives are tried by themselves
     BIJECTORS |= {
         f"Coupling({_name}, MLP)": Item(
             partial(coupling, transformer=_transformer, network=MLP),
@@ -227,7 +228,8 @@ for _name, _transformer in CORE.items():
                 transformer=_transformer,
                 network=ResidualMLP,
                 condition_dim=CONDITION_DIM,
-            )
+            ),
+            second_order=_twice,
         ),
         f"MaskedAutoregressive({_name}, MADE)|condition": Item(
             partial(
@@ -235,7 +237,8 @@ for _name, _transformer in CORE.items():
                 transformer=_transformer,
                 network=MADE,
                 condition_dim=CONDITION_DIM,
-            )
+            ),
+            second_order=_twice,
         ),
         f"MaskedAutoregressive({_name}, ResidualMADE)": Item(
             partial(autoregressive, transformer=_transformer, network=ResidualMADE),
