@@ -141,7 +141,8 @@ BIJECTORS = {
     "BlockAutoregressive|condition": Item(
         lambda rngs: b.BlockAutoregressive(
             DIM, hidden=(2, 2), condition_dim=CONDITION_DIM, rngs=rngs
-        )
+        ),
+        eager=False,
     ),
     "LU": Item(lambda rngs: b.LU(DIM)),
     "PLU": Item(lambda rngs: b.PLU(DIM, rngs=rngs)),
