@@ -17,8 +17,8 @@ class Products(Peer):
     def __init__(self, case: Case) -> None:
         self.count = round(FlowjaxLite(case).evaluations())
         self.kernels = [jnp.asarray(kernel) for kernel, _ in weights(case)]
-        self.features = self.kernels[0].shape[0] - case.dim
-        in_dim = self.kernels[0].shape[0]
+        in_dim = len(self.kernels[0])
+        self.features = in_dim - case.dim
         # A row and one probe for a step; a row and all directions for an exact trace.
         self.one, self.all = (jnp.ones((BATCH * (1 + n), in_dim)) for n in (1, case.dim))
         self._log_prob = jax.jit(lambda kernels, rows: self.forward(kernels, rows)[0])

@@ -130,7 +130,7 @@ def test_starts_as_the_identity_and_then_the_data_map(name: str):
     model = NAMED[name](dim=3, rngs=nnx.Rngs(0), **settings)
     expected = stats.norm.logpdf(data[:5], data.mean(axis=0), data.std(axis=0)).sum(axis=-1)
     log_prob = model.log_prob(jnp.asarray(data[:5], jnp.float32), jnp.ones(2))
-    np.testing.assert_allclose(log_prob, expected, rtol=1e-4)
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-5)
 
 
 @every_flow
