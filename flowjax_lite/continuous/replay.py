@@ -145,6 +145,9 @@ def _push(
     number = jnp.where(steps.succeeded, steps.number, 0)
     most, bound = len(steps.times) - 1, _most(number)
 
+    # Nothing is kept for a backward pass of what it can find again. The mark is inside of what
+    # is skipped, so that a step not taken has nothing to keep either.
+    @jax.checkpoint
     def step(tangent: Any, index: Array, state: Any, start: Array, stop: Array) -> Any:
         active = index < number  # the events that have ended wait
         size = jnp.where(active, stop - start, 0.0)
@@ -156,30 +159,33 @@ def _push(
 
         return jax.jvp(advance, (state, args), (tangent, of_args))[1]
 
-    # Nothing is kept for a backward pass of what it can find again.
-    @jax.checkpoint
     def one(tangent: Any, given: tuple) -> tuple[Any, Any]:
         tangent = lax.cond(given[0] < bound, lambda: step(tangent, *given), lambda: tangent)
         return tangent, tangent
 
     @jax.checkpoint
-    def chunk(tangent: Any, given: tuple) -> tuple[Any, Any]:
+    def chunk(tangent: Any, begin: Array) -> tuple[Any, Any]:
+        def take() -> tuple[Any, Any]:
+            def cut(array: Array) -> Array:
+                return lax.dynamic_slice_in_dim(array, begin, CHUNK)
+
+            states, starts, stops = jax.tree.map(cut, given)
+            return lax.scan(one, tangent, (begin + jnp.arange(CHUNK), states, starts, stops))
+
         def skip() -> tuple[Any, Any]:
             return tangent, jax.tree.map(lambda t: jnp.broadcast_to(t, (CHUNK, *t.shape)), tangent)
 
-        return lax.cond(given[0][0] < bound, lambda: lax.scan(one, tangent, given), skip)
+        return lax.cond(begin < bound, take, skip)
 
-    def cut(array: Array) -> Array:
-        """Into chunks, the last of them filled up."""
-        filled = jnp.pad(array, [(0, -most % CHUNK), *[(0, 0)] * (array.ndim - 1)])
-        return filled.reshape(-1, CHUNK, *array.shape[1:])
+    def fill(array: Array) -> Array:
+        """Up to the end of the last chunk."""
+        return jnp.pad(array, [(0, -most % CHUNK), *[(0, 0)] * (array.ndim - 1)])
 
     def join(first: Array, chunks: Array) -> Array:
         return jnp.concatenate([first[None], chunks.reshape(-1, *first.shape)[:most]])
 
-    before = jax.tree.map(lambda saved: saved[:-1], states)
-    given = jnp.arange(most), before, steps.times[:-1], steps.times[1:]
-    last, pushed = lax.scan(chunk, of_first, jax.tree.map(cut, given))
+    given = jax.tree.map(fill, (states, steps.times, steps.times[1:]))
+    last, pushed = lax.scan(chunk, of_first, jnp.arange(0, most, CHUNK))
     return last, jax.tree.map(join, of_first, pushed)
 
 
