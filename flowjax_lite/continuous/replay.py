@@ -145,8 +145,8 @@ def _push(
     number = jnp.where(steps.succeeded, steps.number, 0)
     most, bound = len(steps.times) - 1, _most(number)
 
-    # Nothing is kept for a backward pass of what it can find again. The mark is inside of what
-    # is skipped, so that a step not taken has nothing to keep either.
+    # Nothing is kept for a backward pass of what it can find again: neither by loops nor, for
+    # steps that it skips, by a condition.
     @jax.checkpoint
     def step(tangent: Any, index: Array, state: Any, start: Array, stop: Array) -> Any:
         active = index < number  # the events that have ended wait
@@ -159,6 +159,7 @@ def _push(
 
         return jax.jvp(advance, (state, args), (tangent, of_args))[1]
 
+    @jax.checkpoint
     def one(tangent: Any, given: tuple) -> tuple[Any, Any]:
         tangent = lax.cond(given[0] < bound, lambda: step(tangent, *given), lambda: tangent)
         return tangent, tangent

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from measure import randomised
 
 from flowjax_lite.continuous import METHODS, ContinuousFlow, MLPDynamics, Solver
+from flowjax_lite.continuous.replay import CHUNK
 
 X = np.random.default_rng(0).normal(size=(5, 2))
 # The sizes of adaptive steps follow from the state, which two adjoints may treat in two ways; with
@@ -90,6 +91,20 @@ def test_a_batch_makes_no_gradient_for_each_event():
     program = str(jax.make_jaxpr(jax.grad(loss, allow_int=True))(flow, jnp.zeros((77, 2))))
     assert "[40,40]" in program and "[77,40]" in program
     assert "[77,40,40]" not in program
+
+
+def test_weights_are_not_kept_for_each_step():
+    """Catches loops and conditions that keep what each step was given, weights and all."""
+    dynamics = MLPDynamics(2, hidden=(64, 64), rngs=nnx.Rngs(0))
+    solver = dataclasses.replace(CONSTANT, num_steps=3 * CHUNK)
+    graph, params = nnx.split(ContinuousFlow(dynamics, solver=solver))
+
+    def score(params: nnx.State) -> Array:
+        return nnx.merge(graph, params).inverse_and_log_det(jnp.ones(2))[1]
+
+    memory = jax.jit(jax.grad(score)).lower(params).compile().memory_analysis()
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    assert memory.temp_size_in_bytes < CHUNK * size
 
 
 @pytest.mark.parametrize("method", METHODS)
