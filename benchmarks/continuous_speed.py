@@ -24,10 +24,10 @@ from ode.with_flowjax_lite import reference
 
 FRAMEWORKS = {
     "flowjax_lite": ("ode.with_flowjax_lite", "FlowjaxLite"),
+    "flowjax_lite, one device": ("ode.with_flowjax_lite", "OneDevice"),
     "zuko": ("ode.with_zuko", "Zuko"),
     "torchdiffeq": ("ode.with_torchdiffeq", "Torchdiffeq"),
     "torchdiffeq, adjoint": ("ode.with_torchdiffeq", "Adjoint"),
-    "products alone": ("ode.products", "Products"),
 }
 OURS = "flowjax_lite"
 HEADER = [
@@ -54,11 +54,10 @@ hundred times the tolerance. torchdiffeq's gradients go back through the operati
 (`odeint`), or solve another equation, as FFJORD's code does (`odeint_adjoint`). Torch runs
 eagerly, as in the documentation of both.
 
-`products alone` is no flow: the matrix products of as many evaluations as flowjax_lite takes on
-average, by XLA, one evaluation after the other, and for a step those of the gradient, for which
-what enters each product is kept. There are no activations, no steps for the slowest row of a batch,
-and nothing is evaluated twice. The difference is what all of that costs; it is no bound, as other
-ways to keep and to sum may be faster than a loop of XLA."""
+Torch computes with all cores. So does flowjax_lite where each core of a CPU is a device of its own,
+by `jax.config.update("jax_num_cpu_devices", number)`, and the rows are divided among them, by
+`make_train_step(..., mesh=all_devices())`. `one device` is JAX as it begins, where a solver's loop
+keeps only some of the cores busy."""
 
 Numbers = dict[str, Any]
 
@@ -93,7 +92,7 @@ def table(results: dict[str, dict[str, Numbers]]) -> str:
             rows.append(
                 [
                     f"D={case.dim}, rtol={case.tolerance:g}: {framework}",
-                    "" if np.isnan(found["error"]) else f"{found['error']:.1e}",
+                    f"{found['error']:.1e}",
                     f"{found['evaluations']:.0f}",
                     f"{found['log_prob']:.1f}",
                     f"{ratios[0]:.1f}",

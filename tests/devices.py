@@ -8,7 +8,8 @@ import interrupted
 import jax
 import numpy as np
 import optax
-from jax.sharding import PartitionSpec
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import flowjax_lite as fl
 from flowjax_lite import data
@@ -24,6 +25,22 @@ def outcome(result: fl.FitResult) -> dict[str, Any]:
     leaves = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(result.flow)]
     history = {k: v for k, v in result.history.items() if k != "seconds"}
     return history | {"flow": np.concatenate(leaves).astype(float).tolist()}
+
+
+def equation() -> fl.Flow:
+    """A continuous flow of few steps."""
+    return fl.flows.ffjord(dim=2, hidden=(4,), method="heun", num_steps=3, rngs=nnx.Rngs(0))
+
+
+def sums_in_loops(mesh: Mesh | None) -> int:
+    """How many sums over devices the loops of a training step hold, whose rows are divided."""
+    optimizer = optax.sgd(1e-2)
+    step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer, mesh=mesh))
+    divided = NamedSharding(fl.all_devices(), PartitionSpec("data"))
+    x = jax.device_put(np.zeros((16, 2), np.float32), divided)
+    state = fl.TrainState.create(equation(), optimizer)
+    program = step.lower(state, x, None, None, jax.random.key(0)).compile().as_text()
+    return program.split("ENTRY")[0].count(" all-reduce(")
 
 
 def start(num_devices: int) -> None:
@@ -51,6 +68,12 @@ def eight(out: Path, directory: Path) -> None:
         "read": shared | {"checkpoint": fl.Checkpoint(directory, resume=True)},
     }
     found = {k: outcome(fl.fit(interrupted.tiny(), **common | v)) for k, v in kinds.items()}
+    common |= {"loss": fl.regularized_likelihood(), "max_epochs": 1}
+    found["equation on one"] = outcome(fl.fit(equation(), **common))
+    found["equation"] = outcome(fl.fit(equation(), **common, mesh=mesh))
+    with jax.set_mesh(mesh):
+        found["equation, mesh set"] = outcome(fl.fit(equation(), **common, mesh=mesh))
+    found["sums in loops"] = {"with": sums_in_loops(mesh), "without": sums_in_loops(None)}
     out.write_text(json.dumps(found))
 
 

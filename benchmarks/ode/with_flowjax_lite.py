@@ -1,5 +1,6 @@
 """flowjax_lite, with dynamics as a user would write them."""
 
+import os
 from collections.abc import Callable
 
 import jax
@@ -9,6 +10,7 @@ import optax
 from common import sharp_log_prob
 from flax import nnx
 from jax import Array
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import flowjax_lite as fl
 from flowjax_lite.continuous import (
@@ -19,6 +21,9 @@ from flowjax_lite.continuous import (
     transport,
 )
 from ode.case import FREQUENCIES, HIDDEN, LEARNING_RATE, Case, Peer, rows, weights
+
+# Before JAX starts, for which a CPU is one device; a loop there keeps only some cores busy.
+jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
 
 class Dynamics(AbstractDynamics):
@@ -55,14 +60,19 @@ def _flow(case: Case, solver: Solver) -> fl.Flow:
 
 
 class FlowjaxLite(Peer):
-    """A compiled step on split state."""
+    """A compiled step on split state, whose rows are divided among all devices."""
+
+    mesh = fl.all_devices()
 
     def __init__(self, case: Case) -> None:
         solver = Solver(method="dopri5", rtol=case.tolerance, atol=case.tolerance)
-        self.flow, self.x = _flow(case, solver), jnp.asarray(rows(case))
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        divided = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        self.flow = jax.device_put(_flow(case, solver), whole)
+        self.x = jax.device_put(rows(case), divided)
         optimizer = optax.adam(LEARNING_RATE)
-        self.state = fl.TrainState.create(self.flow, optimizer)
-        step = fl.make_train_step(fl.negative_log_likelihood, optimizer)
+        self.state = jax.device_put(fl.TrainState.create(self.flow, optimizer), whole)
+        step = fl.make_train_step(fl.negative_log_likelihood, optimizer, mesh=self.mesh)
         self._step = jax.jit(lambda state, x, key: step(state, x, None, None, key))
         self._log_prob = jax.jit(lambda flow, x: flow.log_prob(x))
 
@@ -85,3 +95,9 @@ class FlowjaxLite(Peer):
     @staticmethod
     def wait(result: object) -> None:
         jax.block_until_ready(result)
+
+
+class OneDevice(FlowjaxLite):
+    """The same without a choice of devices, as JAX begins."""
+
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))

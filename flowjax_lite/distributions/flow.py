@@ -1,5 +1,6 @@
 """A distribution with an exact density: a base pushed through a bijector."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from jax import Array
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.bijectors.compose import condition_of
 from flowjax_lite.distributions.base import AbstractBase
+from flowjax_lite.numerics.parts import by_parts
 from flowjax_lite.numerics.recipe import Recipe
 from flowjax_lite.numerics.shapes import (
     Shape,
@@ -143,7 +145,7 @@ class Flow(nnx.Module):
 
 @jax.jit
 def _log_prob(flow: Flow, x: Array, condition: Array | None, keys: Array | None) -> Array:
-    def log_prob(x: Array, condition: Array | None, key: Array | None) -> Array:
+    def log_prob(flow: Flow, x: Array, condition: Array | None, key: Array | None) -> Array:
         condition = flow.map_condition(condition)
         bijector, base = flow.bijector, flow.base
         z, log_det = bijector.inverse_and_log_det(x, condition_of(bijector, condition), key)
@@ -151,6 +153,7 @@ def _log_prob(flow: Flow, x: Array, condition: Array | None, keys: Array | None)
 
     return _over_batches(
         log_prob,
+        flow,
         (x, flow.event_shape),
         (condition, flow.condition_shape),
         (keys, ()),
@@ -160,7 +163,7 @@ def _log_prob(flow: Flow, x: Array, condition: Array | None, keys: Array | None)
 
 @jax.jit
 def _sample(flow: Flow, keys: Array, condition: Array | None) -> Array:
-    def sample(key: Array, condition: Array | None) -> Array:
+    def sample(flow: Flow, key: Array, condition: Array | None) -> Array:
         condition = flow.map_condition(condition)
         bijector, base = flow.bijector, flow.base
         z = base.sample(key, condition_of(base, condition))
@@ -168,6 +171,7 @@ def _sample(flow: Flow, keys: Array, condition: Array | None) -> Array:
 
     return _over_batches(
         sample,
+        flow,
         (keys, ()),
         (condition, flow.condition_shape),
         outputs=_axes(flow.event_shape, "x"),
@@ -176,7 +180,7 @@ def _sample(flow: Flow, keys: Array, condition: Array | None) -> Array:
 
 @jax.jit
 def _sample_and_log_prob(flow: Flow, keys: Array, condition: Array | None) -> tuple[Array, Array]:
-    def sample(key: Array, condition: Array | None) -> tuple[Array, Array]:
+    def sample(flow: Flow, key: Array, condition: Array | None) -> tuple[Array, Array]:
         condition = flow.map_condition(condition)
         bijector, base = flow.bijector, flow.base
         z = base.sample(key, condition_of(base, condition))
@@ -186,6 +190,7 @@ def _sample_and_log_prob(flow: Flow, keys: Array, condition: Array | None) -> tu
 
     return _over_batches(
         sample,
+        flow,
         (keys, ()),
         (condition, flow.condition_shape),
         outputs=f"{_axes(flow.event_shape, 'x')},()",
@@ -224,12 +229,16 @@ def _split(key: Array, batch: Shape) -> Array:
 
 
 def _over_batches(
-    function: Callable[..., Any], *arguments: tuple[Array | None, Shape | None], outputs: str
+    function: Callable[..., Any],
+    flow: Flow,
+    *arguments: tuple[Array | None, Shape | None],
+    outputs: str,
 ) -> Any:
     """Map a function of single events over the leading axes of its arguments, broadcast.
 
     Args:
-        function: takes one of each argument.
+        function: takes the flow and one of each argument.
+        flow: the same for all.
         arguments: arrays, and the shape of one event of each; None is passed on.
         outputs: core axes of the results, as `jnp.vectorize` spells them.
     """
@@ -244,7 +253,12 @@ def _over_batches(
             batch = _leading(array, shape)
             aligned.append(array.reshape((1,) * (rank - len(batch)) + array.shape))
             axes.append(_axes(shape, f"argument{i}_"))
-    return jnp.vectorize(function, signature=f"{','.join(axes)}->{outputs}")(*aligned)
+    signature = f"{','.join(axes)}->{outputs}"
+
+    def map_rows(flow: Flow, *rows: Array | None) -> Any:
+        return jnp.vectorize(functools.partial(function, flow), signature=signature)(*rows)
+
+    return by_parts(map_rows, flow, *aligned) if rank else map_rows(flow, *aligned)
 
 
 def _axes(shape: Shape, name: str) -> str:

@@ -13,6 +13,7 @@ from flowjax_lite.bijectors.batch import holds
 from flowjax_lite.bijectors.compose import condition_of
 from flowjax_lite.continuous import ContinuousFlow, transport
 from flowjax_lite.distributions import Flow
+from flowjax_lite.numerics.parts import by_parts
 from flowjax_lite.numerics.shapes import check_batch, check_choice, check_condition_batch
 from flowjax_lite.training.losses import negative_log_likelihood, weighted_mean
 from flowjax_lite.training.step import Loss
@@ -115,7 +116,7 @@ class _RegularizedLikelihood:
         x = check_batch(x, flow.event_shape, "x")
         condition = check_condition_batch(condition, flow.condition_shape)
 
-        def loss(x: Array, condition: Array | None, key: Array) -> Array:
+        def loss(flow: Flow, x: Array, condition: Array | None, key: Array) -> Array:
             condition = flow.map_condition(condition)
             bijector, base = flow.bijector, flow.base
             given = condition_of(bijector, condition), key
@@ -125,7 +126,9 @@ class _RegularizedLikelihood:
             price = self.kinetic * way.energies.kinetic + self.jacobian * way.energies.jacobian
             return price - log_prob
 
-        losses = jax.vmap(loss)(x, condition, jax.random.split(key, len(x)))
+        losses = by_parts(
+            jax.vmap(loss, (None, 0, 0, 0)), flow, x, condition, jax.random.split(key, len(x))
+        )
         return weighted_mean(losses, weights)
 
 

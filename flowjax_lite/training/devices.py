@@ -1,7 +1,9 @@
 """Where a run's arrays lie: on one device, or spread over a mesh of many."""
 
+import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -11,6 +13,7 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from flowjax_lite.numerics.parts import in_parts
 from flowjax_lite.numerics.tree import map_named
 
 Rule = Callable[[str, tuple[int, ...]], PartitionSpec]
@@ -33,10 +36,13 @@ class Placement:
     Attributes:
         mesh: the devices; None is the default device alone.
         rule: from the name and shape of an array of the run's state to how it is partitioned.
+        alone: whether no mesh is in use by `jax.set_mesh`, with which `in_use` would not let
+            diffrax compute constants.
     """
 
     mesh: Mesh | None = None
     rule: Rule = replicated
+    alone: bool = field(default_factory=lambda: jax.sharding.get_mesh().empty)
 
     def __post_init__(self) -> None:
         types = {AxisType.Auto} if self.mesh is None else set(self.mesh.axis_types)
@@ -105,6 +111,12 @@ class Placement:
             return batch
         of_rows = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
         return lax.with_sharding_constraint(batch, of_rows)
+
+    def in_use(self) -> AbstractContextManager[Any]:
+        """Within a compiled program: each device computes what is computed of its own rows."""
+        if self.mesh is None or not self.alone:
+            return contextlib.nullcontext()
+        return in_parts(self.mesh)
 
     def to_host(self, tree: Any) -> Any:
         """Whole arrays of numpy, copies, in every process."""

@@ -144,7 +144,8 @@ def advance(
         rows = placement.spread(take_batch(window, order, step - first, multiple=multiple))
         batch = *rows, jax.random.fold_in(key, 1 + step)
         settings = {"loss": loss, "optimizer": optimizer, "rate": state.rate}
-        trained, report = take_step(state.train, batch, **settings)
+        with placement.in_use():
+            trained, report = take_step(state.train, batch, **settings)
         found = Steps(report.loss, jnp.sum(rows.weights), report.gradient_norm, report.skipped)
         average = state.average
         if average is not None and ema is not None:
@@ -219,7 +220,8 @@ def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int, placement: 
     def evaluate_batch(batch: Array) -> tuple[Array, Array]:
         taken = take_batch(window, order, batch, multiple=placement.num_parts)
         taken = placement.spread(taken)
-        return loss(flow, *taken, None), jnp.sum(taken.weights)
+        with placement.in_use():
+            return loss(flow, *taken, None), jnp.sum(taken.weights)
 
     return _mean(*jax.lax.map(evaluate_batch, jnp.arange(num_batches)))
 

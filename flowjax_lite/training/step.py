@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import Array, lax
+from jax.sharding import Mesh
 
 from flowjax_lite.bijectors import BatchNorm
 from flowjax_lite.bijectors.batch import holds
 from flowjax_lite.distributions import Flow, observe
+from flowjax_lite.training.devices import Placement
 
 Loss = Callable[..., Array]
 
@@ -49,7 +51,7 @@ class StepReport(NamedTuple):
 
 
 def make_train_step(
-    loss: Loss, optimizer: optax.GradientTransformation
+    loss: Loss, optimizer: optax.GradientTransformation, *, mesh: Mesh | None = None
 ) -> Callable[..., tuple[TrainState, Array]]:
     """A function that takes one step; call it inside `jax.jit` or `jax.lax.scan`.
 
@@ -64,6 +66,8 @@ def make_train_step(
             returns a scalar. For a flow with a `BatchNorm` its arguments are called x and, where
             it takes them, condition and weights.
         optimizer: any optax gradient transformation. Only `nnx.Param` variables are trained.
+        mesh: devices that share the rows of each batch, such as `all_devices()`; None is the
+            default device alone.
 
     Returns:
         `step(state, *batch) -> (state, loss)`, with the loss before the step.
@@ -77,9 +81,11 @@ def make_train_step(
         >>> state = fl.TrainState.create(flow, optimizer)
         >>> state, loss = step(state, jax.random.normal(jax.random.key(0), (16, 2)))
     """
+    placement = Placement(mesh)
 
     def step(state: TrainState, *batch: Any) -> tuple[TrainState, Array]:
-        state, report = take_step(state, batch, loss=loss, optimizer=optimizer)
+        with placement.in_use():
+            state, report = take_step(state, batch, loss=loss, optimizer=optimizer)
         return state, report.loss
 
     return step

@@ -38,7 +38,14 @@ def difference(found: dict[str, Any], name: str, other: str) -> float:
 
 @pytest.mark.parametrize(
     ("name", "other"),
-    [("eight", "one"), ("shared", "one"), ("eight, ragged", "one, ragged"), ("saved", "one")],
+    [
+        ("eight", "one"),
+        ("shared", "one"),
+        ("eight, ragged", "one, ragged"),
+        ("saved", "one"),
+        ("equation", "equation on one"),
+        ("equation, mesh set", "equation on one"),
+    ],
 )
 def test_eight_devices_train_as_one(found: dict[str, Any], name: str, other: str):
     """Catches a mean over devices that is a sum, rows counted twice, and padding that counts.
@@ -46,6 +53,12 @@ def test_eight_devices_train_as_one(found: dict[str, Any], name: str, other: str
     Plain gradient descent: Adam would hide a gradient that is eight times too large.
     """
     assert difference(found, name, other) < 1e-6
+
+
+def test_gradients_of_an_equation_are_added_up_once(found: dict[str, Any]):
+    """Catches a sum over devices in each step of the solver; the twin is how XLA divides rows."""
+    assert found["sums in loops"]["with"] == 0
+    assert found["sums in loops"]["without"] > 0
 
 
 def test_eight_devices_share_the_rows_of_a_stream(found: dict[str, Any]):
