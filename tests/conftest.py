@@ -57,3 +57,17 @@ def dtype(request: pytest.FixtureRequest) -> Iterator[np.dtype]:
     """Run one test in float64 and again in float32, and say which of the two it is."""
     with jax.enable_x64(request.param == "float64"):
         yield jnp.dtype(request.param)
+
+
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """One entry for each program that XLA compiles during a test."""
+    events, active = [], [True]
+
+    def note(event: str, duration: float, **details: object) -> None:
+        if active and event == "/jax/core/compile/backend_compile_duration":
+            events.append(str(details))
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield events
+    active.clear()  # jax has no public way to take a listener away

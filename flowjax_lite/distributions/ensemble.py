@@ -40,6 +40,7 @@ class FlowMixture(nnx.Module):
             ValueError: there are no flows, they are not built alike, or the weights are not
                 positive, one for each.
         """
+        check_alike(flows)
         self.stacked = stack(flows)
         given = one_for_each(weights, "weights", len(flows))
         self.log_weights = Buffer(jnp.asarray(np.log(given / given.sum()), default_dtype()))
@@ -109,8 +110,8 @@ def _log_sum(terms: Array) -> Array:
     return jnp.where(empty, jnp.mean(terms, axis=0), jax.nn.logsumexp(some, axis=0))
 
 
-def stack(flows: Sequence[Flow]) -> Flow:
-    """One flow whose arrays are those of several flows, side by side.
+def check_alike(flows: Sequence[Flow]) -> None:
+    """Check that flows differ in the values of their arrays alone.
 
     Raises:
         ValueError: there are no flows, or they are not built alike.
@@ -123,6 +124,10 @@ def stack(flows: Sequence[Flow]) -> Flow:
                 f"flows[{i}] is not built as flows[0] is: build all by the same call, with other "
                 f"rngs alone, so that they differ in their arrays"
             )
+
+
+def stack(flows: Sequence[Flow]) -> Flow:
+    """One flow whose arrays are those of several flows that are alike, side by side."""
     stacked: Flow = jax.tree.map(lambda *arrays: jnp.stack(arrays), *flows)
     return stacked
 

@@ -13,7 +13,8 @@ from scipy.special import expit
 
 import flowjax_lite as fl
 from flowjax_lite.distributions import FlowMixture
-from flowjax_lite.training import EnsembleResult
+from flowjax_lite.training import EnsembleResult, ensemble
+from flowjax_lite.training.share import num_shares
 
 KEY = jax.random.key(0)
 SETTINGS = {"batch_size": 16, "max_epochs": 4, "progress": False, "learning_rate": 1e-2}
@@ -53,8 +54,13 @@ def assert_same(one: fl.FitResult, other: fl.FitResult):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-def test_members_are_what_they_would_be_alone():
-    """Catches members that share gradients, keys, rates or clipping; the last has another rate."""
+@pytest.mark.parametrize("shares", [1, 2])
+def test_members_are_what_they_would_be_alone(monkeypatch: pytest.MonkeyPatch, shares: int):
+    """Catches members that share gradients, keys, rates or clipping; the last has another rate.
+
+    Of two shares one has two members, the other one.
+    """
+    monkeypatch.setattr(ensemble, "num_shares", lambda num: shares)
     flows = [tiny(i) for i in range(3)]
     members = train(flows, rates=(1.0, 1.0, 0.1)).members
     for i, rate in enumerate((1e-2, 1e-2, 1e-3)):
@@ -145,14 +151,38 @@ def test_each_member_has_its_own_patience():
     assert fast.best_epoch == alone.best_epoch
 
 
-def test_a_second_ensemble_compiles_nothing():
+def test_a_second_ensemble_compiles_nothing(compiled: list[str]):
     """Catches settings or structures that differ from call to call."""
-    from flowjax_lite.training import ensemble
+    train([tiny(0), tiny(1)], batch_size=17)
+    assert compiled  # as no other test has this size
+    flows, key = [tiny(2), tiny(3)], jax.random.key(1)
+    compiled.clear()
+    train(flows, key=key, batch_size=17)
+    assert not compiled, compiled
 
-    train([tiny(0), tiny(1)])
-    programs = ensemble._advance._cache_size()
-    train([tiny(2), tiny(3)], key=jax.random.key(1))
-    assert ensemble._advance._cache_size() == programs
+
+def test_members_are_trained_in_the_precision_that_is_set(x64):
+    """Catches threads, for which JAX has other settings than for the one that began the run."""
+    x = rows()[:, :2].astype(np.float64)
+    flows = [fl.flows.realnvp(dim=2, num_layers=1, hidden=(4,), rngs=nnx.Rngs(0))] * 2
+    settings = SETTINGS | {"validation": x[:30]}
+    members = fl.fit_ensemble(flows, x, key=KEY, **settings).members
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(members[1].flow, nnx.Param))} == {
+        jnp.dtype("float64")
+    }
+    assert_same(members[1], fl.fit(flows[1], x, key=jax.random.fold_in(KEY, 1), **settings))
+
+
+@pytest.mark.parametrize(
+    ("backend", "num", "shares"), [("cpu", 1, 1), ("cpu", 9, 3), ("gpu", 9, 1)]
+)
+def test_a_cpu_divides_members_among_its_cores(
+    monkeypatch: pytest.MonkeyPatch, backend: str, num: int, shares: int
+):
+    """Catches shares without members, and an accelerator that trains one after the other."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 5}, raising=False)
+    assert num_shares(num) == shares
 
 
 def test_what_cannot_be_trained_together_is_told():

@@ -1,7 +1,5 @@
 """Training: it learns, uses every row, keeps the best, refuses bad input, compiles once."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,20 +23,6 @@ def rows(count: int = 200, dim: int = 2, seed: int = 0) -> np.ndarray:
     """Correlated, shifted rows."""
     z = np.random.default_rng(seed).standard_normal((count, dim))
     return (z @ (np.eye(dim) + 0.5) + 1.0).astype(np.float32)
-
-
-@pytest.fixture
-def compiled() -> Iterator[list[str]]:
-    """One entry for each program that XLA compiles during a test."""
-    events, active = [], [True]
-
-    def note(event: str, duration: float, **details: object) -> None:
-        if active and event == "/jax/core/compile/backend_compile_duration":
-            events.append(str(details))
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    yield events
-    active.clear()  # jax has no public way to take a listener away
 
 
 def tiny(seed: int = 0, **settings) -> fl.Flow:
