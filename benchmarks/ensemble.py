@@ -28,8 +28,8 @@ TEXT = f"""\
 Flows of two numbers, {ROWS:,} rows of `moons`, Adam. `one`: an epoch of a single flow by `fit`. The
 other columns: an epoch of so many flows by `fit_ensemble`, over so many epochs of a single one. An
 epoch is the median of {EPOCHS - 1} after the first; each number the smallest of {{repeats}} runs,
-in turn, as other work can only add to it. The aim is below 0.6. A
-CPU trains a share of the members on each core, each share as one program; a GPU trains all as one."""
+in turn, as other work can only add to it. The aim is below 0.6. A CPU trains a share of the members
+on each core, each share as one program; a GPU trains all as one."""
 
 
 def epoch(flows: list[fl.Flow], x: np.ndarray, batch_size: int) -> float:

@@ -30,18 +30,19 @@ from flax import nnx
 
 import flowjax_lite as fl
 
-DIM, BATCH, EPOCHS, CHUNK = 63, 512, 3, 2**16
+DIM, BATCH, CHUNK = 63, 512, 2**16
 LAYERS, HIDDEN = 5, (64, 64)
 HEADER = ["rows", "source", "GiB", "training s", "÷ memory", "check s", "most memory, GiB"]
 TEXT = f"""\
-RealNVP, {DIM} dimensions, {LAYERS} layers of {HIDDEN}, batches of {BATCH}, {EPOCHS} epochs of rows
-in float32. Each run is a process of its own; `training s` for an epoch after the first, median of
-{{repeats}} runs, in turn. `check s`: from the start of `fit` to that of training, in which the data
-are looked at once; compilation is not in it. `most memory`: the resident memory of the process, at
-most, less what it had when `fit` began; for the array in memory that includes neither the array
-itself nor what reading it took. A window is 65,536 rows, {65536 * DIM * 4 / 2**20:.0f} MiB. The
-files had been written just before, so that the disk's cache held some of them. `grain`: with so
-many rows in each item; an item takes Grain some 15 µs, whatever it holds."""
+RealNVP, {DIM} dimensions, {LAYERS} layers of {HIDDEN}, batches of {BATCH}, {{epochs}} epochs of
+rows in float32. Each run is a process of its own; `training s` for an epoch, median of those after
+the first and then of {{repeats}} runs, in turn. `check s`: from the start of `fit` to that of
+training, in which the data are looked at once; compilation is not in it. `most memory`: the
+resident memory of the process, at most, less what it had when `fit` began; for the array in memory
+that includes neither the array itself nor what reading it took. A window is 65,536 rows,
+{65536 * DIM * 4 / 2**20:.0f} MiB. The files had been written just before, so that the disk's cache
+held some of them. `grain`: with so many rows in each item; an item takes Grain some 15 µs, whatever
+it holds."""
 
 
 class Batches:
@@ -87,7 +88,7 @@ def write_files(path: Path, num_rows: int) -> None:
             parquet.write_table(pa.table(list(rows.T), schema=schema), row_group_size=CHUNK)
 
 
-def train(path: Path, source: str) -> dict[str, float]:
+def train(path: Path, source: str, epochs: int) -> dict[str, float]:
     """One run, in this process."""
     flow = fl.flows.realnvp(dim=DIM, num_layers=LAYERS, hidden=HIDDEN, rngs=nnx.Rngs(0))
     settings = {"key": jax.random.key(0), "batch_size": BATCH, "progress": False}
@@ -96,7 +97,7 @@ def train(path: Path, source: str) -> dict[str, float]:
     data = SOURCES[source](path)
     before = resident()
     start = time.perf_counter()
-    history = fl.fit(flow, data, max_epochs=EPOCHS, validation=0.01, **settings).history
+    history = fl.fit(flow, data, max_epochs=epochs, validation=0.01, **settings).history
     total = time.perf_counter() - start
     return {
         "epoch": float(np.median(np.diff(history["seconds"]))),
@@ -111,13 +112,16 @@ def resident() -> float:
     return pages * resource.getpagesize() / 2**30
 
 
-def measure(path: Path, num_rows: int, repeats: int) -> list[list[str]]:
+def measure(
+    path: Path, num_rows: int, sources: list[str], *, epochs: int, repeats: int
+) -> list[list[str]]:
     """The lines of the table for one number of rows."""
     write_files(path, num_rows)
-    found: dict[str, list[dict[str, float]]] = {source: [] for source in SOURCES}
+    found: dict[str, list[dict[str, float]]] = {source: [] for source in sources}
     for _ in range(repeats):
         for source, runs in found.items():
             command = [sys.executable, __file__, "--train", source, "--directory", str(path)]
+            command += ["--epochs", str(epochs)]
             runs.append(json.loads(subprocess.run(command, check=True, stdout=-1).stdout))
             print(f"{num_rows:,} rows, {source}: {runs[-1]}", flush=True)
     middle = {
@@ -130,7 +134,7 @@ def measure(path: Path, num_rows: int, repeats: int) -> list[list[str]]:
             f"{num_rows:,}",
             source,
             f"{size:.2f}",
-            f"{run['epoch']:.1f}",
+            f"{run['epoch']:.2f}",
             f"{run['epoch'] / middle['memory']['epoch']:.2f}",
             f"{run['check']:.1f}",
             f"{run['memory']:.2f}",
@@ -144,19 +148,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", choices=SOURCES, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
+    parser.add_argument("--sources", choices=SOURCES, nargs="+", default=list(SOURCES))
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--directory", type=Path, help="where the files are written")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     if arguments.train:
-        print(json.dumps(train(arguments.directory, arguments.train)))
+        print(json.dumps(train(arguments.directory, arguments.train, arguments.epochs)))
         return
     lines = []
     for num_rows in arguments.rows:
         with tempfile.TemporaryDirectory(dir=arguments.directory) as temporary:
-            lines += measure(Path(temporary), num_rows, arguments.repeats)
+            lines += measure(
+                Path(temporary),
+                num_rows,
+                arguments.sources,
+                epochs=arguments.epochs,
+                repeats=arguments.repeats,
+            )
     table = markdown_table(HEADER, lines)
-    text = TEXT.format(repeats=arguments.repeats)
+    text = TEXT.format(epochs=arguments.epochs, repeats=arguments.repeats)
     versions = environment(("jax", "jaxlib", "flax", "numpy", "pyarrow", "grain"))
     path = arguments.results / "streaming.md"
     path.write_text(f"# Data larger than memory\n\n{text}\n\n{table}\n\n{versions}\n")

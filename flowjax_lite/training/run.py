@@ -93,6 +93,8 @@ class Run:
                     state, *losses = advance(
                         state, self.key, epoch, first, stop, window, held_out, **settings
                     )
+                    # All in one wait: after each of several, the reader of a stream would go first.
+                    jax.device_get((state.step, state.streak, state.steps.skipped, losses))
                     self._note_skipped(record, state)
                     if int(state.step) == self.feed.num_steps:
                         train, validation = map(float, losses)
