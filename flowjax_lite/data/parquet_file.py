@@ -86,9 +86,9 @@ def _arrow_errors() -> Iterator[None]:
 
 
 def _check_types(schema: Any, positions: Sequence[int]) -> None:
-    is_primitive = import_extra("pyarrow").types.is_primitive
+    is_primitive, types = import_extra("pyarrow").types.is_primitive, schema.types
     for i in positions:
-        if not is_primitive(schema.types[i]):
+        if not is_primitive(types[i]):
             raise _no_numbers(schema.field(i))
 
 

@@ -1,7 +1,7 @@
 """Training rows that are read as they are needed: for data larger than memory."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, final
 
@@ -92,7 +92,7 @@ class Streamed(AbstractFeed):
         return self._now[1]
 
     def pieces(self, epoch: int, number: int) -> list[Piece]:
-        return self._pieces(epoch, number, range(self._placement.num_parts))
+        return [join(self._cut(epoch, number, part)) for part in range(self._placement.num_parts)]
 
     def checksum(self) -> str:
         return self._checksum
@@ -106,34 +106,35 @@ class Streamed(AbstractFeed):
         sizes = np.diff(self._cuts[first : first + place.num_parts + 1])
         ends = np.stack([batch_ends(size, self.batches) for size in sizes])
         with jax.enable_x64(self._precise), jax.default_device(self._device):
-            pieces = self._pieces(epoch, number, place.parts_here)
-            rows = [self._filled(piece.rows) for piece in pieces]
-            parts = dict(zip(place.parts_here, rows, strict=True))
+            parts = {
+                part: self._fill([piece.rows for piece in self._cut(epoch, number, part)])
+                for part in place.parts_here
+            }
             return Window(place.put_parts(parts), place.put(ends))
 
-    def _filled(self, rows: Rows) -> Rows:
-        """Rows with zeros in the room that is left."""
-        missing = self.capacity - rows.num_rows
-        return jax.tree.map(
-            lambda array: np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)), rows
-        )
+    def _fill(self, pieces: Sequence[Rows]) -> Rows:
+        """Rows one after the other, with zeros in the room that is left."""
 
-    def _pieces(self, epoch: int, number: int, parts: Iterable[int]) -> list[Piece]:
-        """The rows of some parts of a window."""
+        def fill(*arrays: np.ndarray) -> np.ndarray:
+            whole = np.zeros((self.capacity, *arrays[0].shape[1:]), arrays[0].dtype)
+            np.concatenate(arrays, out=whole[: sum(map(len, arrays))])
+            return whole
+
+        filled: Rows = jax.tree.map(fill, *pieces)
+        return filled
+
+    def _cut(self, epoch: int, number: int, part: int) -> list[Piece]:
+        """The rows of a part of a window, block after block."""
         order = self._rows.block_order(epoch)
         ends = np.cumsum(self._rows.sizes[order])
-
-        def piece(part: int) -> Piece:
-            which = number * self._placement.num_parts + part
-            start, end = self._cuts[which : which + 2]
-            pieces = []
-            for i in range(*np.searchsorted(ends, (start, end - 1), side="right") + (0, 1)):
-                begins = ends[i] - self._rows.sizes[order[i]]
-                block = self._block(epoch, int(order[i]))
-                pieces.append(block.take(slice(max(start - begins, 0), end - begins)))
-            return join(pieces)
-
-        return [piece(part) for part in parts]
+        which = number * self._placement.num_parts + part
+        start, end = self._cuts[which : which + 2]
+        pieces = []
+        for i in range(*np.searchsorted(ends, (start, end - 1), side="right") + (0, 1)):
+            begins = ends[i] - self._rows.sizes[order[i]]
+            block = self._block(epoch, int(order[i]))
+            pieces.append(block.take(slice(max(start - begins, 0), end - begins)))
+        return pieces
 
     def _block(self, epoch: int, block: int) -> Piece:
         """The rows of a block; the last is kept, as a window may begin in its middle."""
