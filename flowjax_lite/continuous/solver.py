@@ -32,8 +32,10 @@ ADJOINTS = ("replay", *_ADJOINTS)
 # proportional and integral control. On networks the error is a third of that by integral control
 # alone, in as many steps, and few are rejected. Söderlind, 2002, doi:10.1023/A:1021160023092.
 _PI = {"pcoeff": 0.3, "icoeff": 0.4}
-# The first step tried is this part of the way: diffrax's own choice takes two evaluations.
-FIRST = 20
+# The first step tried, as a part of the way, is this times the root of the tolerance in which the
+# error of a step grows: diffrax's own choice takes two evaluations. On networks the first step is
+# then about as long as the next ones.
+_FIRST = 0.45
 
 
 class Solution(NamedTuple):
@@ -134,16 +136,18 @@ class Solver:
     ) -> tuple[Any, Steps]:
         """The solve itself, by diffrax: the state at the end, or the first and all that follow."""
         diffrax = _diffrax()
+        method = getattr(diffrax, METHODS[self.method])()
         if self.num_steps is None:
             controller = diffrax.PIDController(rtol=self.rtol, atol=self.atol, **_PI)
-            step = (times[1] - times[0]) / FIRST
+            part = _FIRST * max(self.rtol, self.atol) ** (1 / (method.order(None) + 1))
+            step = (times[1] - times[0]) * min(part, 1.0)
         else:
             controller = diffrax.ConstantStepSize()
             step = (times[1] - times[0]) / self.num_steps
         adjoint = _ADJOINTS.get(self.adjoint, "ForwardMode")
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
-            getattr(diffrax, METHODS[self.method])(),
+            method,
             *times,
             step,
             state,
