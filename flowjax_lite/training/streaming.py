@@ -19,11 +19,13 @@ from flowjax_lite.training.stream_rows import StreamRows
 from flowjax_lite.training.window import Window, batch_ends
 
 _MOST_HELD_OUT = 2**30  # bytes
+# Windows that are read ahead: one more than trains, as one may need two blocks, the next none.
+_AHEAD = 2
 
 
 @final
 class Streamed(AbstractFeed):
-    """Rows of a stream, a window at a time; the next one is read while one trains.
+    """Rows of a stream, a window at a time; the next two are read while one trains.
 
     An epoch takes the blocks of the stream in an order of its own. What comes out is cut into
     windows that differ by one row at most, each of them into a part for each device, of which a
@@ -79,16 +81,19 @@ class Streamed(AbstractFeed):
         self._last: tuple[tuple[int, int], Piece] | None = None
         self._reader = ThreadPoolExecutor(1, "flowjax_lite-reader")
         self._now: tuple[tuple[int, int], Window] | None = None
-        self._next: tuple[tuple[int, int], Future[Window]] | None = None
+        self._next: dict[tuple[int, int], Future[Window]] = {}
 
     def window(self, epoch: int, number: int) -> Window:
         at = epoch, number
         if self._now is None or self._now[0] != at:
-            if self._next is None or self._next[0] != at:
-                self._next = at, self._reader.submit(self._load, *at)
-            self._now = at, self._next[1].result()
-            follows = (epoch, number + 1) if number + 1 < self.num_windows else (epoch + 1, 0)
-            self._next = follows, self._reader.submit(self._load, *follows)
+            first, asked = epoch * self.num_windows + number, self._next
+            wanted = [divmod(first + i, self.num_windows) for i in range(1 + _AHEAD)]
+            for other in asked.keys() - wanted:  # the run has gone elsewhere
+                asked.pop(other).cancel()
+            for one in wanted:
+                if one not in asked:
+                    asked[one] = self._reader.submit(self._load, *one)
+            self._now = at, asked.pop(at).result()
         return self._now[1]
 
     def pieces(self, epoch: int, number: int) -> list[Piece]:

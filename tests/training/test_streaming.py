@@ -16,6 +16,7 @@ import flowjax_lite as fl
 from flowjax_lite.data import DataWarning, Stream, stream
 from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.streaming import Streamed
+from flowjax_lite.training.window import Window
 
 KEY = jax.random.key(0)
 CONDITIONED = {"columns": ["x0", "x1"], "condition_columns": ["x2"]}
@@ -45,6 +46,24 @@ def taken(feed: Streamed, epoch: int) -> np.ndarray:
     batches = [feed.batch(KEY, epoch, step) for step in range(feed.num_steps)]
     assert max(len(batch.positions) for batch in batches) <= 64
     return np.concatenate([batch.positions for batch in batches])
+
+
+def test_two_windows_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Catches a device that waits for each window, and memory that fills with those to come."""
+    loaded, load = [], Streamed._load
+
+    def note(feed: Streamed, epoch: int, number: int) -> Window:
+        loaded.append((epoch, number))
+        return load(feed, epoch, number)
+
+    monkeypatch.setattr(Streamed, "_load", note)
+    feed = feed_of(saved(tmp_path, rows(1000, 3)))
+    for at, count in (((0, 0), 3), ((0, 1), 4), ((0, 1), 4), ((0, 2), 5), ((4, 2), 8)):
+        feed.window(*at)
+        feed._reader.submit(int).result()  # by then all that was asked for is there
+        assert len(loaded) == count
+    assert loaded == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (4, 2), (5, 0), (5, 1)]
+    feed.close()
 
 
 def test_every_row_comes_once_an_epoch(tmp_path: Path):
