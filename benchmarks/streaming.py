@@ -30,17 +30,23 @@ from flax import nnx
 
 import flowjax_lite as fl
 
-DIM, BATCH, CHUNK = 63, 512, 2**16
-LAYERS, HIDDEN = 5, (64, 64)
-HEADER = ["rows", "source", "GiB", "training s", "÷ memory", "check s", "most memory, GiB"]
+DIM, CHUNK = 63, 2**16
+# The second is so small that two cores train it as fast as a GPU the first: the disk must keep up.
+FLOWS: dict[str, dict[str, Any]] = {
+    "5 layers": {"num_layers": 5, "hidden": (64, 64), "batch_size": 512},
+    "1 layer": {"num_layers": 1, "hidden": (16,), "batch_size": 2048},
+}
+HEADER = ["rows", "flow", "source", "GiB", "training s", "÷ memory", "check s", "most memory, GiB"]
 TEXT = f"""\
-RealNVP, {DIM} dimensions, {LAYERS} layers of {HIDDEN}, batches of {BATCH}, {{epochs}} epochs of
-rows in float32. Each run is a process of its own; `training s` for an epoch, median of those after
-the first and then of {{repeats}} runs, in turn. `check s`: from the start of `fit` to that of
+RealNVP, {DIM} dimensions, with 5 layers of (64, 64) and batches of 512, or 1 layer of (16,) and
+batches of 2048; {{epochs}} epochs of rows in float32. Each run is a process of its own;
+`training s` for an epoch, median of those after the first and then of {{repeats}} runs, in turn.
+`check s`: from the start of `fit` to that of
 training, in which the data are looked at once; compilation is not in it. `most memory`: the
 resident memory of the process, at most, less what it had when `fit` began; for the array in memory
 that includes neither the array itself nor what reading it took. A window is 65,536 rows,
-{65536 * DIM * 4 / 2**20:.0f} MiB. The files had been written just before, so that the disk's cache
+{65536 * DIM * 4 / 2**20:.0f} MiB, and the one that trains, the next and two more are there at a
+time. The files had been written just before, so that the disk's cache
 held some of them. `grain`: with so many rows in each item; an item takes Grain some 15 µs, whatever
 it holds."""
 
@@ -88,11 +94,12 @@ def write_files(path: Path, num_rows: int) -> None:
             parquet.write_table(pa.table(list(rows.T), schema=schema), row_group_size=CHUNK)
 
 
-def train(path: Path, source: str, epochs: int) -> dict[str, float]:
+def train(path: Path, name: str, source: str, epochs: int) -> dict[str, float]:
     """One run, in this process."""
-    flow = fl.flows.realnvp(dim=DIM, num_layers=LAYERS, hidden=HIDDEN, rngs=nnx.Rngs(0))
-    settings = {"key": jax.random.key(0), "batch_size": BATCH, "progress": False}
-    few = fl.data.stream(path / "x.npy").sample(10 * BATCH).x
+    size = dict(FLOWS[name])
+    settings = {"key": jax.random.key(0), "batch_size": size.pop("batch_size"), "progress": False}
+    flow = fl.flows.realnvp(dim=DIM, **size, rngs=nnx.Rngs(0))
+    few = fl.data.stream(path / "x.npy").sample(10 * settings["batch_size"]).x
     fl.fit(flow, few, max_epochs=1, **settings)  # takes what any first use takes
     data = SOURCES[source](path)
     before = resident()
@@ -113,17 +120,16 @@ def resident() -> float:
 
 
 def measure(
-    path: Path, num_rows: int, sources: list[str], *, epochs: int, repeats: int
+    path: Path, num_rows: int, name: str, sources: list[str], *, epochs: int, repeats: int
 ) -> list[list[str]]:
-    """The lines of the table for one number of rows."""
-    write_files(path, num_rows)
+    """The lines of the table for one number of rows and one flow."""
     found: dict[str, list[dict[str, float]]] = {source: [] for source in sources}
     for _ in range(repeats):
         for source, runs in found.items():
             command = [sys.executable, __file__, "--train", source, "--directory", str(path)]
-            command += ["--epochs", str(epochs)]
+            command += ["--epochs", str(epochs), "--flows", name]
             runs.append(json.loads(subprocess.run(command, check=True, stdout=-1).stdout))
-            print(f"{num_rows:,} rows, {source}: {runs[-1]}", flush=True)
+            print(f"{num_rows:,} rows, {name}, {source}: {runs[-1]}", flush=True)
     middle = {
         source: {name: statistics.median(run[name] for run in runs) for name in runs[0]}
         for source, runs in found.items()
@@ -132,6 +138,7 @@ def measure(
     return [
         [
             f"{num_rows:,}",
+            name,
             source,
             f"{size:.2f}",
             f"{run['epoch']:.2f}",
@@ -148,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", choices=SOURCES, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
+    parser.add_argument("--flows", choices=FLOWS, nargs="+", default=list(FLOWS))
     parser.add_argument("--sources", choices=SOURCES, nargs="+", default=list(SOURCES))
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
@@ -155,18 +163,17 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     if arguments.train:
-        print(json.dumps(train(arguments.directory, arguments.train, arguments.epochs)))
+        run = arguments.directory, *arguments.flows, arguments.train, arguments.epochs
+        print(json.dumps(train(*run)))
         return
     lines = []
     for num_rows in arguments.rows:
         with tempfile.TemporaryDirectory(dir=arguments.directory) as temporary:
-            lines += measure(
-                Path(temporary),
-                num_rows,
-                arguments.sources,
-                epochs=arguments.epochs,
-                repeats=arguments.repeats,
-            )
+            path = Path(temporary)
+            write_files(path, num_rows)
+            times = {"epochs": arguments.epochs, "repeats": arguments.repeats}
+            for name in arguments.flows:
+                lines += measure(path, num_rows, name, arguments.sources, **times)
     table = markdown_table(HEADER, lines)
     text = TEXT.format(epochs=arguments.epochs, repeats=arguments.repeats)
     versions = environment(("jax", "jaxlib", "flax", "numpy", "pyarrow", "grain"))

@@ -38,6 +38,20 @@ class Steps(NamedTuple):
     skipped: Array
 
 
+class Outcome(NamedTuple):
+    """What the host is told of some steps, and may wait for; scalars.
+
+    Attributes:
+        stuck: whether the last `MOST_SKIPPED` steps were skipped.
+        train: the mean loss of the epoch's steps; NaN before the epoch is over.
+        validation: the loss on the rows held out, after the epoch; NaN before.
+    """
+
+    stuck: Array
+    train: Array
+    validation: Array
+
+
 class FitState(NamedTuple):
     """All that `fit` carries on the device; a pytree.
 
@@ -106,12 +120,12 @@ def advance(
     batch_size: int,
     ema: float | None,
     placement: Placement,
-) -> tuple[FitState, Array, Array]:
+) -> tuple[FitState, Outcome]:
     """Take the steps of a window up to one of them; after an epoch's last, evaluate.
 
     What a step does follows from (key, epoch, step) and the state alone, and one program takes
-    all steps: an epoch in pieces has the bits of one in a single call. It ends early where
-    `MOST_SKIPPED` steps in a row were skipped.
+    all steps: an epoch in pieces has the bits of one in a single call. It ends early, or takes no
+    step at all, where `MOST_SKIPPED` steps in a row were skipped.
 
     Args:
         state: its buffers are given up; a state at the end of an epoch begins the next one.
@@ -128,8 +142,7 @@ def advance(
         placement: the devices that share the rows of a batch.
 
     Returns:
-        The new state, the mean training loss over the epoch and the validation loss after it;
-        both NaN before the epoch is over.
+        The new state, and what came of the steps.
     """
     num_steps = len(state.steps.loss)
     order = shuffled(order_key(key, epoch, first), window.ends, window.capacity)
@@ -177,7 +190,8 @@ def advance(
     def not_yet() -> tuple[Array, Array]:
         return (jnp.full_like(state.rate, jnp.nan),) * 2
 
-    return state, *lax.cond(state.step == num_steps, finish, not_yet)
+    losses = lax.cond(state.step == num_steps, finish, not_yet)
+    return state, Outcome(state.streak == MOST_SKIPPED, *losses)
 
 
 @functools.partial(jax.jit, donate_argnames=("state",))

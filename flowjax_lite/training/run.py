@@ -20,6 +20,7 @@ from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.epoch import (
     MOST_SKIPPED,
     FitState,
+    Outcome,
     advance,
     first_state,
     go_back,
@@ -35,7 +36,7 @@ from flowjax_lite.training.failure import (
 )
 from flowjax_lite.training.feed import AbstractFeed
 from flowjax_lite.training.record import Callback, FitResult, Metric, Record, found
-from flowjax_lite.training.rows import key_data
+from flowjax_lite.training.rows import Rows, key_data
 from flowjax_lite.training.step import Loss
 
 
@@ -60,13 +61,6 @@ class Run:
 
     def __call__(self, flow: Flow, *, progress: bool) -> FitResult:
         """Train a flow, which is left as it is, and return the best one."""
-        settings = {
-            "loss": self.loss,
-            "optimizer": self.optimizer,
-            "batch_size": self.batch_size,
-            "ema": self.ema,
-            "placement": self.placement,
-        }
         state = first_state(
             flow, optimizer=self.optimizer, num_steps=self.feed.num_steps, ema=self.ema
         )
@@ -85,19 +79,11 @@ class Run:
                 total=self.max_epochs, initial=record.epoch, disable=not progress, unit="epoch"
             ) as bar:
                 while not record.is_over(self.max_epochs, self.patience):
-                    number = int(state.step) % self.feed.num_steps // self.feed.batches
                     epoch = record.epoch
-                    window = self.feed.window(epoch, number)
-                    first = number * self.feed.batches
-                    stop = min(first + self.feed.batches, self._next_save(record, state))
-                    state, *losses = advance(
-                        state, self.key, epoch, first, stop, window, held_out, **settings
-                    )
-                    # All in one wait: after each of several, the reader of a stream would go first.
-                    jax.device_get((state.step, state.streak, state.steps.skipped, losses))
+                    state, outcome = self._advance(record, state, held_out)
                     self._note_skipped(record, state)
                     if int(state.step) == self.feed.num_steps:
-                        train, validation = map(float, losses)
+                        train, validation = float(outcome.train), float(outcome.validation)
                         values = {"train": train, "validation": validation}
                         values |= found(state.steps, last_rate(state))
                         values["seconds"] = time.perf_counter() - start
@@ -110,7 +96,7 @@ class Run:
                         record.stopped = any([callback(now) for callback in self.callbacks])
                         start += time.perf_counter() - before  # theirs is no time of training
                     # After an epoch that has just ended is kept: it may be the best to go back to.
-                    if int(state.streak) == MOST_SKIPPED:
+                    if outcome.stuck:
                         state = self._go_back(record, state, epoch)
                     if checkpoints and self._is_due(record, state):
                         step, whole = self._steps_done(record, state), self.placement.to_host(state)
@@ -118,6 +104,37 @@ class Run:
         best = self.placement.to_default(state.best)
         self._report(record, best)
         return record.result(best)
+
+    def _advance(
+        self, record: Record, state: FitState, held_out: Rows | None
+    ) -> tuple[FitState, Outcome]:
+        """Take the steps of an epoch, or up to the next save, window after window.
+
+        While the host waits for a window, the device has the next one to go on with.
+        """
+        batches, outcomes = self.feed.batches, list[Outcome]()
+        step, stop = int(state.step) % self.feed.num_steps, self._next_save(record, state)
+        for first in range(step - step % batches, stop, batches):
+            state, outcome = advance(
+                state,
+                self.key,
+                record.epoch,
+                first,
+                min(first + batches, stop),
+                self.feed.window(record.epoch, first // batches),
+                held_out,
+                loss=self.loss,
+                optimizer=self.optimizer,
+                batch_size=self.batch_size,
+                ema=self.ema,
+                placement=self.placement,
+            )
+            outcomes.append(outcome)
+            if len(outcomes) > 1 and outcomes[-2].stuck:
+                break  # the window just given takes no step
+        # All in one wait: after each of several, the reader of a stream would go first.
+        jax.device_get((state.step, state.steps.skipped, outcome))
+        return state, outcome
 
     def _identity(self, state: FitState) -> dict[str, Any]:
         """What two runs must share for one to go on where the other ended."""
@@ -150,11 +167,12 @@ class Run:
         return record.epoch * self.feed.num_steps + step
 
     def _next_save(self, record: Record, state: FitState) -> int:
-        """The step of this epoch to stop before and save; beyond its end if that is later."""
+        """The step of this epoch to stop before: its last, or to save."""
         if self.checkpoint is None:
             return self.feed.num_steps
         every, done = self.checkpoint.every, self._steps_done(record, state)
-        return done + every - done % every - record.epoch * self.feed.num_steps
+        due = done + every - done % every - record.epoch * self.feed.num_steps
+        return min(due, self.feed.num_steps)
 
     def _is_due(self, record: Record, state: FitState) -> bool:
         assert self.checkpoint is not None

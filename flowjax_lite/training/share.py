@@ -15,8 +15,8 @@ from flowjax_lite.distributions import Flow
 from flowjax_lite.distributions.ensemble import member, stack
 from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.epoch import (
-    MOST_SKIPPED,
     FitState,
+    Outcome,
     advance,
     first_state,
     go_back,
@@ -86,13 +86,13 @@ class Share:
         self._num_steps, self._max_epochs, self._patience = num_steps, max_epochs, patience
         state = {"optimizer": optimizer, "num_steps": num_steps, "ema": ema}
         states = _first_states(stack(flows), **state)
+        self._outcome: Outcome
         self.states = states._replace(rate=jnp.asarray(rates, states.rate.dtype))
         none = np.zeros(len(flows), np.int32)
         settings = {"loss": loss, "optimizer": optimizer, "batch_size": batch_size, "ema": ema}
         arguments = self.states, keys, none, none, window, validation
         program = _advance.lower(*arguments, **settings, placement=Placement()).compile()
         self._program = lambda states, *epoch: program(states, keys, *epoch, window, validation)
-        self._losses: list[Array] = []
 
     @property
     def going(self) -> np.ndarray:
@@ -104,14 +104,14 @@ class Share:
         """Take the steps of an epoch, or what is left of it, and wait for them; in any thread."""
         epochs = np.array([record.epoch for record in self.records], np.int32)
         stops = np.where(self.going, self._num_steps, 0).astype(np.int32)
-        self.states, *self._losses = jax.block_until_ready(
+        self.states, self._outcome = jax.block_until_ready(
             self._program(self.states, epochs, stops)
         )
 
     def keep(self, seconds: float) -> None:
         """Record the epoch, keep what is best, and go back where step after step was skipped."""
         done = self.going & (np.asarray(self.states.step) == self._num_steps)
-        stuck = np.asarray(self.states.streak) == MOST_SKIPPED
+        stuck = np.asarray(self._outcome.stuck)
         self.states = _change(self.states, self._add_epochs(done, seconds), to=keep_best)
         if stuck.any():
             self.states = _change(self.states, stuck, to=go_back)
@@ -126,7 +126,7 @@ class Share:
 
     def _add_epochs(self, done: np.ndarray, seconds: float) -> np.ndarray:
         """Add an epoch to the record of each member that has done one; whose was its best?"""
-        train, validation = map(np.asarray, self._losses)
+        _, train, validation = map(np.asarray, self._outcome)
         steps, rates = jax.tree.map(np.asarray, self.states.steps), last_rate(self.states)
         better = np.zeros(len(self.records), bool)
         for i in map(int, np.flatnonzero(done)):
@@ -157,13 +157,13 @@ def _advance(
     window: Window,
     validation: Rows | None,
     **settings: Any,
-) -> tuple[FitState, Array, Array]:
+) -> tuple[FitState, Outcome]:
     """`advance` for each member, which all look at the same rows."""
 
     def one(state: FitState, key: Array, epoch: Array, stop: Array) -> Any:
         return advance(state, key, epoch, 0, stop, window, validation, **settings)
 
-    advanced: tuple[FitState, Array, Array] = jax.vmap(one)(states, keys, epochs, stops)
+    advanced: tuple[FitState, Outcome] = jax.vmap(one)(states, keys, epochs, stops)
     return advanced
 
 

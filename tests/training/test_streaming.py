@@ -15,6 +15,7 @@ from measure import randomised
 import flowjax_lite as fl
 from flowjax_lite.data import DataWarning, Stream, stream
 from flowjax_lite.training.devices import Placement
+from flowjax_lite.training.epoch import advance
 from flowjax_lite.training.streaming import Streamed
 from flowjax_lite.training.window import Window
 
@@ -64,6 +65,56 @@ def test_two_windows_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert len(loaded) == count
     assert loaded == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (4, 2), (5, 0), (5, 1)]
     feed.close()
+
+
+class Noted:
+    """A truth value that tells when it is looked at."""
+
+    def __init__(self, value: jax.Array, events: list[str], name: str) -> None:
+        self._value, self._events, self._name = value, events, name
+
+    def __bool__(self) -> bool:
+        self._events.append(self._name)
+        return bool(self._value)
+
+
+def test_the_device_has_the_next_window_while_one_is_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Catches a device without work while the host looks at what it did, and a queue that grows."""
+    events = list[str]()
+
+    def noted(state: Any, key: Any, epoch: int, first: int, *rest: Any, **settings: Any) -> Any:
+        number = first // 5
+        events.append(f"give {number}")
+        state, outcome = advance(state, key, epoch, first, *rest, **settings)
+        stuck = Noted(outcome.stuck, events, f"await {number}")
+        return state, outcome._replace(stuck=stuck)
+
+    monkeypatch.setattr("flowjax_lite.training.run.advance", noted)
+    data = saved(tmp_path, rows())
+    fl.fit(tiny(), data, key=KEY, max_epochs=1, batch_size=64, progress=False)
+    assert events == ["give 0", "give 1", "await 0", "give 2", "await 1", "await 2"]
+
+
+def test_no_window_is_read_in_vain_where_steps_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Catches a run that goes through the rest of an epoch before it goes back."""
+    asked, window = [], Streamed.window
+
+    def noted(feed: Streamed, epoch: int, number: int) -> Window:
+        asked.append((epoch, number))
+        return window(feed, epoch, number)
+
+    def not_finite(flow: fl.Flow, *batch: Any) -> jax.Array:
+        return flow.log_prob(np.zeros(2)) * np.nan
+
+    monkeypatch.setattr(Streamed, "window", noted)
+    data = saved(tmp_path, rows(), buffer=100)  # nine windows of two steps
+    with pytest.raises(fl.DivergedError, match="10 steps in a row"):
+        fl.fit(tiny(), data, key=KEY, loss=not_finite, batch_size=64, progress=False)
+    assert asked[:7] == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (0, 5)]
 
 
 def test_every_row_comes_once_an_epoch(tmp_path: Path):
