@@ -35,24 +35,17 @@ MIB = round(65536 * DIM * 4 / 2**20)  # of a window
 HEADER = ["rows", "flow", "source", "GiB", "training s", "÷ memory", "check s", "most memory, GiB"]
 TEXT = f"""\
 RealNVP, {DIM} dimensions, with 5 layers of (64, 64) and batches of 512, or 1 layer of (16,) and
-batches of 2048, which two cores train as fast as an H200 the first. `one core`: a flow that costs
-next to nothing, and a loop over one number that takes as long as an H200 takes for the 5 layers, so
-that a core is left to the reader, as a GPU leaves all.
+batches of 2048. `one core`: a flow that costs next to nothing, and a loop over one number for each
+batch of 512, so that the other cores are left to the reader, as a GPU leaves them.
 
 {{epochs}} epochs of rows in float32. Each run is a process of its own; `training s` for an epoch,
-median of those after the first and then of {{repeats}} runs, in turn.
-`check s`: from the start of `fit` to that of training, in which the data are looked at once;
-compilation is not in it. `most memory`: the resident memory of the process, at most, less what it
-had when `fit` began; for the array in memory that includes neither the array itself nor what
-reading it took. A window is 65,536 rows, {MIB} MiB, and the one that trains, the next and two more
-are there at a time. The files had been written just before, so that the disk's cache held some of
-them. `grain`: with so many rows in each item; an item takes Grain some 15 µs, whatever it holds.
-
-Reading is done on the cores that train, where there is no other device: a window of parquet takes
-them some 35 ms, of npy 15. The 1 layer trains on one and a half of two cores in 47 ms, so that
-parquet asks for more than there are. On the other side, batches gathered from a window lie closer
-together than those from the whole array."""
-
+median of those after the first and then of {{repeats}} runs, in turn. `check s`: from the start of
+`fit` to that of training, in which the data are looked at once; compilation is not in it. `most
+memory`: the resident memory of the process, at most, less what it had when `fit` began; for the
+array in memory that includes neither the array itself nor what reading it took. A window is 65,536
+rows, {MIB} MiB, and the one that trains, the next and two more are there at a time. The files had
+been written just before, so that the disk's cache held some of them. `grain`: with so many rows in
+each item; an item takes Grain some 15 µs, whatever it holds."""
 
 Training = tuple[fl.Flow, dict[str, Any]]  # and what `fit` is given
 
@@ -77,8 +70,8 @@ def open_grain(path: Path, rows: int) -> fl.data.Stream:
 
 def realnvp(num_layers: int, hidden: tuple[int, ...], batch_size: int) -> Training:
     """A flow as people train it."""
-    size: dict[str, Any] = {"num_layers": num_layers, "hidden": hidden}
-    return fl.flows.realnvp(dim=DIM, **size, rngs=nnx.Rngs(0)), {"batch_size": batch_size}
+    flow = fl.flows.realnvp(dim=DIM, num_layers=num_layers, hidden=hidden, rngs=nnx.Rngs(0))
+    return flow, {"batch_size": batch_size}
 
 
 def one_core() -> Training:
@@ -86,8 +79,7 @@ def one_core() -> Training:
 
     def loss(flow: fl.Flow, x: jax.Array, *rest: Any) -> jax.Array:
         work = jax.lax.fori_loop(0, 60_000, lambda _, number: 0.999 * number, x[0, 0])
-        likelihood = fl.training.negative_log_likelihood(flow, x, *rest)
-        return likelihood + 0.0 * jax.lax.stop_gradient(work)
+        return fl.negative_log_likelihood(flow, x, *rest) + 0.0 * jax.lax.stop_gradient(work)
 
     flow = fl.Flow(fl.distributions.StandardNormal(DIM), fl.bijectors.Shift(DIM))
     return flow, {"batch_size": 512, "loss": loss}
@@ -123,9 +115,9 @@ def write_files(path: Path, num_rows: int) -> None:
             parquet.write_table(pa.table(list(rows.T), schema=schema), row_group_size=CHUNK)
 
 
-def train(path: Path, name: str, source: str, epochs: int) -> dict[str, float]:
+def train(path: Path, flow_name: str, source: str, epochs: int) -> dict[str, float]:
     """One run, in this process."""
-    flow, settings = FLOWS[name]()
+    flow, settings = FLOWS[flow_name]()
     settings |= {"key": jax.random.key(0), "progress": False}
     few = fl.data.stream(path / "x.npy").sample(10 * settings["batch_size"]).x
     fl.fit(flow, few, max_epochs=1, **settings)  # takes what any first use takes
@@ -148,16 +140,16 @@ def resident() -> float:
 
 
 def measure(
-    path: Path, num_rows: int, name: str, sources: list[str], *, epochs: int, repeats: int
+    path: Path, num_rows: int, flow_name: str, sources: list[str], *, epochs: int, repeats: int
 ) -> list[list[str]]:
     """The lines of the table for one number of rows and one flow."""
     found: dict[str, list[dict[str, float]]] = {source: [] for source in sources}
     for _ in range(repeats):
         for source, runs in found.items():
             command = [sys.executable, __file__, "--train", source, "--directory", str(path)]
-            command += ["--epochs", str(epochs), "--flows", name]
+            command += ["--epochs", str(epochs), "--flows", flow_name]
             runs.append(json.loads(subprocess.run(command, check=True, stdout=-1).stdout))
-            print(f"{num_rows:,} rows, {name}, {source}: {runs[-1]}", flush=True)
+            print(f"{num_rows:,} rows, {flow_name}, {source}: {runs[-1]}", flush=True)
     middle = {
         source: {name: statistics.median(run[name] for run in runs) for name in runs[0]}
         for source, runs in found.items()
@@ -166,7 +158,7 @@ def measure(
     return [
         [
             f"{num_rows:,}",
-            name,
+            flow_name,
             source,
             f"{size:.2f}",
             f"{run['epoch']:.2f}",
@@ -191,8 +183,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     if arguments.train:
-        run = arguments.directory, *arguments.flows, arguments.train, arguments.epochs
-        print(json.dumps(train(*run)))
+        (flow_name,) = arguments.flows
+        run = train(arguments.directory, flow_name, arguments.train, arguments.epochs)
+        print(json.dumps(run))
         return
     lines = []
     for num_rows in arguments.rows:
@@ -200,8 +193,8 @@ def main() -> None:
             path = Path(temporary)
             write_files(path, num_rows)
             times = {"epochs": arguments.epochs, "repeats": arguments.repeats}
-            for name in arguments.flows:
-                lines += measure(path, num_rows, name, arguments.sources, **times)
+            for flow_name in arguments.flows:
+                lines += measure(path, num_rows, flow_name, arguments.sources, **times)
     table = markdown_table(HEADER, lines)
     text = TEXT.format(epochs=arguments.epochs, repeats=arguments.repeats)
     versions = environment(("jax", "jaxlib", "flax", "numpy", "pyarrow", "grain"))

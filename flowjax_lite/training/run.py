@@ -112,7 +112,7 @@ class Run:
 
         While the host waits for a window, the device has the next one to go on with.
         """
-        batches, outcomes = self.feed.batches, list[Outcome]()
+        batches, before = self.feed.batches, None
         step, stop = int(state.step) % self.feed.num_steps, self._next_save(record, state)
         for first in range(step - step % batches, stop, batches):
             state, outcome = advance(
@@ -129,9 +129,9 @@ class Run:
                 ema=self.ema,
                 placement=self.placement,
             )
-            outcomes.append(outcome)
-            if len(outcomes) > 1 and outcomes[-2].stuck:
+            if before is not None and before.stuck:
                 break  # the window just given takes no step
+            before = outcome
         # All in one wait: after each of several, the reader of a stream would go first.
         jax.device_get((state.step, state.steps.skipped, outcome))
         return state, outcome

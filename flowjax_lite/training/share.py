@@ -86,13 +86,13 @@ class Share:
         self._num_steps, self._max_epochs, self._patience = num_steps, max_epochs, patience
         state = {"optimizer": optimizer, "num_steps": num_steps, "ema": ema}
         states = _first_states(stack(flows), **state)
-        self._outcome: Outcome
         self.states = states._replace(rate=jnp.asarray(rates, states.rate.dtype))
         none = np.zeros(len(flows), np.int32)
         settings = {"loss": loss, "optimizer": optimizer, "batch_size": batch_size, "ema": ema}
         arguments = self.states, keys, none, none, window, validation
         program = _advance.lower(*arguments, **settings, placement=Placement()).compile()
         self._program = lambda states, *epoch: program(states, keys, *epoch, window, validation)
+        self._outcome: Outcome  # of the last epoch
 
     @property
     def going(self) -> np.ndarray:

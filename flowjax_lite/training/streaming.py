@@ -19,13 +19,13 @@ from flowjax_lite.training.stream_rows import StreamRows
 from flowjax_lite.training.window import Window, batch_ends
 
 _MOST_HELD_OUT = 2**30  # bytes
-# Windows that are read ahead: one more than trains, as one may need two blocks, the next none.
+# Windows that are read ahead of the one asked for: one may need two blocks, the next none.
 _AHEAD = 2
 
 
 @final
 class Streamed(AbstractFeed):
-    """Rows of a stream, a window at a time; the next two are read while one trains.
+    """Rows of a stream, a window at a time; when one is asked for, the next two are read too.
 
     An epoch takes the blocks of the stream in an order of its own. What comes out is cut into
     windows that differ by one row at most, each of them into a part for each device, of which a

@@ -97,7 +97,7 @@ def test_the_device_has_the_next_window_while_one_is_awaited(
     assert events == ["give 0", "give 1", "await 0", "give 2", "await 1", "await 2"]
 
 
-def test_no_window_is_read_in_vain_where_steps_fail(
+def test_a_stuck_run_goes_back_before_the_end_of_its_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Catches a run that goes through the rest of an epoch before it goes back."""
