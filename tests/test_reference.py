@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+import reference_scalars as scalars
 from flax import nnx
 from jax import Array
 from measure import randomised
-from reference import Arrays, Scalar, layer, part
+from reference import Arrays, layer, part
+from reference_scalars import Scalar
 
 import flowjax_lite as fl
 from flowjax_lite import bijectors as b
@@ -54,21 +56,21 @@ class Pair(NamedTuple):
 
 _spline = {"num_bins": BINS, "bound": BOUND}
 SCALARS = {
-    "Affine": Pair(Affine(), reference.affine, reference.affine_inverse),
+    "Affine": Pair(Affine(), scalars.affine, scalars.affine_inverse),
     "RationalQuadraticSpline": Pair(
         RationalQuadraticSpline(**_spline),
-        partial(reference.spline, **_spline),
-        partial(reference.spline_inverse, **_spline),
+        partial(scalars.spline, **_spline),
+        partial(scalars.spline_inverse, **_spline),
     ),
     "DeepSigmoid": Pair(
         DeepSigmoid(num_units=3),
-        reference.by_bisection(reference.naf_inverse, radius=1e8),
-        reference.naf_inverse,
+        scalars.by_bisection(scalars.naf_inverse, radius=1e8),
+        scalars.naf_inverse,
     ),
     "DeepDenseSigmoid": Pair(
         DeepDenseSigmoid(num_units=2),
-        reference.by_bisection(partial(reference.dense_naf_inverse, units=2), radius=1e8),
-        partial(reference.dense_naf_inverse, units=2),
+        scalars.by_bisection(partial(scalars.dense_naf_inverse, units=2), radius=1e8),
+        partial(scalars.dense_naf_inverse, units=2),
     ),
 }
 
@@ -239,7 +241,7 @@ def test_scalar_maps(name: str):
     params = np.random.default_rng(0).normal(scale=1.5, size=pair.transformer.num_params)
     x = np.array([-50.0, -3.1, 3.1, 50.0, 1e6, *np.linspace(-3, 3, 33)])
     if isinstance(pair.transformer, RationalQuadraticSpline):
-        for ends in reference.knots(params, **_spline)[:2]:
+        for ends in scalars.knots(params, **_spline)[:2]:
             x = np.concatenate([x, ends, np.nextafter(ends, -9), np.nextafter(ends, 9)])
     repeated = jnp.tile(params[:, None], (1, len(x)))
     for method, scalar in (
@@ -326,9 +328,9 @@ def test_the_deep_sigmoid_of_the_reference():
     }
 
     def inverse(params: np.ndarray, y: float) -> tuple[float, float]:
-        return reference.deep_sigmoid(y, **units)
+        return scalars.deep_sigmoid(y, **units)
 
-    forward = reference.by_bisection(inverse)
+    forward = scalars.by_bisection(inverse)
     nothing = np.zeros(0)
     for y in np.linspace(-20, 20, 41):
         x, log_slope = inverse(nothing, y)
@@ -337,4 +339,4 @@ def test_the_deep_sigmoid_of_the_reference():
         assert abs(np.exp(log_slope) / step - 1) < 1e-8
         assert abs(np.exp(log_slope) * units["slopes"][0] / step - 1) > 1e-3
     one = {name: np.ones(1) * (name != "offsets") for name in units}
-    assert error(np.array(reference.deep_sigmoid(1.7, **one)), np.array([1.7, 0.0])) < 1e-15
+    assert error(np.array(scalars.deep_sigmoid(1.7, **one)), np.array([1.7, 0.0])) < 1e-15
