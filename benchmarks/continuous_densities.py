@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 
 import flowjax_lite as fl
 from flowjax_lite.continuous import ContinuousFlow, with_solver
-from flowjax_lite.distributions import ways
+from flowjax_lite.diagnostics import ways
 
 PLANE = ("eight_gaussians", "checkerboard", "two_spirals", "pinwheel")
 TOGETHER = "all four, 8 numbers"  # independent of each other, side by side

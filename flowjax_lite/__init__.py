@@ -1,32 +1,40 @@
 """Normalizing flows on JAX: exact likelihood, exact sampling."""
 
 from flowjax_lite import (
+    baselines,
     bijectors,
     conditioners,
     continuous,
     data,
+    diagnostics,
     distributions,
     flows,
+    io,
+    losses,
+    training,
     transformers,
 )
-from flowjax_lite.distributions import Flow, diagnose, initialize
-from flowjax_lite.flows import load, save
+from flowjax_lite.core.mesh import all_devices
+from flowjax_lite.diagnostics import diagnose
+from flowjax_lite.distributions import Flow, initialize
+from flowjax_lite.io import load, save
+from flowjax_lite.losses import (
+    distillation,
+    flow_matching,
+    importance_weighted,
+    negative_log_likelihood,
+    regularized_likelihood,
+    reverse_kl,
+)
 from flowjax_lite.training import (
     AdamW,
     Checkpoint,
     DivergedError,
     FitResult,
     TrainState,
-    all_devices,
-    distillation,
     fit,
     fit_ensemble,
-    flow_matching,
-    importance_weighted,
     make_train_step,
-    negative_log_likelihood,
-    regularized_likelihood,
-    reverse_kl,
 )
 
 __version__ = "0.1.0"
@@ -39,11 +47,13 @@ __all__ = [
     "Flow",
     "TrainState",
     "all_devices",
+    "baselines",
     "bijectors",
     "conditioners",
     "continuous",
     "data",
     "diagnose",
+    "diagnostics",
     "distillation",
     "distributions",
     "fit",
@@ -52,11 +62,14 @@ __all__ = [
     "flows",
     "importance_weighted",
     "initialize",
+    "io",
     "load",
+    "losses",
     "make_train_step",
     "negative_log_likelihood",
     "regularized_likelihood",
     "reverse_kl",
     "save",
+    "training",
     "transformers",
 ]

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "flowjax_lite"
 
 # A room imports only from rooms before it.
 ROOMS = (
+    "core",
     "numerics",
     "transformers",
     "conditioners",
@@ -21,15 +22,22 @@ ROOMS = (
     "continuous",
     "distributions",
     "flows",
+    "io",
+    "losses",
+    "diagnostics",
     "data",
     "training",
     "inference",
     "interop",
+    "plot",
+    "baselines",
     "cli",
 )
 # What the order alone would allow, or cannot know.
 FORBIDDEN = {
     "numerics": {"flax"},
+    "losses": {"flowjax_lite.flows"},
+    "diagnostics": {"flowjax_lite.flows"},
     "data": {"flowjax_lite.flows"},
     "training": {"flowjax_lite.flows"},
 }
@@ -44,7 +52,6 @@ OPTIONAL = {
     "tyro",
     "yaml",
 }
-MAX_LINES = 320
 
 Edge = tuple[str, int, str, bool]  # importing module, line, imported name, at the top of the file
 
@@ -227,12 +234,3 @@ def test_missing_docstring_is_caught() -> None:
         module.__dict__,
     )
     assert _undocumented(module) == ["Child", "Data", "function"]
-
-
-def test_files_are_short() -> None:
-    """Would catch a file that says more than one thing."""
-    lengths = {
-        str(p): len(p.read_text(encoding="utf-8").splitlines()) for p in PACKAGE.rglob("*.py")
-    }
-    long = {path: length for path, length in lengths.items() if length > MAX_LINES}
-    assert not long, f"longer than {MAX_LINES} lines, split along a seam of meaning: {long}"

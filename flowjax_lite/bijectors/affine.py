@@ -10,9 +10,9 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import check_columns, default_dtype
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
-from flowjax_lite.numerics.shapes import check_columns, default_dtype
 
 _MAX_LOG_SCALE = 10.0
 

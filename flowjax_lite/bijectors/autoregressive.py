@@ -9,8 +9,8 @@ from jax import Array, lax
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners import AbstractMADE
 from flowjax_lite.conditioners.masked import chunks
+from flowjax_lite.core.checks import check_choice
 from flowjax_lite.numerics.fixed_point import triangular_fixed_point
-from flowjax_lite.numerics.shapes import check_choice
 from flowjax_lite.transformers import AbstractTransformer
 
 METHODS = ("cached", "jacobi", "sequential")

@@ -8,7 +8,7 @@ from typing import Any
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.numerics.shapes import check_condition, check_event
+from flowjax_lite.core.checks import check_condition, check_event
 
 
 class Buffer(nnx.Variable[Array]):

@@ -14,10 +14,10 @@ from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners.activations import INCREASING, Activation, get_activation_among
 from flowjax_lite.conditioners.mlp import KERNEL_INIT, check_hidden, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype, product
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.root import monotone_root
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
-from flowjax_lite.numerics.shapes import check_positive_int
 
 _MAX_LOGIT = 10.0
 _MAX_LOG_SCALE = 5.0

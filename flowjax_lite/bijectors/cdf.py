@@ -19,10 +19,10 @@ from jax import Array
 from jax.scipy.special import betainc, log_ndtr, ndtr, ndtri
 
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.root import monotone_root
 from flowjax_lite.numerics.scalar import log_scale
-from flowjax_lite.numerics.shapes import check_positive_int
 
 _MAX_LOG_SCALE = 10.0
 

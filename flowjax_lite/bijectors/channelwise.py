@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
-from flowjax_lite.numerics.recipe import remembers_recipe
-from flowjax_lite.numerics.shapes import check_positive_int
+from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 
 
 class Channelwise(AbstractBijector):

@@ -9,8 +9,8 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
-from flowjax_lite.numerics.recipe import remembers_recipe
-from flowjax_lite.numerics.shapes import merge_condition_shapes
+from flowjax_lite.core.checks import merge_condition_shapes
+from flowjax_lite.core.recipe import remembers_recipe
 
 
 class Chain(AbstractBijector):

@@ -11,9 +11,9 @@ import numpy as np
 from jax import Array
 
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import suggest
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import sigmoid_log_derivative, wrap_angle
-from flowjax_lite.numerics.shapes import suggest
 
 _WORDS = ("real", "positive", "interval", "circular", "integer")
 _EXPECTED = "'real', 'positive', 'interval(a, b)', 'circular' or 'integer'"

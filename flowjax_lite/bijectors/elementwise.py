@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import sigmoid_log_derivative, softplus_inverse
-from flowjax_lite.numerics.shapes import check_positive_int
 
 
 class AbstractElementwise(AbstractBijector):

@@ -8,9 +8,9 @@ from jax import Array
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.reflections import reflect
-from flowjax_lite.numerics.shapes import check_positive_int
 
 
 class Householder(AbstractBijector):

@@ -10,9 +10,9 @@ from jax.scipy.linalg import solve_triangular
 
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.bijectors.permutation import Permutation
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import check_positive_int, default_dtype
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
-from flowjax_lite.numerics.shapes import check_positive_int, default_dtype
 
 _MAX_LOG_SCALE = 5.0
 

@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
 
 _MAX_LOG_SCALE = 10.0

@@ -10,10 +10,10 @@ from jax.scipy.linalg import solve_triangular
 
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
 from flowjax_lite.bijectors.linear import lower_triangle, num_below, strictly_lower
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.reflections import reflect
 from flowjax_lite.numerics.scalar import soft_clip
-from flowjax_lite.numerics.shapes import check_positive_int
 
 _MAX_TANGENT = 2.0
 

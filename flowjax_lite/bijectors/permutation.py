@@ -10,8 +10,8 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
-from flowjax_lite.numerics.recipe import remembers_recipe
-from flowjax_lite.numerics.shapes import check_positive_int
+from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 
 
 class Permutation(AbstractBijector):

@@ -10,10 +10,10 @@ from jax import Array
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.residual import slope_factor
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
-from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.numerics.vector import norm
 
 _MAX_PARAM = 50.0

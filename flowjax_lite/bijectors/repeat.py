@@ -12,7 +12,7 @@ from jax import Array, lax
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.bijectors.compose import Chain, condition_of, split_key
 from flowjax_lite.bijectors.reversible import Apply, reversible_scan
-from flowjax_lite.numerics.shapes import check_choice, check_positive_int
+from flowjax_lite.core.checks import check_choice, check_positive_int
 
 GRADIENTS = ("store", "recompute", "invert")
 

@@ -6,9 +6,9 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners import LipschitzMLP
+from flowjax_lite.core.checks import check_choice, check_positive_int
 from flowjax_lite.numerics.fixed_point import contraction_fixed_point
 from flowjax_lite.numerics.power_series import estimate_log_det
-from flowjax_lite.numerics.shapes import check_choice, check_positive_int
 
 LOG_DETS = ("exact", "series")
 

@@ -8,7 +8,8 @@ from jax import Array, lax
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
-from flowjax_lite.numerics.recipe import remembers_recipe
+from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.reflections import reflect
 from flowjax_lite.numerics.residual import (
     slope_factor,
@@ -16,7 +17,6 @@ from flowjax_lite.numerics.residual import (
     tanh_and_slope,
 )
 from flowjax_lite.numerics.scalar import soft_clip
-from flowjax_lite.numerics.shapes import check_choice, check_positive_int
 
 SYLVESTER_FORMS = ("orthogonal", "householder", "triangular")
 _MAX_WEIGHT, _MAX_SHIFT = 10.0, 100.0

@@ -4,15 +4,15 @@ import numpy as np
 from flax import nnx
 
 import flowjax_lite as fl
+from flowjax_lite.baselines.gaussian_kde import Examples
 from flowjax_lite.bijectors import AbstractBijector
-from flowjax_lite.cli.baselines import Examples
 from flowjax_lite.cli.config import DataConfig, FlowConfig
 from flowjax_lite.cli.errors import FieldError
 from flowjax_lite.cli.families import BASES, options
 from flowjax_lite.cli.rows import spread
+from flowjax_lite.core.checks import check_columns
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.shapes import check_columns
 
 NUM_FIRST = 10_000  # rows that go through a new flow at once, all layers' numbers in memory
 

@@ -13,7 +13,8 @@ from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import load_data
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.data.splits import join
-from flowjax_lite.distributions import Diagnosis, Flow
+from flowjax_lite.diagnostics import Diagnosis
+from flowjax_lite.distributions import Flow
 
 
 def evaluate(

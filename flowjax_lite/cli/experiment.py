@@ -13,14 +13,15 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import flowjax_lite as fl
+from flowjax_lite.baselines.gaussian_kde import Baseline, fit_gaussian, fit_kernels
+from flowjax_lite.baselines.mixture import fit_mixture
 from flowjax_lite.cli import batched, build, families, report
-from flowjax_lite.cli.baselines import Baseline, fit_gaussian, fit_kernels
 from flowjax_lite.cli.config import Config, DataConfig
-from flowjax_lite.cli.mixture import fit_mixture
 from flowjax_lite.cli.report import Score
 from flowjax_lite.cli.rows import head
 from flowjax_lite.data import Dataset, Split
-from flowjax_lite.distributions import Flow, ways
+from flowjax_lite.diagnostics import ways
+from flowjax_lite.distributions import Flow
 from flowjax_lite.training import Callback
 
 NUM_COUNTED = 200  # rows whose evaluations are counted

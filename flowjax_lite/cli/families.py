@@ -9,7 +9,7 @@ from flax import nnx
 import flowjax_lite as fl
 from flowjax_lite.cli.errors import FieldError, did_you_mean
 from flowjax_lite.distributions import AbstractBase
-from flowjax_lite.training.step import Loss
+from flowjax_lite.losses import Loss
 
 BASES: dict[str, Callable[[int, nnx.Rngs], AbstractBase]] = {
     "standard_normal": lambda dim, rngs: fl.distributions.StandardNormal(dim),

@@ -10,7 +10,7 @@ from jax import Array
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.product import check_compute_dtype, product
-from flowjax_lite.numerics.shapes import Shape, check_condition, check_event, check_positive_int
+from flowjax_lite.core.checks import Shape, check_condition, check_event, check_positive_int
 
 
 class MLP(nnx.Module):

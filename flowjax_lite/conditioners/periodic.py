@@ -8,7 +8,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
-from flowjax_lite.numerics.shapes import check_columns, check_event
+from flowjax_lite.core.checks import check_columns, check_event
 
 
 class Periodic(nnx.Module):

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
-from flowjax_lite.numerics.shapes import check_choice
+from flowjax_lite.core.checks import check_choice
 
 COMPUTE_DTYPES = ("float32", "tensorfloat32", "bfloat16")
 

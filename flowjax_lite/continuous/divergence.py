@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from flowjax_lite.numerics.shapes import check_choice, check_positive_int
+from flowjax_lite.core.checks import check_choice, check_positive_int
 
 Velocity = Callable[[Array], Array]
 NOISE = ("rademacher", "gaussian")

@@ -13,7 +13,7 @@ from flowjax_lite.conditioners import MLP, ResidualMLP, get_activation
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.mlp import Dense, check_hidden, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype
-from flowjax_lite.numerics.shapes import check_positive_int
+from flowjax_lite.core.checks import check_positive_int
 
 
 class AbstractDynamics(nnx.Module, ABC):

@@ -10,7 +10,7 @@ from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.continuous.divergence import AbstractDivergence, Exact
 from flowjax_lite.continuous.dynamics import AbstractDynamics
 from flowjax_lite.continuous.solver import Solver
-from flowjax_lite.numerics.shapes import check_condition, check_event, check_float
+from flowjax_lite.core.checks import check_condition, check_event, check_float
 
 LATENT, DATA = 0.0, 1.0  # times
 

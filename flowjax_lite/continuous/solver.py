@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.continuous.replay import Method, Steps, Tableau, VectorField, end_of_steps
-from flowjax_lite.numerics.shapes import check_choice, check_positive_int
+from flowjax_lite.core.checks import check_choice, check_positive_int
 
 METHODS = {
     "tsit5": "Tsit5",

@@ -14,7 +14,7 @@ from flowjax_lite.bijectors.batch import holds
 from flowjax_lite.bijectors.compose import condition_of, split_key
 from flowjax_lite.continuous.flow import ContinuousFlow, Energies, Transport
 from flowjax_lite.continuous.solver import Solver
-from flowjax_lite.numerics.recipe import Recipe
+from flowjax_lite.core.recipe import Recipe
 
 M = TypeVar("M", bound=nnx.Module)
 

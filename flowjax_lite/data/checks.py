@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from flowjax_lite.core.checks import check_choice
 from flowjax_lite.data.arrays import as_rows
 from flowjax_lite.data.findings import Finding, findings
 from flowjax_lite.data.survey import Survey
-from flowjax_lite.numerics.shapes import check_choice
 
 CHECKS = ("error", "warn", "off")
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flowjax_lite.core.checks import listed
 from flowjax_lite.data.relations import Relation, copies, relations
 from flowjax_lite.data.survey import NUM_FARTHEST, Survey
-from flowjax_lite.numerics.wording import listed
 
 _MOST_DUPLICATED = 0.05  # share of rows
 _MOST_DISTINCT = 0.2  # whole numbers per row, where each has weight of its own

@@ -9,9 +9,9 @@ from typing import IO
 
 import numpy as np
 
+from flowjax_lite.core.checks import suggest
 from flowjax_lite.data.limits import check_unpacked, read_at_most
 from flowjax_lite.data.table import Table, TableError, check_kind, check_shape, table_from_array
-from flowjax_lite.numerics.shapes import suggest
 
 _MAX_HEADER = 10_000
 _MOST_NAMED = 20

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flowjax_lite.core.checks import suggest
 from flowjax_lite.data.table import TableError
-from flowjax_lite.numerics.shapes import suggest
 
 SUPPORTED = ".npy, .npz, .csv, .parquet, .idx, .idx.gz (or as train-images-idx3-ubyte.gz)"
 

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 
 from flowjax_lite.bijectors import AbstractBijector, Chain, Domains, Standardize
 from flowjax_lite.bijectors.domains import Domain, read_domains
+from flowjax_lite.core.checks import default_dtype
 from flowjax_lite.data.arrays import as_rows
 from flowjax_lite.data.checks import check_data
-from flowjax_lite.numerics.shapes import default_dtype
 
 _MIDDLE = (0.05, 0.95)  # quantiles
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flowjax_lite.core.checks import suggest
 from flowjax_lite.data.benchmarks import bsds300, uci
 from flowjax_lite.data.checks import check_data
 from flowjax_lite.data.dataset import Dataset
@@ -16,7 +17,6 @@ from flowjax_lite.data.paths import file_errors
 from flowjax_lite.data.splits import split
 from flowjax_lite.data.table import check_apart, divide_columns
 from flowjax_lite.data.toy import TOYS, toy
-from flowjax_lite.numerics.shapes import suggest
 
 
 def load(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.data.blocks import (
     AbstractBlocks,
     ArrayBlocks,
@@ -20,7 +21,6 @@ from flowjax_lite.data.parquet_file import ParquetBlocks
 from flowjax_lite.data.paths import check_path, file_errors
 from flowjax_lite.data.splits import join, take_rows
 from flowjax_lite.data.table import divide_columns
-from flowjax_lite.numerics.shapes import check_positive_int
 
 _LEAST_MIXED = 64  # blocks that come together in a buffer, so that its rows are a mixture
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowjax_lite.numerics.shapes import suggest
-from flowjax_lite.numerics.wording import listed
+from flowjax_lite.core.checks import listed, suggest
 
 _MOST_NAMED = 20
 _MAX_COLUMNS = 1_000_000

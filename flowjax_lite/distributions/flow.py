@@ -11,16 +11,16 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.bijectors.compose import condition_of
-from flowjax_lite.distributions.base import AbstractBase
-from flowjax_lite.numerics.parts import by_parts
-from flowjax_lite.numerics.recipe import Recipe
-from flowjax_lite.numerics.shapes import (
+from flowjax_lite.core.checks import (
     Shape,
     check_batch,
     check_condition_batch,
     default_dtype,
     merge_condition_shapes,
 )
+from flowjax_lite.core.mesh import by_parts
+from flowjax_lite.core.recipe import Recipe
+from flowjax_lite.distributions.bases.base import AbstractBase
 
 
 class Flow(nnx.Module):

@@ -1,45 +1,144 @@
-"""A mixture of normal distributions."""
+"""A mixture of flows that are built alike, evaluated as one."""
 
-from typing import final
+from collections.abc import Sequence
+from typing import Any
 
-import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.distributions.base import AbstractBase
-from flowjax_lite.distributions.normal import independent_normal
-from flowjax_lite.numerics.recipe import remembers_recipe
-from flowjax_lite.numerics.shapes import check_positive_int
+from flowjax_lite.bijectors.base import Buffer
+from flowjax_lite.core.checks import Shape, default_dtype
+from flowjax_lite.distributions.flow import Flow
 
 
-@final
-class GaussianMixture(AbstractBase):
-    """A mixture of diagonal normals with trainable weights, means and scales.
+class FlowMixture(nnx.Module):
+    """The mixture of the densities of several flows, with the methods of a `Flow`.
 
-    Samples are differentiable in means and scales, not in the weights: a choice of component
-    has no gradient.
+        log p(x) = log Σ w_i p_i(x)
+
+    The parameters of all members lie side by side, so that they are evaluated together. Samples
+    take a sample of each member and choose among them. To keep a mixture, save its members.
+
+    Attributes:
+        stacked: one flow, of which each array has a first axis for the members.
+        log_weights: (members,).
+        event_shape: shape of one x.
+        condition_shape: shape of one condition, or None where none is taken.
     """
 
-    @remembers_recipe
-    def __init__(self, dim: int, *, num_components: int, rngs: nnx.Rngs) -> None:
-        """Build equal weights, unit scales and standard normal means.
+    def __init__(self, flows: Sequence[Flow], *, weights: Sequence[float] | None = None) -> None:
+        """Mix flows.
 
         Args:
-            dim: length of an event.
-            num_components: number of normals.
-            rngs: source of the initial means; equal ones would never part.
-        """
-        self.event_shape = (check_positive_int(dim, "dim"),)
-        self.condition_shape = None
-        count = check_positive_int(num_components, "num_components")
-        self.logits = nnx.Param(jnp.zeros(count))
-        self.locs = nnx.Param(jax.random.normal(rngs.params(), (count, dim)))
-        self.raw_scales = nnx.Param(jnp.zeros((count, dim)))
+            flows: at least one; all built alike, so that they differ in their arrays alone.
+            weights: positive, one for each, of any sum; None weighs all alike.
 
-    def distribution(self, condition: Array | None = None) -> distrax.Distribution:
-        return distrax.MixtureSameFamily(
-            distrax.Categorical(logits=self.logits[...]),
-            independent_normal(self.locs[...], self.raw_scales[...]),
-        )
+        Raises:
+            ValueError: there are no flows, they are not built alike, or the weights are not
+                positive, one for each.
+        """
+        check_alike(flows)
+        self.stacked = stack(flows)
+        given = one_for_each(weights, "weights", len(flows))
+        self.log_weights = Buffer(jnp.asarray(np.log(given / given.sum()), default_dtype()))
+        self.event_shape: Shape = flows[0].event_shape
+        self.condition_shape: Shape | None = flows[0].condition_shape
+
+    def __len__(self) -> int:
+        return len(self.log_weights[...])
+
+    def member(self, i: int) -> Flow:
+        """One of the flows, such as to save or to `diagnose` it.
+
+        Raises:
+            IndexError: there are not so many.
+        """
+        num = len(self)
+        if not -num <= i < num:  # JAX would give the last one
+            raise IndexError(f"member {i} of {num}; expected {-num} to {num - 1}")
+        return member(self.stacked, i)
+
+    def log_prob(self, x: Array, condition: Array | None = None, key: Array | None = None) -> Array:
+        """Log-density, in nats per event: see `Flow.log_prob`."""
+        keys = None if key is None else jax.random.split(key, len(self))
+        by_member = jax.vmap(lambda flow, key: flow.log_prob(x, condition, key))
+        log_probs = by_member(self.stacked, keys)
+        weights = jnp.expand_dims(self.log_weights[...], tuple(range(1, log_probs.ndim)))
+        return _log_sum(log_probs + weights)
+
+    def sample(self, key: Array, shape: Shape = (), condition: Array | None = None) -> Array:
+        """Independent samples: see `Flow.sample`."""
+        choice_key, member_key = jax.random.split(key)
+        keys = jax.random.split(member_key, len(self))
+        samples = jax.vmap(lambda flow, key: flow.sample(key, shape, condition))(self.stacked, keys)
+        batch = samples.shape[1 : samples.ndim - len(self.event_shape)]
+        choice = jax.random.categorical(choice_key, self.log_weights[...], shape=batch)
+        choice = choice.reshape((1, *batch, *(1 for _ in self.event_shape)))
+        chosen = jnp.take_along_axis(samples, choice, axis=0)
+        return jnp.squeeze(chosen, axis=0)
+
+    def sample_and_log_prob(
+        self, key: Array, shape: Shape = (), condition: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Independent samples and their log-densities: see `Flow.sample_and_log_prob`."""
+        x = self.sample(key, shape, condition)
+        return x, self.log_prob(x, condition)
+
+
+def one_for_each(values: Sequence[float] | None, name: str, num: int) -> np.ndarray:
+    """Positive numbers, one for each of several flows; None is 1 for all.
+
+    Raises:
+        ValueError: they are not positive, or not so many.
+    """
+    given = np.ones(num) if values is None else np.asarray(values, float)
+    if given.shape != (num,) or not (np.isfinite(given) & (given > 0)).all():
+        raise ValueError(f"{name} are {values}; expected {num} positive numbers, one for each flow")
+    return given
+
+
+def _log_sum(terms: Array) -> Array:
+    """log Σ exp over the first axis, with a gradient that is no NaN where terms are -inf.
+
+    A term of -inf has no part in the gradient; where all are, it is that of their mean.
+    """
+    empty = jnp.all(terms == -jnp.inf, axis=0)
+    some = jnp.where(empty[None], 0.0, jnp.where(terms == -jnp.inf, -jnp.inf, terms))
+    return jnp.where(empty, jnp.mean(terms, axis=0), jax.nn.logsumexp(some, axis=0))
+
+
+def check_alike(flows: Sequence[Flow]) -> None:
+    """Check that flows differ in the values of their arrays alone.
+
+    Raises:
+        ValueError: there are no flows, or they are not built alike.
+    """
+    if not flows:
+        raise ValueError("flows is empty; expected at least one")
+    for i, flow in enumerate(flows):
+        if _built(flow) != _built(flows[0]):
+            raise ValueError(
+                f"flows[{i}] is not built as flows[0] is: build all by the same call, with other "
+                f"rngs alone, so that they differ in their arrays"
+            )
+
+
+def stack(flows: Sequence[Flow]) -> Flow:
+    """One flow whose arrays are those of several flows that are alike, side by side."""
+    stacked: Flow = jax.tree.map(lambda *arrays: jnp.stack(arrays), *flows)
+    return stacked
+
+
+def member(stacked: Flow, i: int) -> Flow:
+    """One of the flows that were stacked."""
+    flow: Flow = jax.tree.map(lambda array: array[i], stacked)
+    return flow
+
+
+def _built(flow: Flow) -> tuple[Any, list[tuple[Shape, np.dtype]]]:
+    """All that must agree for flows to lie side by side."""
+    leaves, structure = jax.tree.flatten(flow)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]

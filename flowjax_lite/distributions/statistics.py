@@ -9,8 +9,8 @@ from jax import Array
 
 from flowjax_lite.bijectors.batch import Renew, holds, renew_with_batch
 from flowjax_lite.bijectors.normalization import AbstractNormalization, BatchNorm
+from flowjax_lite.core.checks import check_batch, check_condition_batch
 from flowjax_lite.distributions.flow import Flow, at_least_default, batch_shape
-from flowjax_lite.numerics.shapes import check_batch, check_condition_batch
 
 
 def initialize(flow: Flow, x: Any, condition: Any = None) -> Flow:

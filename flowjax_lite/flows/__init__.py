@@ -1,4 +1,4 @@
-"""Named architectures, after their papers, and their files on disk."""
+"""Named architectures, after their papers."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,6 @@ from flowjax_lite.flows.radial import radial
 from flowjax_lite.flows.realnvp import realnvp
 from flowjax_lite.flows.residual import residual
 from flowjax_lite.flows.rnode import rnode
-from flowjax_lite.flows.serialization import load, save
 from flowjax_lite.flows.sos import sos
 from flowjax_lite.flows.sylvester import sylvester
 from flowjax_lite.flows.unaf import unaf
@@ -63,7 +62,6 @@ __all__ = [
     "gaussianization",
     "glow_1d",
     "iaf",
-    "load",
     "maf",
     "naf",
     "nice",
@@ -74,7 +72,6 @@ __all__ = [
     "realnvp",
     "residual",
     "rnode",
-    "save",
     "sos",
     "sylvester",
     "unaf",

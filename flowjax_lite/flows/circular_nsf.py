@@ -10,9 +10,9 @@ from flax import nnx
 from flowjax_lite.bijectors import AbstractBijector, Chain, Coupling, Permutation, Repeat
 from flowjax_lite.conditioners import Periodic, ResidualMLP
 from flowjax_lite.conditioners.activations import Activation
+from flowjax_lite.core.checks import check_choice, check_columns, check_positive_int
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions import AbstractBase, Flow, Product, StandardNormal, Uniform
-from flowjax_lite.numerics.recipe import remembers_recipe
-from flowjax_lite.numerics.shapes import check_choice, check_columns, check_positive_int
 from flowjax_lite.transformers import (
     AbstractTransformer,
     CircularSpline,

@@ -5,10 +5,10 @@ from flax import nnx
 from flowjax_lite.bijectors import AbstractBijector
 from flowjax_lite.conditioners import MADE
 from flowjax_lite.conditioners.activations import Activation
+from flowjax_lite.core.checks import check_choice
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions import AbstractBase, Flow
 from flowjax_lite.flows.layers import autoregressive_layer, stack
-from flowjax_lite.numerics.recipe import remembers_recipe
-from flowjax_lite.numerics.shapes import check_choice
 from flowjax_lite.transformers import DeepDenseSigmoid, DeepSigmoid
 
 _TRANSFORMERS = {"dsf": DeepSigmoid, "ddsf": DeepDenseSigmoid}

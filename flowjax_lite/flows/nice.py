@@ -5,9 +5,9 @@ from flax import nnx
 from flowjax_lite.bijectors import AbstractBijector, Chain, Scale
 from flowjax_lite.conditioners import MLP
 from flowjax_lite.conditioners.activations import Activation
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions import AbstractBase, Flow
 from flowjax_lite.flows.layers import coupling_layer, stack
-from flowjax_lite.numerics.recipe import remembers_recipe
 from flowjax_lite.transformers import Additive
 
 

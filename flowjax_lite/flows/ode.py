@@ -14,9 +14,9 @@ from flowjax_lite.continuous import (
     HutchPlusPlus,
     Solver,
 )
+from flowjax_lite.core.checks import check_choice, check_positive_int
 from flowjax_lite.distributions import AbstractBase, Flow
 from flowjax_lite.flows.layers import stack
-from flowjax_lite.numerics.shapes import check_choice, check_positive_int
 
 DIVERGENCES = ("exact", "hutchinson", "hutch++")
 

@@ -5,9 +5,9 @@ from flax import nnx
 from flowjax_lite.bijectors import AbstractBijector, InvertibleResidual
 from flowjax_lite.conditioners import LipschitzMLP
 from flowjax_lite.conditioners.activations import Activation
+from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions import AbstractBase, Flow
 from flowjax_lite.flows.layers import stack
-from flowjax_lite.numerics.recipe import remembers_recipe
 
 
 @remembers_recipe

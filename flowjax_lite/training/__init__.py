@@ -1,19 +1,15 @@
-"""Losses, the training step, and `fit`."""
+"""The training step, and `fit`."""
 
 from flowjax_lite.training.checkpoint import Checkpoint
-from flowjax_lite.training.continuous import flow_matching, regularized_likelihood
-from flowjax_lite.training.devices import all_devices
 from flowjax_lite.training.ensemble import EnsembleResult, fit_ensemble
 from flowjax_lite.training.failure import DivergedError
 from flowjax_lite.training.fit import fit
 from flowjax_lite.training.log import LogFile
-from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import SCHEDULES, AdamW
 from flowjax_lite.training.range_test import RangeTest, find_learning_rate
 from flowjax_lite.training.record import Callback, FitResult, Progress
 from flowjax_lite.training.step import TrainState, make_train_step
 from flowjax_lite.training.tensorboard import TensorBoard
-from flowjax_lite.training.variational import distillation, importance_weighted, reverse_kl
 
 __all__ = [
     "SCHEDULES",
@@ -28,15 +24,8 @@ __all__ = [
     "RangeTest",
     "TensorBoard",
     "TrainState",
-    "all_devices",
-    "distillation",
     "find_learning_rate",
     "fit",
     "fit_ensemble",
-    "flow_matching",
-    "importance_weighted",
     "make_train_step",
-    "negative_log_likelihood",
-    "regularized_likelihood",
-    "reverse_kl",
 ]

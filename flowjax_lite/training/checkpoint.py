@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from flowjax_lite.numerics.shapes import check_positive_int
-from flowjax_lite.numerics.tree import map_named, named_leaves
-from flowjax_lite.numerics.version import library_version
+from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.pytree import map_named, named_leaves
+from flowjax_lite.core.version import library_version
 from flowjax_lite.training.epoch import FitState
 from flowjax_lite.training.record import Record
 

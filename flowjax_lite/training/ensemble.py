@@ -14,18 +14,18 @@ import optax
 from jax import Array
 from tqdm.auto import tqdm
 
+from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow, FlowMixture
-from flowjax_lite.distributions.ensemble import check_alike, one_for_each
-from flowjax_lite.training.devices import Placement
+from flowjax_lite.distributions.mixture import check_alike, one_for_each
+from flowjax_lite.losses import Loss
+from flowjax_lite.losses.likelihood import negative_log_likelihood
 from flowjax_lite.training.failure import ADVICE, MOST_RETURNS, DivergedError
 from flowjax_lite.training.feed import Resident
 from flowjax_lite.training.fit import check_settings, over_steps
-from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.record import FitResult, Record
 from flowjax_lite.training.rows import check_rows, split_rows
 from flowjax_lite.training.share import Share, num_shares
-from flowjax_lite.training.step import Loss
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ import optax
 from flax import nnx
 from jax import Array, lax
 
+from flowjax_lite.core.checks import default_dtype
+from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.shapes import default_dtype
-from flowjax_lite.training.devices import Placement
+from flowjax_lite.losses import Loss
 from flowjax_lite.training.rows import Rows
-from flowjax_lite.training.step import Loss, TrainState, take_step
+from flowjax_lite.training.step import TrainState, take_step
 from flowjax_lite.training.window import Window, batch_ends, order_key, shuffled, take_batch
 
 # So many skipped steps in a row are no accident: the run goes back to the best parameters.

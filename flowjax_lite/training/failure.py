@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flowjax_lite.core.checks import listed
+from flowjax_lite.core.pytree import named_leaves
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.tree import named_leaves
-from flowjax_lite.numerics.wording import listed
+from flowjax_lite.losses import Loss
 from flowjax_lite.training.feed import Piece
 from flowjax_lite.training.record import FitResult
 from flowjax_lite.training.rows import Rows
-from flowjax_lite.training.step import Loss
 
 # A run that goes back more often will not come to an end by itself.
 MOST_RETURNS = 3

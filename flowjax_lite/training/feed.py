@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from flowjax_lite.training.devices import Placement
+from flowjax_lite.core.mesh import Placement
 from flowjax_lite.training.rows import Rows, SplitRows
 from flowjax_lite.training.window import Window, batch_ends, order_key, shuffled
 

@@ -9,18 +9,18 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.mesh import Placement, Rule, check_same_everywhere, replicated
 from flowjax_lite.data.stream import Stream, stream
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.shapes import check_choice, check_positive_int
+from flowjax_lite.losses import Loss
+from flowjax_lite.losses.likelihood import negative_log_likelihood
 from flowjax_lite.training.checkpoint import Checkpoint
-from flowjax_lite.training.devices import Placement, Rule, check_same_everywhere, replicated
 from flowjax_lite.training.feed import AbstractFeed, Resident
-from flowjax_lite.training.losses import negative_log_likelihood
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.record import HISTORY, Callback, Metric
 from flowjax_lite.training.rows import check_rows, split_rows
 from flowjax_lite.training.run import FitResult, Run
-from flowjax_lite.training.step import Loss
 from flowjax_lite.training.streaming import Streamed
 
 

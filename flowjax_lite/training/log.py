@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from flowjax_lite.numerics.whole_file import writing_whole
+from flowjax_lite.core.files import writing_whole
 from flowjax_lite.training.record import Progress
 
 Line = dict[str, float]

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import optax
 
-from flowjax_lite.numerics.shapes import check_choice, check_positive_int
-from flowjax_lite.numerics.tree import map_named, named_leaves
+from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.pytree import map_named, named_leaves
 
 SCHEDULES = ("cosine", "linear", "exponential", "constant")
 _LOWEST = 1e-3  # of an exponential decay, as a part of the highest rate

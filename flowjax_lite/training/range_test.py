@@ -9,12 +9,13 @@ import numpy as np
 import optax
 from jax import Array, lax
 
+from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.shapes import check_positive_int
-from flowjax_lite.training.losses import negative_log_likelihood
+from flowjax_lite.losses import Loss
+from flowjax_lite.losses.likelihood import negative_log_likelihood
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.rows import Rows, check_rows
-from flowjax_lite.training.step import Loss, StepReport, TrainState, take_step
+from flowjax_lite.training.step import StepReport, TrainState, take_step
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(AdamW.clip), optax.adam(1.0))
 _PART = 0.9  # of the way down: the last part of it is flat, and its end uncertain

@@ -9,14 +9,14 @@ from jax import Array
 
 from flowjax_lite.bijectors.batch import holds
 from flowjax_lite.bijectors.normalization import AbstractNormalization
-from flowjax_lite.data.checks import check_data
-from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.shapes import (
+from flowjax_lite.core.checks import (
     Shape,
     check_condition_presence,
     condition_shape_message,
     default_dtype,
 )
+from flowjax_lite.data.checks import check_data
+from flowjax_lite.distributions import Flow
 
 
 class Rows(NamedTuple):

@@ -14,9 +14,10 @@ from jax import Array
 from jax.experimental import multihost_utils
 from tqdm.auto import tqdm
 
+from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow
+from flowjax_lite.losses import Loss
 from flowjax_lite.training.checkpoint import Checkpoint, opened, structure_of
-from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.epoch import (
     MOST_SKIPPED,
     FitState,
@@ -37,7 +38,6 @@ from flowjax_lite.training.failure import (
 from flowjax_lite.training.feed import AbstractFeed
 from flowjax_lite.training.record import Callback, FitResult, Metric, Record, found
 from flowjax_lite.training.rows import Rows, key_data
-from flowjax_lite.training.step import Loss
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import numpy as np
 import optax
 from jax import Array
 
+from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow
-from flowjax_lite.distributions.ensemble import member, stack
-from flowjax_lite.training.devices import Placement
+from flowjax_lite.distributions.mixture import member, stack
+from flowjax_lite.losses import Loss
 from flowjax_lite.training.epoch import (
     FitState,
     Outcome,
@@ -26,7 +27,6 @@ from flowjax_lite.training.epoch import (
 from flowjax_lite.training.failure import MOST_RETURNS
 from flowjax_lite.training.record import FitResult, Record, found
 from flowjax_lite.training.rows import Rows
-from flowjax_lite.training.step import Loss
 from flowjax_lite.training.window import Window
 
 

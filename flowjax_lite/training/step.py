@@ -13,10 +13,9 @@ from jax.sharding import Mesh
 
 from flowjax_lite.bijectors import BatchNorm
 from flowjax_lite.bijectors.batch import holds
+from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow, observe
-from flowjax_lite.training.devices import Placement
-
-Loss = Callable[..., Array]
+from flowjax_lite.losses import Loss
 
 
 class TrainState(NamedTuple):

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 from tqdm.auto import tqdm
 
+from flowjax_lite.core.checks import check_choice, default_dtype
 from flowjax_lite.data.arrays import as_rows
 from flowjax_lite.data.checks import CHECKS, enforce
 from flowjax_lite.data.findings import findings
 from flowjax_lite.data.stream import Stream
 from flowjax_lite.data.survey import Survey
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.shapes import check_choice, default_dtype
 from flowjax_lite.training.feed import Piece, join
 from flowjax_lite.training.rows import Rows, check_shapes, check_weights, expects_unit_scale
 

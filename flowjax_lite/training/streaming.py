@@ -9,10 +9,10 @@ import jax
 import numpy as np
 from jax import Array
 
+from flowjax_lite.core.checks import default_dtype
+from flowjax_lite.core.mesh import Placement
 from flowjax_lite.data.stream import Stream
 from flowjax_lite.distributions import Flow
-from flowjax_lite.numerics.shapes import default_dtype
-from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.feed import AbstractFeed, Piece, check_batch_size, join
 from flowjax_lite.training.rows import Rows, given_rows, key_data, num_held_out
 from flowjax_lite.training.stream_rows import StreamRows

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowjax_lite.numerics.whole_file import writing_whole
+from flowjax_lite.core.files import writing_whole
 from flowjax_lite.training.record import Progress
 
 # TensorBoard reads every file with "tfevents" in its name; the ending says which one is ours.

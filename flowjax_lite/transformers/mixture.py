@@ -11,9 +11,9 @@ import numpy as np
 from jax import Array, lax
 from jax.scipy.special import logsumexp
 
+from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.numerics.normal import log_ndtr_and_slope
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
-from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.transformers.base import AbstractNumericalForward
 from flowjax_lite.transformers.linear_tails import with_linear_tails
 from flowjax_lite.transformers.settings import check_min_slope

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.numerics.quadrature import clenshaw_curtis
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
-from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.transformers.base import AbstractNumericalForward
 
 # Soft bounds of raw weights. They keep the integrand so smooth that the quadrature of default

@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array
 from jax.nn import log_sigmoid, log_softmax, logsumexp
 
+from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
-from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.transformers.base import AbstractNumericalForward
 
 # Weights within one row differ by a factor of at most exp(2 * 7), about 10^6.

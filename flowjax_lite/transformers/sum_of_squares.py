@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.numerics.scalar import soft_clip
-from flowjax_lite.numerics.shapes import check_positive_int
 from flowjax_lite.transformers.base import AbstractNumericalForward
 from flowjax_lite.transformers.linear_tails import with_linear_tails
 from flowjax_lite.transformers.settings import check_bound

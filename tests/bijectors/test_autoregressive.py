@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
+from battery.registry import SPLINE
 from flax import nnx
 from jax import Array
-from measure import randomised
-from registry import SPLINE
 
 from flowjax_lite.bijectors import Invert, MaskedAutoregressive
 from flowjax_lite.conditioners import MADE, ResidualMADE

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
+from battery.registry import CONDITION_DIM, DIM, autoregressive
 from flax import nnx
-from measure import randomised
-from registry import CONDITION_DIM, DIM, autoregressive
 
 from flowjax_lite import bijectors as b
 

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
+from battery.registry import coupling
 from flax import nnx
-from measure import randomised
-from registry import coupling
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import MLP

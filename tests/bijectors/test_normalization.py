@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
+from battery.registry import coupling
 from flax import nnx
 from jax import Array
-from measure import randomised
-from registry import coupling
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.bijectors.batch import holds, renew_with_batch

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from low_rank import (
+from helpers.low_rank import (
     check_extreme_params,
     check_round_trips,
     gradient_of_density,

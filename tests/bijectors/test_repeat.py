@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
+from battery.registry import CONDITION_DIM, DIM, autoregressive, coupling
 from flax import nnx
 from jax import Array
-from measure import randomised
-from registry import CONDITION_DIM, DIM, autoregressive, coupling
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import MLP

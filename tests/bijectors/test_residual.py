@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
 from jax import Array
-from measure import randomised
 
 from flowjax_lite import flows
 from flowjax_lite.bijectors import GRADIENTS, InvertibleResidual

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from mutations import mutations, peak_bytes
+from helpers.mutations import mutations, peak_bytes
 
 from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli import run

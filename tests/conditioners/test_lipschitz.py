@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
 from jax import Array
-from measure import randomised
 
 from flowjax_lite.conditioners import LipschitzMLP
 from flowjax_lite.conditioners.activations import ACTIVATIONS, LIPSCHITZ, lipswish

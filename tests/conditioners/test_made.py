@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
 from jax import Array
-from measure import randomised
 
 from flowjax_lite.conditioners import MADE, AbstractMADE, ResidualMADE
 from flowjax_lite.conditioners.masked import chunks

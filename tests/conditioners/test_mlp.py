@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
-from measure import randomised
 
 from flowjax_lite.conditioners import ACTIVATIONS, MLP, ResidualMLP, get_activation
 

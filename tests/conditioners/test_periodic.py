@@ -5,8 +5,8 @@ import math
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
-from measure import randomised
 
 from flowjax_lite.conditioners import MLP, Periodic
 

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import input_dim, randomised
+from battery.registry import BIJECTORS, CONDITIONERS, made, mlp
 from flax import nnx
-from measure import input_dim, randomised
-from registry import BIJECTORS, CONDITIONERS, made, mlp
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import COMPUTE_DTYPES, MADE, MLP

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from battery.measure import randomised
 from flax import nnx
-from measure import randomised
 
 from flowjax_lite.continuous import AbstractDynamics, ConcatSquash, MLPDynamics, ResidualDynamics
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
 from jax import Array
 from jax.scipy.linalg import expm
-from measure import randomised
 
 from flowjax_lite.continuous import (
     AbstractDynamics,

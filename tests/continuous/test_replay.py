@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
 from jax import Array
 from jax.flatten_util import ravel_pytree
-from measure import randomised
 
 from flowjax_lite.continuous import METHODS, ContinuousFlow, MLPDynamics, Solver
 from flowjax_lite.continuous.replay import CHUNK

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
 from jax import Array
-from measure import randomised
 
 import flowjax_lite as fl
 from flowjax_lite.bijectors import Chain, Channelwise, Invert, Repeat, Standardize

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mutations import mutations, peak_bytes
+from helpers.mutations import mutations, peak_bytes
 
 from flowjax_lite.data.files import read_table
 

@@ -9,18 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
-from measure import randomised
 from scipy import integrate, special, stats
 
-from flowjax_lite.distributions.base import AbstractBase
-from flowjax_lite.distributions.bounded import Beta, Uniform
-from flowjax_lite.distributions.conditional import ConditionalNormal
-from flowjax_lite.distributions.from_distrax import FromDistrax
-from flowjax_lite.distributions.mixture import GaussianMixture
-from flowjax_lite.distributions.normal import DiagonalNormal, StandardNormal
-from flowjax_lite.distributions.product import Product
-from flowjax_lite.distributions.student_t import StudentT
+from flowjax_lite.distributions.bases.base import AbstractBase
+from flowjax_lite.distributions.bases.bounded import Beta, Uniform
+from flowjax_lite.distributions.bases.conditional import ConditionalNormal
+from flowjax_lite.distributions.bases.from_distrax import FromDistrax
+from flowjax_lite.distributions.bases.mixture import GaussianMixture
+from flowjax_lite.distributions.bases.normal import DiagonalNormal, StandardNormal
+from flowjax_lite.distributions.bases.product import Product
+from flowjax_lite.distributions.bases.student_t import StudentT
 
 CONDITION_DIM = 2
 BASES: dict[str, Callable[[int], AbstractBase]] = {

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
+from battery.registry import coupling
 from flax import nnx
 from jax import Array
-from measure import randomised
-from registry import coupling
 
 import flowjax_lite as fl
 from flowjax_lite import bijectors as b

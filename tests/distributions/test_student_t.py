@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from flowjax_lite.distributions.student_t import MINIMUM_DF, StudentT
+from flowjax_lite.distributions.bases.student_t import MINIMUM_DF, StudentT
 from flowjax_lite.numerics.scalar import softplus_inverse
 
 

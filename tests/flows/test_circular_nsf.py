@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
-from grid import agreement, density_and_flipped
+from helpers.grid import agreement, density_and_flipped
 from jax import Array
-from measure import randomised
 from scipy import stats
 
 from flowjax_lite import bijectors as b
+from flowjax_lite import load, save
 from flowjax_lite.distributions import Flow
-from flowjax_lite.flows import circular_nsf, load, save
+from flowjax_lite.flows import circular_nsf
 
 
 def small(dim: int, **settings: object) -> Flow:

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from battery.measure import randomised
 from flax import nnx
-from measure import randomised
 
 import flowjax_lite as fl
 from flowjax_lite import bijectors as b

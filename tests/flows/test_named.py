@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
+from battery.registry import ON_REALS, flow
 from flax import nnx
-from grid import agreement, density_and_flipped
-from measure import randomised
-from registry import ON_REALS, flow
+from helpers.grid import agreement, density_and_flipped
 from scipy import stats
 
 from flowjax_lite import bijectors as b

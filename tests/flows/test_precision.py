@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
+from battery.registry import ON_REALS
+from battery.registry.continuous import SHARP
 from flax import nnx
-from measure import randomised
-from registry import ON_REALS
-from registry.continuous import SHARP
 
 import flowjax_lite as fl
 

@@ -11,15 +11,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import Mock
 
-import interrupted
 import jax
 import numpy as np
 import pytest
 from flax import nnx
-from interrupted import last, settings, tiny
+from helpers import interrupted
+from helpers.interrupted import last, settings, tiny
 
 import flowjax_lite as fl
-from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.core.pytree import named_leaves
 from flowjax_lite.training import checkpoint as module
 from flowjax_lite.training.epoch import first_state
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
 from flax import nnx
-from grid import density_on_grid
-from measure import randomised
+from helpers.grid import density_on_grid
 from scipy.special import expit
 
 import flowjax_lite as fl

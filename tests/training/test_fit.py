@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from battery.measure import randomised
 from flax import nnx
-from measure import randomised
 
 import flowjax_lite as fl
+from flowjax_lite.core.mesh import Placement
 from flowjax_lite.training import Progress
-from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.epoch import advance
 from flowjax_lite.training.feed import Resident
 from flowjax_lite.training.rows import Rows, SplitRows

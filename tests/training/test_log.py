@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from interrupted import settings, tiny
+from helpers.interrupted import settings, tiny
 
 import flowjax_lite as fl
 from flowjax_lite.training import LogFile

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from interrupted import last, settings, tiny
+from helpers.interrupted import last, settings, tiny
 
 import flowjax_lite as fl
 

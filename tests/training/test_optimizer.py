@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 import flowjax_lite as fl
-from flowjax_lite.numerics.tree import named_leaves
+from flowjax_lite.core.pytree import named_leaves
 from flowjax_lite.training import SCHEDULES
 
 

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import optax
 import pytest
+from battery.measure import randomised
 from flax import nnx
-from interrupted import last, settings, tiny
-from measure import randomised
+from helpers.interrupted import last, settings, tiny
 
 import flowjax_lite as fl
+from flowjax_lite.core.mesh import Placement
 from flowjax_lite.data import DataWarning, Stream, stream
-from flowjax_lite.training.devices import Placement
 from flowjax_lite.training.epoch import advance
 from flowjax_lite.training.streaming import Streamed
 from flowjax_lite.training.window import Window

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from gradients import with_gradients
+from helpers.gradients import with_gradients
 from jax import Array
 from scipy import optimize, special, stats
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradients import everything
+from helpers.gradients import everything
 from jax import Array
 
 from flowjax_lite.transformers import CubicSpline, LinearSpline

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradients import with_gradients
+from helpers.gradients import with_gradients
 from jax import Array
 
 from flowjax_lite.transformers import RationalQuadraticSpline

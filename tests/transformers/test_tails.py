@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradients import with_gradients
+from helpers.gradients import with_gradients
 from scipy import stats
 
 from flowjax_lite.transformers import AbstractTransformer, Power, SinhArcsinh

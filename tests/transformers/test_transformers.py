@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.registry import REAL, TRANSFORMERS
 from jax import Array
-from registry import REAL, TRANSFORMERS
 
 from flowjax_lite.transformers import AbstractTransformer, Additive, Affine
 

@@ -1,0 +1,199 @@
+"""Static checks of shapes and dtypes: one wording for every error, before anything compiles."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+Shape = tuple[int, ...]
+
+
+def default_dtype() -> jnp.dtype:
+    """The precision of parameters: float32, or float64 where jax is set to it."""
+    return jnp.result_type(float)
+
+
+def check_float(value: Any, name: str) -> Array:
+    """Return value as a JAX array, or explain why it cannot enter a density.
+
+    Raises:
+        TypeError: value is missing, or neither floating-point nor convertible to it.
+    """
+    if value is None:
+        raise TypeError(f"{name} is missing (None); expected a floating-point array")
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; expected a floating-point array: cast it with "
+            f"{name}.astype(float), and dequantise counts or grey values first"
+        )
+    return array
+
+
+def check_event(value: Any, event_shape: Shape, name: str) -> Array:
+    """Return value as an array of exactly one event.
+
+    Raises:
+        TypeError: value is not floating-point.
+        ValueError: value has another shape than one event.
+    """
+    array = check_float(value, name)
+    if array.shape != event_shape:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected one event of shape "
+            f"{event_shape}: map over batches with jax.vmap, or use a Flow, which does so"
+        )
+    return array
+
+
+def check_condition(condition: Any, condition_shape: Shape | None) -> Array | None:
+    """Return condition as an array of exactly one condition, or None where none is taken.
+
+    Raises:
+        TypeError: the condition is missing or not floating-point.
+        ValueError: the condition has the wrong shape, or none is taken.
+    """
+    array = check_condition_batch(condition, condition_shape)
+    if array is not None and condition_shape is not None and array.shape != condition_shape:
+        raise ValueError(condition_shape_message(array.shape, condition_shape))
+    return array
+
+
+def check_batch(value: Any, event_shape: Shape, name: str) -> Array:
+    """Return value as an array whose trailing axes are one event.
+
+    Raises:
+        TypeError: value is not floating-point.
+        ValueError: the trailing axes are not one event.
+    """
+    array = check_float(value, name)
+    rank = len(event_shape)
+    if array.ndim < rank or array.shape[array.ndim - rank :] != event_shape:
+        expected = ", ".join(["...", *map(str, event_shape)])
+        raise ValueError(
+            f"{name} has shape {array.shape}; this flow expects ({expected}), as given to dim "
+            f"when it was built: events go last, batches before them"
+        )
+    return array
+
+
+def check_condition_batch(condition: Any, condition_shape: Shape | None) -> Array | None:
+    """Return condition as an array whose trailing axes are one condition, or None.
+
+    Raises:
+        TypeError: the condition is missing or not floating-point.
+        ValueError: the trailing axes are not one condition, or none is taken.
+    """
+    check_condition_presence(condition, condition_shape)
+    if condition_shape is None:
+        return None
+    array = check_float(condition, "condition")
+    rank = len(condition_shape)
+    if array.ndim < rank or array.shape[array.ndim - rank :] != condition_shape:
+        raise ValueError(condition_shape_message(array.shape, condition_shape))
+    return array
+
+
+def check_condition_presence(condition: Any, condition_shape: Shape | None) -> None:
+    """Raise unless a condition is given exactly where one is taken.
+
+    Raises:
+        TypeError: a condition is needed and missing.
+        ValueError: a condition is given where none is taken.
+    """
+    if condition_shape is None and condition is not None:
+        raise ValueError(
+            "condition was given, but this flow takes none: leave it out, or build the flow "
+            "with condition_dim"
+        )
+    if condition_shape is not None and condition is None:
+        raise TypeError(
+            f"condition is missing; this flow expects one of shape {condition_shape}, as given "
+            f"to condition_dim when it was built"
+        )
+
+
+def check_positive_int(value: Any, name: str, *, minimum: int = 1) -> int:
+    """Return value if it is a whole number of at least `minimum`.
+
+    Raises:
+        TypeError: value is not a whole number.
+        ValueError: value is too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is {value!r}; expected a whole number of at least {minimum}")
+    if value < minimum:
+        raise ValueError(f"{name} is {value}; expected a whole number of at least {minimum}")
+    return value
+
+
+def check_columns(columns: Sequence[int], dim: int, name: str) -> tuple[int, ...]:
+    """Return the indices of some entries of an event as a tuple.
+
+    Raises:
+        ValueError: an index is doubled, out of range or no whole number.
+    """
+    given = tuple(columns)
+    whole = all(isinstance(i, int) and not isinstance(i, bool) for i in given)
+    if not whole or len(set(given)) < len(given) or not set(given) <= set(range(dim)):
+        raise ValueError(
+            f"{name} is {given}; expected each at most once of the column numbers "
+            f"{tuple(range(dim))}"
+        )
+    return given
+
+
+def merge_condition_shapes(shapes: list[Shape | None]) -> Shape | None:
+    """The one condition shape that a composition takes.
+
+    Raises:
+        ValueError: two parts expect different conditions.
+    """
+    given = {shape for shape in shapes if shape is not None}
+    if len(given) > 1:
+        raise ValueError(
+            f"the parts expect conditions of different shapes {sorted(given)}; build all of "
+            f"them with the same condition_dim"
+        )
+    return given.pop() if given else None
+
+
+def condition_shape_message(got: Shape, expected: Shape) -> str:
+    """What to tell a user whose condition has the wrong shape."""
+    return (
+        f"condition has shape {got}; this flow expects {expected}, as given to condition_dim "
+        f"when it was built"
+    )
+
+
+def check_choice(value: str, choices: Sequence[str], name: str) -> str:
+    """Return the value, one of a few words.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
+    return value
+
+
+def suggest(name: str, known: Sequence[str]) -> str:
+    """Say which known names are near a mistyped one.
+
+    Args:
+        name: what was asked for.
+        known: what there is.
+
+    Returns:
+        A question that starts with a space, or an empty text if nothing is near.
+    """
+    near = get_close_matches(name, known)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def listed(items: Iterable[object], *, most: int = 5, separator: str = ", ") -> str:
+    """The first items, with dots in place of the others."""
+    words = [str(item) for item in items]
+    return separator.join([*words[:most], *["..."] * (len(words) > most)])

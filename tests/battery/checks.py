@@ -1,0 +1,195 @@
+"""The battery: what must hold for everything that `registry` lists."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from battery.measure import EXTREME, FAR, INFINITE, MINUS, ORDINARY, PLUS, STEP, Measured
+from battery.registry import REAL
+from battery.ways import way_functions
+from flax import nnx
+
+from flowjax_lite.bijectors import AbstractBijector
+from flowjax_lite.distributions import AbstractBase, Flow, FlowMixture
+
+# Relative to each number: what a numerical inverse promises far out.
+FAR_TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
+
+
+def agree(actual: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
+    """Compare relative to the largest number at stake, and at least absolutely."""
+    size = 1 + np.max(np.abs(expected), initial=0.0)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * size, err_msg=what)
+
+
+def check_round_trip(m: Measured) -> None:
+    """Catches an inverse of another map than the forward direction's, in either order."""
+    for name, way in m.maps.items():
+        agree(way.back[ORDINARY], way.value[ORDINARY], m.tolerance, name)
+
+
+def check_far_round_trip(m: Measured) -> None:
+    """Catches a numerical inverse that stops early, or whose bracket is too small, far out."""
+    if not m.item.latent == m.item.data == REAL:
+        return
+    tolerance = FAR_TOLERANCE[m.dtype] * m.item.tolerance
+    for name, way in m.maps.items():
+        value, back = way.value[FAR], way.back[FAR]
+        np.testing.assert_allclose(back, value, rtol=tolerance, atol=0, err_msg=name)
+        agree(way.back_log_det[FAR], -way.log_det[FAR], tolerance, name)
+
+
+def check_log_det(m: Measured) -> None:
+    """Catches a log-determinant that is not the Jacobian's: a sign, a scale, a missing term."""
+    for name, way in m.maps.items():
+        if way.jacobian is None:
+            continue
+        _, expected = np.linalg.slogdet(way.jacobian[ORDINARY].astype(float))
+        agree(way.log_det[ORDINARY], expected, m.tolerance, name)
+
+
+def check_log_dets_cancel(m: Measured) -> None:
+    """Catches directions that disagree about the volume."""
+    for name, way in m.maps.items():
+        agree(way.back_log_det[ORDINARY], -way.log_det[ORDINARY], m.tolerance, name)
+
+
+def check_eager(m: Measured) -> None:
+    """Catches a result that depends on `jit`, or on `vmap`."""
+    functions = way_functions(m.module)
+    for name, way in m.scores.items():
+
+        def score(value: jax.Array) -> jax.Array:
+            return functions[name](value, m.condition).score  # noqa: B023
+
+        agree(jax.vmap(score)(way.value[ORDINARY]), way.score[ORDINARY], m.tolerance, name)
+
+
+def check_gradient(m: Measured) -> None:
+    """Catches wrong derivatives by value, condition or parameter, in reverse or forward mode."""
+    for name, s in m.scores.items():
+        assert np.all(np.isfinite(s.gradient[ORDINARY])), name
+        if m.dtype == "float64":
+            step = (s.score[PLUS] - s.score[MINUS]) / (2 * STEP)
+            agree(s.gradient[0] @ m.direction, step, 1e-7, f"{name} against finite differences")
+        if s.slope is not None:
+            by_value, along = s.slope[ORDINARY, : m.dim], s.slope[ORDINARY, m.dim]
+            agree(by_value, s.gradient[ORDINARY, : m.dim], m.tolerance, name)
+            agree(along, s.gradient[ORDINARY] @ m.direction, m.tolerance, name)
+
+
+def check_curvature(m: Measured) -> None:
+    """Catches second derivatives that are not finite, not symmetric or not the gradient's."""
+    for name, s in m.scores.items():
+        assert np.all(np.isfinite(s.curvature[ORDINARY])), name
+        by_value, along = s.curvature[ORDINARY, : m.dim], s.curvature[ORDINARY, m.dim]
+        hessian = by_value[:, :, : m.dim]
+        agree(hessian, np.swapaxes(hessian, 1, 2), m.tolerance, name)
+        agree(along[:, : m.dim], by_value @ m.direction, m.tolerance, name)
+        step = (s.gradient[PLUS] - s.gradient[MINUS]) / (2 * STEP)
+        agree(along[0], step, 1e-7, f"{name} against finite differences")
+
+
+def check_every_parameter_matters(m: Measured) -> None:
+    """Catches a parameter that is cut off from the result."""
+    for name, s in m.scores.items():
+        for param, place in m.params.items():
+            # The first entry of an autoregressive layer has nothing before it to look at.
+            if place.start < place.stop and m.dim > 1:
+                assert np.any(s.gradient[ORDINARY, place] != 0), f"{name}: {param}"
+
+
+def check_condition_matters(m: Measured) -> None:
+    """Catches a condition, or one entry of it, that is accepted and ignored."""
+    for name, s in m.scores.items():
+        by_condition = s.gradient[ORDINARY, m.dim : m.dim + m.condition.size]
+        assert np.all(np.any(by_condition != 0, axis=0)), name
+
+
+def check_extremes(m: Measured) -> None:
+    """Catches NaN, and infinite log-determinants, at values far out or at a domain's edge."""
+    for name, way in m.maps.items():
+        assert np.all(np.isfinite(way.log_det[EXTREME])), name
+        assert not np.any(np.isnan(way.output[EXTREME])), name
+        if way.jacobian is None:
+            continue
+        for numbers in (way.jacobian, way.log_det_slope):
+            assert not np.any(np.isnan(numbers[EXTREME])), name
+        if way.curvature is not None:
+            continue  # along all inputs at once, ±inf meets tangents that are zero
+        mixed = way.jacobian[ORDINARY][:, ~np.eye(way.value.shape[1], dtype=bool)]
+        if mixed.size and np.all(mixed == 0):
+            for numbers in (way.output, way.log_det, way.jacobian, way.log_det_slope):
+                assert not np.any(np.isnan(numbers[INFINITE])), f"{name} at ±inf"
+    for name, s in m.scores.items():
+        assert not np.any(np.isnan(s.gradient[EXTREME])), name
+
+
+def entry_points(module: nnx.Module) -> dict[str, Callable]:
+    """The public functions of (value, condition), by the name of their first argument."""
+    match module:
+        case AbstractBijector():
+            return {"x": module.forward_and_log_det, "y": module.inverse_and_log_det}
+        case AbstractBase():
+            return {"z": module.log_prob}
+        case Flow() | FlowMixture():
+            return {"x": module.log_prob}
+    return {"x": module}
+
+
+def check_mistakes_are_named(m: Measured) -> None:
+    """Catches an argument of the wrong shape or dtype that is used, or refused without a word."""
+    dim, condition = m.dim, m.condition
+    good = jnp.zeros(dim, m.dtype)
+    for argument, function in entry_points(m.module).items():
+
+        def refuses(value: object, condition: object, error: type, message: str) -> None:
+            with pytest.raises(error, match=message):
+                jax.eval_shape(function, value, condition)  # noqa: B023
+
+        jax.eval_shape(function, good, condition)
+        shape = rf"{argument} has shape \({dim + 1},\).*{dim}"
+        refuses(jnp.zeros(dim + 1, m.dtype), condition, ValueError, shape)
+        refuses(jnp.zeros((), m.dtype), condition, ValueError, rf"{argument} has shape \(\)")
+        for dtype in (int, complex):
+            what = f"{argument} has dtype {dtype.__name__}.*floating"
+            refuses(jnp.zeros(dim, dtype), condition, TypeError, what)
+        if condition is None:
+            refuses(good, jnp.zeros(1, m.dtype), ValueError, "condition was given.*leave it out")
+        else:
+            shape = rf"condition has shape \(5,\).*\({condition.size},\)"
+            refuses(good, jnp.zeros(5, m.dtype), ValueError, shape)
+            refuses(good, None, TypeError, "condition is missing.*condition_dim")
+            refuses(good, jnp.zeros(condition.size, int), TypeError, "condition has dtype int")
+
+
+def check_equal_configurations_share_code(m: Measured) -> None:
+    """Catches structures that differ, such as fresh functions or seeds kept in attributes."""
+    traced = []
+
+    @jax.jit
+    def trace(module: nnx.Module) -> None:
+        traced.append(module)
+
+    again = m.item.make(nnx.Rngs(1))
+    assert jax.tree.structure(again) == jax.tree.structure(m.module)
+    assert nnx.graphdef(again) == nnx.graphdef(m.module)
+    jax.eval_shape(trace, m.module)
+    jax.eval_shape(trace, again)
+    assert len(traced) == 1, "the same configuration compiles again"
+
+
+MAP_CHECKS = (check_round_trip, check_far_round_trip, check_log_det, check_log_dets_cancel)
+CHECKS = (
+    *MAP_CHECKS,
+    check_eager,
+    check_gradient,
+    check_curvature,
+    check_every_parameter_matters,
+    check_condition_matters,
+    check_extremes,
+    check_mistakes_are_named,
+    check_equal_configurations_share_code,
+)

@@ -1,0 +1,45 @@
+"""Everything public that can be built, each with the values it is tried on."""
+
+from battery.registry.bases import BASES
+from battery.registry.bijectors import BIJECTORS, Flat, autoregressive, coupling, standardize
+from battery.registry.conditioners import CONDITIONERS, made, mlp
+from battery.registry.continuous import CONTINUOUS
+from battery.registry.flows import FLOWS, ON_REALS, flow
+from battery.registry.item import CIRCLE, CONDITION_DIM, DIM, HIDDEN, REAL, SMOOTH, Domain, Item
+from battery.registry.transformers import SPLINE, TRANSFORMERS
+
+ALL: dict[str, Item] = {
+    **TRANSFORMERS,
+    **CONDITIONERS,
+    **BIJECTORS,
+    **CONTINUOUS,
+    **BASES,
+    **FLOWS,
+}
+
+__all__ = [
+    "ALL",
+    "BASES",
+    "BIJECTORS",
+    "CIRCLE",
+    "CONDITIONERS",
+    "CONDITION_DIM",
+    "CONTINUOUS",
+    "DIM",
+    "FLOWS",
+    "HIDDEN",
+    "ON_REALS",
+    "REAL",
+    "SMOOTH",
+    "SPLINE",
+    "TRANSFORMERS",
+    "Domain",
+    "Flat",
+    "Item",
+    "autoregressive",
+    "coupling",
+    "flow",
+    "made",
+    "mlp",
+    "standardize",
+]

@@ -1,0 +1,42 @@
+"""Distributions that are no flows: bases, and mixtures of flows."""
+
+import distrax
+import jax.numpy as jnp
+from battery.registry.item import CONDITION_DIM, DIM, HIDDEN, UNIT, Item
+
+from flowjax_lite import distributions as d
+from flowjax_lite.flows import nice
+
+SMALL = {"dim": DIM, "num_layers": 2, "hidden": HIDDEN}
+
+BASES = {
+    "StandardNormal": Item(lambda rngs: d.StandardNormal(DIM)),
+    "DiagonalNormal": Item(lambda rngs: d.DiagonalNormal(DIM)),
+    "Uniform": Item(lambda rngs: d.Uniform(DIM), data=UNIT),
+    "Beta": Item(lambda rngs: d.Beta(DIM, alpha=2.0, beta=5.0), data=UNIT),
+    "StudentT": Item(lambda rngs: d.StudentT(DIM)),
+    "GaussianMixture": Item(lambda rngs: d.GaussianMixture(DIM, num_components=2, rngs=rngs)),
+    "ConditionalNormal": Item(
+        lambda rngs: d.ConditionalNormal(DIM, condition_dim=CONDITION_DIM, hidden=(8,), rngs=rngs)
+    ),
+    "Product": Item(lambda rngs: d.Product([d.StandardNormal(1), d.DiagonalNormal(DIM - 1)])),
+    "Product|condition": Item(
+        lambda rngs: d.Product(
+            [
+                d.Uniform(1),
+                d.ConditionalNormal(DIM - 1, condition_dim=CONDITION_DIM, hidden=HIDDEN, rngs=rngs),
+            ]
+        ),
+        data=UNIT,
+    ),
+    "FlowMixture|condition": Item(
+        lambda rngs: d.FlowMixture(
+            [nice(**SMALL, condition_dim=CONDITION_DIM, rngs=rngs) for _ in range(2)]
+        )
+    ),
+    "FromDistrax": Item(
+        lambda rngs: d.FromDistrax(
+            distrax.Independent(distrax.Normal(jnp.zeros(DIM), jnp.ones(DIM)), 1)
+        )
+    ),
+}

@@ -1,0 +1,64 @@
+"""Named flows, small."""
+
+from functools import partial
+from typing import Any
+
+from battery.registry.continuous import SHARP
+from battery.registry.item import CIRCLE, HIDDEN, REAL, SMOOTH, Domain, Item
+from flax import nnx
+
+from flowjax_lite.distributions import Flow
+from flowjax_lite.flows import NAMED
+
+# What keeps a flow small, beside the settings that all flows take.
+SMALL: dict[str, dict[str, Any]] = {
+    "bnaf": {"hidden": (2,)},
+    "flowpp": {"num_components": 2},
+    "gaussianization": {"num_components": 3},
+    "nsf_coupling": {"num_bins": 2, "bound": 2.0},
+    "nsf_autoregressive": {"num_bins": 2, "bound": 2.0},
+    # A smaller bound makes random densities sharper than a grid of the tests can follow.
+    "sos": {"num_polynomials": 2, "degree": 2, "bound": 6.0},
+    "bernstein": {"degree": 3, "bound": 2.0},
+    "naf": {"num_units": 2, "num_sigmoid_layers": 1},
+    "unaf": {"integrand_hidden": (2,), "bound": 2.0, "num_nodes": 8},
+    "circular_nsf": {"num_bins": 2},
+    "ffjord": SHARP,
+    "rnode": SHARP,
+    "cnf": SHARP | {"num_frequencies": 1},
+}
+# Where the entries live, if not among all real numbers with a base of one's choice.
+ELSEWHERE: dict[str, Domain] = {"circular_nsf": CIRCLE}
+# What the tests that give normal latents, or a base, take; the others have tests of their own.
+ON_REALS = tuple(name for name in NAMED if name not in ELSEWHERE)
+
+
+def flow(rngs: nnx.Rngs, name: str, dim: int, condition_dim: int | None = None) -> Flow:
+    """A small flow of that architecture."""
+    common = {"num_layers": 2, "hidden": HIDDEN, "activation": SMOOTH}
+    settings = common | SMALL.get(name, {})
+    return NAMED[name](dim=dim, condition_dim=condition_dim, rngs=rngs, **settings)
+
+
+FLOWS: dict[str, Item] = {}
+for _name in NAMED:
+    _domain = ELSEWHERE.get(_name, REAL)
+    _item = partial(Item, latent=_domain, data=_domain)
+    # Second derivatives and runs without `jit` are tried on all layers, and on flows of each kind.
+    _typical = _name in ("maf", "nsf_coupling")
+    FLOWS |= {
+        f"{_name}(4)|condition": _item(
+            partial(flow, name=_name, dim=4, condition_dim=2),
+            dtypes=("float64",),
+            second_order=_typical,
+        ),
+    }
+    # Solvers take long to compile: in float32 one of these is tried, beside `CONTINUOUS`.
+    if _name not in ("ffjord", "cnf"):
+        FLOWS[f"{_name}(3)"] = _item(
+            partial(flow, name=_name, dim=3), dtypes=("float32",), eager=_typical
+        )
+    if _typical:
+        FLOWS[f"{_name}(1)"] = _item(
+            partial(flow, name=_name, dim=1), dtypes=("float64",), second_order=False
+        )
