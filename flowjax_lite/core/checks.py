@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 Shape = tuple[int, ...]
@@ -116,17 +119,48 @@ def check_condition_presence(condition: Any, condition_shape: Shape | None) -> N
 
 
 def check_positive_int(value: Any, name: str, *, minimum: int = 1) -> int:
-    """Return value if it is a whole number of at least `minimum`.
+    """Return value as an int if it is a whole number of at least `minimum`; numpy's are taken too.
 
     Raises:
         TypeError: value is not a whole number.
         ValueError: value is too small.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} is {value!r}; expected a whole number of at least {minimum}")
     if value < minimum:
         raise ValueError(f"{name} is {value}; expected a whole number of at least {minimum}")
-    return value
+    return int(value)
+
+
+def as_key(key: Any, name: str = "key") -> Array:
+    """Return one typed random key, from such a key, one of `jax.random.PRNGKey`, or a seed.
+
+    Args:
+        key: a key; or a whole number from 0 to 2**32 - 1, which means `jax.random.key(number)`.
+        name: what messages call it.
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: it is a number out of range, or several keys.
+    """
+    if isinstance(key, Integral) and not isinstance(key, bool):
+        seed = int(key)
+        if not 0 <= seed < 2**32:  # jax would drop the higher bits
+            raise ValueError(f"{name} is {seed}; expected a seed from 0 to {2**32 - 1}, or a key")
+        return jax.random.key(seed)
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        if key.shape:
+            raise ValueError(
+                f"{name} holds {key.shape} keys; expected a single one, such as key[0]"
+            )
+        return key
+    if dtype != np.uint32 or jnp.ndim(key) != 1:
+        raise TypeError(
+            f"{name} is {key!r}; expected a random key, such as jax.random.key(0), or a whole "
+            f"number as its seed"
+        )
+    return jax.random.wrap_key_data(jnp.asarray(key))
 
 
 def check_columns(columns: Sequence[int], dim: int, name: str) -> tuple[int, ...]:

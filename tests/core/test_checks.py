@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from flowjax_lite.core.checks import (
+    as_key,
     check_batch,
     check_columns,
     check_condition,
@@ -108,6 +109,15 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "num_layers is 0; expected.*at least 1",
     ),
+    "no key": (lambda: as_key(None), TypeError, r"key is None; expected a random key, such as jax"),
+    "half a seed": (lambda: as_key(0.5, "rngs"), TypeError, "rngs is 0.5; expected a random key"),
+    "true seed": (lambda: as_key(True), TypeError, "key is True"),
+    "seed that jax would cut": (lambda: as_key(2**32), ValueError, "4294967296; expected a seed"),
+    "several keys": (
+        lambda: as_key(jax.random.split(jax.random.key(0), 3)),
+        ValueError,
+        r"key holds \(3,\) keys; expected a single one",
+    ),
     "truth": (lambda: check_positive_int(True, "dim"), TypeError, "dim is True"),
     "column": (
         lambda: check_columns((0, 3), 3, "keep"),
@@ -132,6 +142,25 @@ def test_mistakes_are_named(case: str):
     call, error, message = BAD[case]
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("seed", [7, np.int64(7), jax.random.key(7), jax.random.PRNGKey(7)])
+def test_seeds_are_keys(seed: Any):
+    """Catches a seed of another type that gives other numbers, or none."""
+    bits = jax.random.key_data(as_key(seed))
+    np.testing.assert_array_equal(bits, jax.random.key_data(jax.random.key(7)))
+    assert as_key(seed).shape == ()
+
+
+def test_keys_are_checked_where_they_are_traced():
+    """Catches a check that looks at the values of a key."""
+    bits = jax.jit(lambda key: jax.random.key_data(as_key(key)))(jax.random.key(7))
+    np.testing.assert_array_equal(bits, jax.random.key_data(jax.random.key(7)))
+
+
+def test_whole_numbers_of_numpy_are_taken():
+    """Catches a numpy scalar that is refused, or passed on into a recipe."""
+    assert type(check_positive_int(np.int64(3), "dim")) is int
 
 
 def test_columns_are_a_tuple_in_their_order():
