@@ -9,7 +9,7 @@ from flowjax_lite.bijectors.channelwise import Channelwise
 from flowjax_lite.bijectors.compose import Chain, Invert
 from flowjax_lite.bijectors.coupling import Coupling
 from flowjax_lite.bijectors.domains import Domains
-from flowjax_lite.bijectors.elementwise import Exp, Logit, Sigmoid, Softplus, Tanh
+from flowjax_lite.bijectors.elementwise import Exp, Identity, Logit, Sigmoid, Softplus, Tanh
 from flowjax_lite.bijectors.householder import Householder
 from flowjax_lite.bijectors.independent import Independent
 from flowjax_lite.bijectors.linear import LU, PLU, Linear, Triangular
@@ -45,6 +45,7 @@ __all__ = [
     "Exp",
     "GaussianMixtureCDF",
     "Householder",
+    "Identity",
     "Independent",
     "Invert",
     "InvertibleResidual",

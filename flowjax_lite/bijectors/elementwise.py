@@ -1,23 +1,28 @@
-"""Fixed maps between domains, the same on every entry."""
+"""Fixed maps of each entry by itself, the same for all of them."""
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
-from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.checks import check_event_shape
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import sigmoid_log_derivative, softplus_inverse
 
 
 class AbstractElementwise(AbstractBijector):
-    """A map that acts on each of the (dim,) entries by itself."""
+    """A map that acts on each entry of an event by itself.
 
-    def __init__(self, dim: int) -> None:
-        self.event_shape = (check_positive_int(dim, "dim"),)
+    `dim` is the length of a vector, or the shape of an event of any rank: `Affine(8)` acts on
+    vectors, `Affine((32, 32, 3))` on images.
+    """
+
+    def __init__(self, dim: int | Sequence[int]) -> None:
+        self.event_shape = check_event_shape(dim)
         self.condition_shape = None
 
     @abstractmethod
@@ -41,11 +46,25 @@ class AbstractElementwise(AbstractBijector):
         return x, jnp.sum(jnp.broadcast_to(log_derivative, y.shape))
 
 
+class Identity(AbstractElementwise):
+    """The map that changes nothing."""
+
+    @remembers_recipe
+    def __init__(self, dim: int | Sequence[int]) -> None:
+        super().__init__(dim)
+
+    def _forward(self, x: Array) -> tuple[Array, Array]:
+        return x, jnp.zeros((), x.dtype)
+
+    def _inverse(self, y: Array) -> tuple[Array, Array]:
+        return y, jnp.zeros((), y.dtype)
+
+
 class Exp(AbstractElementwise):
     """The exponential: real numbers to positive ones."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
@@ -60,7 +79,7 @@ class Softplus(AbstractElementwise):
     """log(1 + exp(x)): real numbers to positive ones, the identity far to the right."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
@@ -74,7 +93,7 @@ class Sigmoid(AbstractElementwise):
     """The logistic function: real numbers to (0, 1)."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
@@ -88,7 +107,7 @@ class Logit(AbstractElementwise):
     """The inverse of the logistic function: (0, 1) to real numbers."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
@@ -102,7 +121,7 @@ class Tanh(AbstractElementwise):
     """The hyperbolic tangent: real numbers to (-1, 1)."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:

@@ -163,6 +163,22 @@ def as_key(key: Any, name: str = "key") -> Array:
     return jax.random.wrap_key_data(jnp.asarray(key))
 
 
+def check_event_shape(dim: Any, name: str = "dim") -> Shape:
+    """Return the shape of an event, given as it is or as the length of a vector.
+
+    Args:
+        dim: a whole number for a vector, or a shape such as (32, 32, 3).
+        name: what the argument is called.
+
+    Raises:
+        TypeError: dim is neither, or an axis is not a whole number.
+        ValueError: an axis is below 1.
+    """
+    if isinstance(dim, (list, tuple)):
+        return tuple(check_positive_int(size, f"{name}[{i}]") for i, size in enumerate(dim))
+    return (check_positive_int(dim, name),)
+
+
 def check_columns(columns: Sequence[int], dim: int, name: str) -> tuple[int, ...]:
     """Return the indices of some entries of an event as a tuple.
 

@@ -88,3 +88,14 @@ def test_dim_must_be_positive(kind: type):
     """Catches an empty event, whose density would be one whatever it is."""
     with pytest.raises(ValueError, match="dim is 0"):
         kind(0)
+
+
+def test_identity_changes_nothing():
+    """Catches a map of a base by itself that moves its density, or refuses an image."""
+    x = jnp.arange(24.0).reshape(2, 4, 3)
+    identity = b.Identity((2, 4, 3))
+    for y, log_det in (identity.forward_and_log_det(x), identity.inverse_and_log_det(x)):
+        np.testing.assert_array_equal(y, x)
+        assert log_det == 0 and log_det.shape == ()
+    with pytest.raises(ValueError, match=r"dim\[1\] is 0"):
+        b.Identity((2, 0))

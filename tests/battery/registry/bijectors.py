@@ -92,6 +92,7 @@ def after_a_batch(layer: b.ActNorm | b.BatchNorm) -> b.ActNorm | b.BatchNorm:
 
 _conditional = partial(coupling, transformer=Affine(), network=MLP, condition_dim=CONDITION_DIM)
 BIJECTORS = {
+    "Identity": Item(lambda rngs: b.Identity(DIM)),
     "Affine": Item(lambda rngs: b.Affine(DIM)),
     "Shift": Item(lambda rngs: b.Shift(DIM)),
     "Scale": Item(lambda rngs: b.Scale(DIM)),
