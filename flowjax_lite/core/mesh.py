@@ -1,10 +1,7 @@
 """Where a run's arrays lie: on one device, or spread over a mesh of many."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -16,38 +13,27 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from flowjax_lite.core.pytree import map_named
 
-_MESH: ContextVar[Mesh | None] = ContextVar("mesh", default=None)
 
-
-@contextlib.contextmanager
-def in_parts(mesh: Mesh) -> Iterator[None]:
-    """While a program is traced: `by_parts` divides rows among the devices of this mesh."""
-    token = _MESH.set(mesh)
-    try:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # the caches of `jit` see this one
-            yield
-    finally:
-        _MESH.reset(token)
-
-
-def by_parts(function: Callable[..., Any], shared: Any, *rows: Array | None) -> Any:
+def by_parts(
+    mesh: Mesh | None, function: Callable[..., Any], shared: Any, *rows: Array | None
+) -> Any:
     """function(shared, *rows), of which each device computes the part for its own rows.
 
     XLA by itself divides the rows too, but adds up the parts of a weight's gradient wherever a
     product sums over rows: for an ODE in each step of its solver, here a single time. And a loop
     on one device does not wait for those on others.
 
-    Outside of `in_parts`, and where the devices cannot have equal parts, it is the call itself.
-
     Args:
+        mesh: the devices. Without one, where they cannot have equal parts, and under
+            `jax.set_mesh`, with which diffrax cannot compute in parts, this is the call itself.
         function: takes `shared` and rows, and returns arrays with the rows in front; what it makes
             of one row does not depend on others.
         shared: whole on every device; a pytree.
         rows: (rows, ...), or (1, ...) where one serves all; or None.
     """
-    mesh = _MESH.get()
     number = max(len(array) for array in rows if array is not None)
-    if mesh is None or mesh.size == 1 or number % mesh.size or _in_a_part():
+    alone = jax.sharding.get_abstract_mesh().empty
+    if mesh is None or mesh.size == 1 or number % mesh.size or not alone:
         return function(shared, *rows)
     whole, divided = PartitionSpec(), PartitionSpec(mesh.axis_names)
 
@@ -63,10 +49,6 @@ def by_parts(function: Callable[..., Any], shared: Any, *rows: Array | None) -> 
     )(shared, *rows)
 
 
-def _in_a_part() -> bool:
-    return AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types
-
-
 Rule = Callable[[str, tuple[int, ...]], PartitionSpec]
 
 
@@ -80,6 +62,25 @@ def replicated(name: str, shape: tuple[int, ...]) -> PartitionSpec:
     return PartitionSpec()
 
 
+def check_mesh(mesh: Mesh | None) -> None:
+    """Check that a mesh is one, over whose axes XLA divides what it is not told about.
+
+    Raises:
+        TypeError: it is no mesh.
+        ValueError: its axes are of another type.
+    """
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise TypeError(
+            f"mesh is {mesh!r}; expected a jax.sharding.Mesh, such as all_devices(), or None"
+        )
+    types = {AxisType.Auto} if mesh is None else set(mesh.axis_types)
+    if types != {AxisType.Auto}:
+        raise ValueError(
+            f"mesh has axes of types {types}; expected Auto for all of them: give "
+            f"all_devices(), or jax.make_mesh(..., axis_types=(AxisType.Auto,))"
+        )
+
+
 @dataclass(frozen=True)
 class Placement:
     """How rows and parameters are spread over devices.
@@ -87,21 +88,13 @@ class Placement:
     Attributes:
         mesh: the devices; None is the default device alone.
         rule: from the name and shape of an array of the run's state to how it is partitioned.
-        alone: whether no mesh is in use by `jax.set_mesh`, with which `in_use` would not let
-            diffrax compute constants.
     """
 
     mesh: Mesh | None = None
     rule: Rule = replicated
-    alone: bool = field(default_factory=lambda: jax.sharding.get_mesh().empty)
 
     def __post_init__(self) -> None:
-        types = {AxisType.Auto} if self.mesh is None else set(self.mesh.axis_types)
-        if types != {AxisType.Auto}:
-            raise ValueError(
-                f"mesh has axes of types {types}; expected Auto for all of them: give "
-                f"all_devices(), or jax.make_mesh(..., axis_types=(AxisType.Auto,))"
-            )
+        check_mesh(self.mesh)
 
     @property
     def num_parts(self) -> int:
@@ -162,12 +155,6 @@ class Placement:
             return batch
         of_rows = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
         return lax.with_sharding_constraint(batch, of_rows)
-
-    def in_use(self) -> AbstractContextManager[Any]:
-        """Within a compiled program: each device computes what is computed of its own rows."""
-        if self.mesh is None or not self.alone:
-            return contextlib.nullcontext()
-        return in_parts(self.mesh)
 
     def to_host(self, tree: Any) -> Any:
         """Whole arrays of numpy, copies, in every process."""

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.sharding import Mesh
 
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.bijectors.compose import condition_of
@@ -38,6 +39,8 @@ class Flow(nnx.Module):
         event_shape: shape of one x.
         condition_shape: shape of one condition, or None where none is taken.
         recipe: how a named flow was built, for saving; None for a flow built by hand.
+        mesh: devices among which the rows of a batch are divided, in a training step; None
+            everywhere else.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Flow(nnx.Module):
                 f"conditions of shape {self.condition_shape}"
             )
         self.recipe: Recipe | None = None
+        self.mesh: Mesh | None = None
 
     def log_prob(self, x: Array, condition: Array | None = None, key: Array | None = None) -> Array:
         """Log-density, in nats per event and in the units of x.
@@ -138,6 +142,12 @@ class Flow(nnx.Module):
         if self.condition_map is None or condition is None:
             return condition
         return self.condition_map.inverse(condition)
+
+    def divided(self, mesh: Mesh | None) -> "Flow":
+        """The same flow, whose batches are divided among the devices of a mesh."""
+        copy: Flow = jax.tree.map(lambda leaf: leaf, self)
+        copy.mesh = mesh
+        return copy
 
 
 # Compiled once for each structure and shape, also where a notebook calls without `jit`.
@@ -258,7 +268,7 @@ def _over_batches(
     def map_rows(flow: Flow, *rows: Array | None) -> Any:
         return jnp.vectorize(functools.partial(function, flow), signature=signature)(*rows)
 
-    return by_parts(map_rows, flow, *aligned) if rank else map_rows(flow, *aligned)
+    return by_parts(flow.mesh, map_rows, flow, *aligned) if rank else map_rows(flow, *aligned)
 
 
 def _axes(shape: Shape, name: str) -> str:

@@ -125,9 +125,9 @@ class _RegularizedLikelihood:
             price = self.kinetic * way.energies.kinetic + self.jacobian * way.energies.jacobian
             return price - log_prob
 
-        losses = by_parts(
-            jax.vmap(loss, (None, 0, 0, 0)), flow, x, condition, jax.random.split(key, len(x))
-        )
+        keys = jax.random.split(key, len(x))
+        by_rows = jax.vmap(loss, (None, 0, 0, 0))
+        losses = by_parts(flow.mesh, by_rows, flow, x, condition, keys)
         return weighted_mean(losses, weights)
 
 

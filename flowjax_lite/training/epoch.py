@@ -157,9 +157,8 @@ def advance(
         step = state.step
         rows = placement.spread(take_batch(window, order, step - first, multiple=multiple))
         batch = *rows, jax.random.fold_in(key, 1 + step)
-        settings = {"loss": loss, "optimizer": optimizer, "rate": state.rate}
-        with placement.in_use():
-            trained, report = take_step(state.train, batch, **settings)
+        settings = {"loss": loss, "optimizer": optimizer, "mesh": placement.mesh}
+        trained, report = take_step(state.train, batch, **settings, rate=state.rate)
         found = Steps(report.loss, jnp.sum(rows.weights), report.gradient_norm, report.skipped)
         average = state.average
         if average is not None and ema is not None:
@@ -231,12 +230,12 @@ def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int, placement: 
     ends = jnp.asarray(batch_ends(rows.num_rows, num_batches))[None]
     window = Window(jax.tree.map(lambda array: array[None], rows), ends)
     order = jnp.arange(rows.num_rows)[None]
+    flow = flow.divided(placement.mesh)
 
     def evaluate_batch(batch: Array) -> tuple[Array, Array]:
         taken = take_batch(window, order, batch, multiple=placement.num_parts)
         taken = placement.spread(taken)
-        with placement.in_use():
-            return loss(flow, *taken, None), jnp.sum(taken.weights)
+        return loss(flow, *taken, None), jnp.sum(taken.weights)
 
     return _mean(*jax.lax.map(evaluate_batch, jnp.arange(num_batches)))
 

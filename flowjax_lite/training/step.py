@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from flowjax_lite.bijectors import BatchNorm
 from flowjax_lite.bijectors.batch import holds
-from flowjax_lite.core.mesh import Placement
+from flowjax_lite.core.mesh import check_mesh
 from flowjax_lite.distributions import Flow, observe
 from flowjax_lite.losses import Loss
 
@@ -80,11 +80,10 @@ def make_train_step(
         >>> state = fl.TrainState.create(flow, optimizer)
         >>> state, loss = step(state, jax.random.normal(jax.random.key(0), (16, 2)))
     """
-    placement = Placement(mesh)
+    check_mesh(mesh)
 
     def step(state: TrainState, *batch: Any) -> tuple[TrainState, Array]:
-        with placement.in_use():
-            state, report = take_step(state, batch, loss=loss, optimizer=optimizer)
+        state, report = take_step(state, batch, loss=loss, optimizer=optimizer, mesh=mesh)
         return state, report.loss
 
     return step
@@ -96,6 +95,7 @@ def take_step(
     *,
     loss: Loss,
     optimizer: optax.GradientTransformation,
+    mesh: Mesh | None = None,
     rate: Array | None = None,
 ) -> tuple[TrainState, StepReport]:
     """The step of `make_train_step`, with all that it found.
@@ -105,12 +105,13 @@ def take_step(
         batch: what the loss takes beside the flow.
         loss: as for `make_train_step`.
         optimizer: the same.
+        mesh: the same.
         rate: a factor on the optimizer's updates, if any.
     """
     graphdef, params, *constants = nnx.split(state.flow, nnx.Param, ...)
 
     def objective(params: Any) -> tuple[Array, list[Any]]:
-        flow, statistics = nnx.merge(graphdef, params, *constants), constants
+        flow, statistics = nnx.merge(graphdef, params, *constants).divided(mesh), constants
         if holds(flow, BatchNorm):
             flow = _observe_batch(flow, loss, batch)
             _, _, *observed = nnx.split(flow, nnx.Param, ...)

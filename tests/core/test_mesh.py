@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pytest
 from helpers import devices
 from helpers.interrupted import PROCESSES, last
@@ -82,6 +83,12 @@ def test_an_explicit_mesh_is_refused():
     x = np.random.default_rng(0).standard_normal((100, 2)).astype(np.float32)
     with pytest.raises(ValueError, match=r"expected Auto for all of them: give all_devices\(\)"):
         fl.fit(devices.interrupted.tiny(), x, key=jax.random.key(0), batch_size=10, mesh=mesh)
+
+
+def test_what_is_no_mesh_is_told():
+    """Catches an error about an attribute that a number does not have."""
+    with pytest.raises(TypeError, match=r"mesh is 3; expected a jax.sharding.Mesh, such as all_d"):
+        fl.make_train_step(fl.negative_log_likelihood, optax.sgd(1e-2), mesh=3)
 
 
 def start_two(directory: Path) -> list[BaseProcess]:
