@@ -49,6 +49,11 @@ def test_a_file_of_the_version_before_gives_the_same_densities(path: Path):
 
 def test_every_named_flow_was_saved():
     """Catches a file that is lost, and a flow that lost its name."""
-    others = {"by_hand", "glow_1d-initialised", "maf-data_map_and_condition_map", "realnvp-data_map"}
+    others = {
+        "by_hand",
+        "glow_1d-initialised",
+        "maf-data_map_and_condition_map",
+        "realnvp-data_map",
+    }
     named = {path.stem for path in FILES} - others
     assert len(named) == 22 and named <= set(NAMED)
