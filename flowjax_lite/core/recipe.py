@@ -162,6 +162,23 @@ def total_size(value: Value) -> int:
     return 0
 
 
+def num_parts(value: Value) -> int:
+    """The number of calls in a recipe, and of numbers in its lists.
+
+    Each may be a layer, which takes some milliseconds to trace whatever its size.
+    """
+    match value:
+        case Recipe():
+            return 1 + sum(num_parts(item) for _, item in value.arguments if not _is_number(item))
+        case tuple():
+            return sum(map(num_parts, value))
+    return _is_number(value)
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, (int, float))
+
+
 def _register(constructor: Callable[..., Any]) -> None:
     name = constructor.__name__
     for parameter in _parameters(constructor).values():

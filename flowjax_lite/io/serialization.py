@@ -12,13 +12,16 @@ import numpy as np
 from flax import nnx
 
 from flowjax_lite.core.pytree import named_leaves
-from flowjax_lite.core.recipe import Recipe, build, from_json, to_json, total_size
+from flowjax_lite.core.recipe import Recipe, build, from_json, num_parts, to_json, total_size
 from flowjax_lite.distributions import Flow
 from flowjax_lite.io import model_file
 
 # What the whole numbers of a recipe may add up to in a file of few numbers: room for settings
 # that are in no array, such as the largest number of a solver's steps.
 _FREE_SIZE = 2**17
+# How many calls and widths a recipe may have in a file of few arrays, how many more for each
+# array, and how many at most. A layer has an array at least, but for maps such as an exponential.
+_FREE_PARTS, _PARTS_AN_ARRAY, _MAX_PARTS = 128, 4, 2**13
 
 
 def save(path: str | os.PathLike[str], flow: Flow, *, overwrite: bool = False) -> None:
@@ -119,6 +122,13 @@ def _rebuild(path: Path, recipe: Recipe, arrays: Mapping[str, np.ndarray]) -> Fl
         raise ValueError(
             f"{path} holds {held} numbers, and a recipe whose sizes add up to {size}, which cannot "
             f"be theirs; if you trust the file, build the flow and pass it: "
+            f"load(path, template=flow)"
+        )
+    parts = num_parts(recipe)
+    if parts > min(_FREE_PARTS + _PARTS_AN_ARRAY * len(arrays), _MAX_PARTS):
+        raise ValueError(
+            f"{path} holds {len(arrays)} arrays, and a recipe of {parts} calls and widths, which "
+            f"would take long to follow; if you trust the file, build the flow and pass it: "
             f"load(path, template=flow)"
         )
     try:

@@ -1,6 +1,7 @@
 """Model files from strangers: each loads as it was saved, or is refused in words."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from flowjax_lite.bijectors import AbstractBijector, Invert, Tanh
 from flowjax_lite.core.recipe import from_json, to_json
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows import realnvp
-from flowjax_lite.io import model_file
+from flowjax_lite.io import model_file, serialization
 from flowjax_lite.io.serialization import load, save
 
 MIB = 2**20
@@ -229,6 +230,33 @@ RECIPES = {
     "masks of wide blocks": '{"name": "bnaf", "arguments": {"dim": 100000}}',
     "many reflections": '{"name": "QR", "arguments": {"dim": 60000, "num_reflections": 60000}}',
 }
+
+
+LONG_RECIPES = {
+    "many widths": '{"name": "maf", "arguments": {"dim": 2, "hidden": [' + 400 * "1," + "1]}}",
+    "many maps": '{"name": "Chain", "arguments": {"bijectors": ['
+    + ",".join(400 * ['{"name": "Tanh", "arguments": {"dim": 2}}'])
+    + "]}}",
+    "many sigmoids": '{"name": "naf", "arguments": {"dim": 2, "num_sigmoid_layers": 60000}}',
+}
+
+
+@pytest.mark.parametrize("name", LONG_RECIPES)
+def test_a_recipe_that_takes_long_is_refused_at_once(path: Path, name: str):
+    """Catches a file of a kilobyte with hundreds of layers, which takes minutes to open."""
+    model_file.write(path, {"a": np.zeros(3, np.float32)}, recipe=LONG_RECIPES[name])
+    start = time.process_time()
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        load(path)
+    assert time.process_time() - start < 3.0
+
+
+def test_layers_load_where_their_arrays_are(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Catches a bound that refuses deep networks, whose arrays the file has."""
+    monkeypatch.setattr(serialization, "_FREE_PARTS", 0)
+    flow = realnvp(dim=2, num_layers=1, hidden=(2,) * 12, rngs=nnx.Rngs(0))
+    save(path, flow)
+    assert same(load(path), flow)
 
 
 @pytest.mark.parametrize("name", RECIPES)
