@@ -25,7 +25,7 @@ endef
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := -m pip install -q --disable-pip-version-check --no-input
 
-.PHONY: help demo test lint format format-check types test-newest clean
+.PHONY: help demo test lint format format-check types test-newest wheel clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -47,8 +47,9 @@ format: $(VENV)/.installed ## Format the code, and fix what can be fixed safely
 format-check: $(VENV)/.installed ## Check the format, change nothing
 	$(VENV)/bin/ruff format --check .
 
-types: $(VENV)/.installed ## Check the types of the package
+types: $(VENV)/.installed ## Check the types of the package, and of what users write
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --config-file= --strict --follow-imports=silent tests/packaging/user_code.py
 
 test-newest: ## Run the smoke tests on the newest Python here, with the newest jax and flax
 	@python="$(NEWEST_PYTHON)"; \
@@ -63,8 +64,11 @@ test-newest: ## Run the smoke tests on the newest Python here, with the newest j
 run-smoke: $(NEWEST_VENV)/.installed
 	$(NEWEST_VENV)/bin/python $(PYTEST) -m smoke
 
-clean: ## Remove both environments and the tools' caches
-	rm -rf $(VENV) $(NEWEST_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+wheel: $(VENV)/.installed ## Build the wheel into dist, and try it in a fresh environment
+	.ci/wheel $(VENV)/bin/python
+
+clean: ## Remove the environments, what was built, and the tools' caches
+	rm -rf $(VENV) $(NEWEST_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Set-up happens once, and again when what it depends on changes.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import flowjax_lite
 from flowjax_lite.cli import yaml_file
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError, FieldError, did_you_mean
@@ -17,12 +18,15 @@ from flowjax_lite.cli.yaml_file import Entry
 
 T = TypeVar("T")
 
+# The configs of the repository, which an installed package holds too.
+EXAMPLES = Path(flowjax_lite.__file__).with_name("configs")
+
 
 def load(path: str | Path) -> Config:
     """Read a config file.
 
     Args:
-        path: The YAML file.
+        path: The YAML file, or the name of one that the package brings, such as `digits_maf`.
 
     Returns:
         The config.
@@ -31,6 +35,15 @@ def load(path: str | Path) -> Config:
         CommandError: The file cannot be read, or a key is unknown, duplicate, missing or holds a
             value of the wrong type or range. The message names file, line and key.
     """
+    path = Path(path)
+    if path.name == str(path) and not path.suffix and not path.exists():
+        example = EXAMPLES / f"{path}.yaml"
+        if not example.exists():
+            names = ", ".join(sorted(each.stem for each in EXAMPLES.glob("*.yaml")))
+            raise CommandError(
+                f"{path}: no such file; expected a YAML file, or an example of the package: {names}"
+            )
+        path = example
     return _dataclass(Config, yaml_file.read(path), prefix="")
 
 

@@ -160,7 +160,9 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = _command(commands, "fit", "train the flow of a config and write a run directory")
     fit.add_argument(
-        "config", metavar="CONFIG", help="a YAML file, such as configs/digits_maf.yaml"
+        "config",
+        metavar="CONFIG",
+        help="a YAML file, or an example that the package brings, such as digits_maf",
     )
     fit.add_argument(
         "--resume", action="store_true", help="go on with a run that was interrupted, if any"

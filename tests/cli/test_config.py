@@ -171,3 +171,14 @@ def test_keys_lists_every_key() -> None:
     listed = "\n".join(configs.keys())
     for option in ("--name", "--data.condition-columns", "--flow.num-bins", "--training.seed"):
         assert option in listed
+
+
+def test_examples_are_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Would catch a package that brings no configs, or an example that hides a file."""
+    monkeypatch.chdir(tmp_path)
+    assert {path.name for path in configs.EXAMPLES.glob("*")} == {path.name for path in CONFIGS}
+    assert configs.load("digits_maf") == configs.load(configs.EXAMPLES / "digits_maf.yaml")
+    with pytest.raises(CommandError, match=r"digits_mof: no such file.*digits_maf"):
+        configs.load("digits_mof")
+    Path("digits_maf").write_text(GOOD)
+    assert configs.load("digits_maf") == _load(tmp_path, GOOD)

@@ -1,0 +1,99 @@
+"""What users write, for a type checker: `make types` checks it in mypy's strict mode.
+
+Nothing runs it. Would catch a public name that is `Any` or hidden from a checker, and an annotation
+that refuses what the documentation tells users to write.
+"""
+
+from typing import assert_type
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax  # type: ignore[import-untyped]
+from flax import nnx
+from jax import Array
+
+import flowjax_lite as fl
+from flowjax_lite import bijectors as fb
+from flowjax_lite import conditioners as fc
+from flowjax_lite import transformers as ft
+
+
+def density_estimation(x: np.ndarray) -> Array:
+    """Fit a flow, ask it, keep it."""
+    to_data = fb.Standardize.from_data(x)
+    flow = fl.flows.maf(dim=2, num_layers=5, hidden=(64, 64), data_map=to_data, rngs=nnx.Rngs(0))
+    assert_type(flow, fl.Flow)
+    result = fl.fit(flow, x, key=jax.random.key(0), max_epochs=20)
+    assert_type(result, fl.FitResult)
+    assert_type(result.flow, fl.Flow)
+    x_new, log_p_new = result.flow.sample_and_log_prob(jax.random.key(1), (1000,))
+    assert_type(x_new, Array)
+    assert_type(log_p_new, Array)
+    fl.save("maf.safetensors", result.flow)
+    return fl.load("maf.safetensors").log_prob(jnp.asarray(x))
+
+
+def conditional_density(x: np.ndarray, c: np.ndarray) -> Array:
+    """Give a condition to `fit` and to samples."""
+    flow = fl.flows.nsf_coupling(
+        dim=2, condition_dim=1, num_layers=4, hidden=(64, 64), num_bins=8, rngs=nnx.Rngs(0)
+    )
+    flow = fl.fit(flow, x, condition=c, key=jax.random.key(0), validation=0.2).flow
+    return flow.sample(jax.random.key(2), (5,), jnp.asarray(c[:10]))
+
+
+def own_loop(x: Array) -> fl.Flow:
+    """Write a loop around a step."""
+    optimizer = optax.adam(1e-3)
+    step = fl.make_train_step(fl.negative_log_likelihood, optimizer)
+    flow = fl.flows.realnvp(dim=2, num_layers=4, hidden=(64, 64), rngs=nnx.Rngs(0))
+    state = fl.TrainState.create(flow, optimizer)
+    for _ in range(3):
+        state, loss = step(state, x)
+        assert_type(loss, Array)
+    jax.jit(step)(state, x)
+    return state.flow
+
+
+def own_composition() -> fl.Flow:
+    """Compose layers by hand."""
+    spline = ft.RationalQuadraticSpline(num_bins=8, bound=5.0)
+
+    def layer(rngs: nnx.Rngs) -> fb.Chain:
+        network = fc.MADE(3, num_params=spline.num_params, hidden=(32, 32), rngs=rngs)
+        return fb.Chain([fb.MaskedAutoregressive(spline, network), fb.LU(3), fb.Reverse(3)])
+
+    return fl.Flow(fl.distributions.StudentT(3), fb.Repeat(layer, 6, rngs=nnx.Rngs(0)))
+
+
+class Double(fb.AbstractBijector):
+    """A bijector of one's own."""
+
+    def __init__(self, dim: int) -> None:
+        self.event_shape = (dim,)
+        self.condition_shape = None
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return 2 * x, x.size * jnp.log(2.0)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return y / 2, -y.size * jnp.log(2.0)
+
+
+def without_data() -> fl.Flow:
+    """Fit a flow to a density."""
+
+    def log_target(x: Array) -> Array:
+        return -jnp.sum(x**2)
+
+    loss = fl.losses.reverse_kl(log_target, num_samples=64)
+    flow = fl.Flow(fl.distributions.StandardNormal(2), Double(2))
+    optimizer = optax.adam(1e-3)
+    step = fl.make_train_step(loss, optimizer)
+    state, _ = step(fl.TrainState.create(flow, optimizer), jax.random.key(0))
+    return state.flow
