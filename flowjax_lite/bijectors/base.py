@@ -21,7 +21,15 @@ class AbstractBijector(nnx.Module, ABC):
     `forward` always leads from the latent side to the data side, so a density uses the
     inverse. A subclass sets the two shapes in its constructor and writes the two abstract
     methods for a single event; batches are the business of `jax.vmap`. Shapes and dtypes of
-    the arguments are checked before either method runs. Where an event alone costs less than the
+    the arguments are checked before either method runs.
+
+    A point that the map does not reach, such as a negative number behind an exponential, has the
+    density 0: its log-determinant is -inf, and in place of the image that it does not have comes
+    that of the nearest point that is reached, a finite number, so that -inf is what the layers
+    before make of it too. The same holds for points outside the domain, which `Invert` makes the
+    outside of an image. Ends of open intervals are outside. NaN stays NaN.
+
+    Where an event alone costs less than the
     compiler finds out by itself, as along a differential equation, a subclass also writes
     `forward` and `inverse`.
 

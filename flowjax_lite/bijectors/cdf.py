@@ -30,12 +30,14 @@ _MAX_LOG_SCALE = 10.0
 class NormalCDF(AbstractElementwise):
     """The standard normal distribution function Φ: real numbers to (0, 1)."""
 
+    image = (0.0, 1.0)
+
     @remembers_recipe
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
-        return _open(ndtr(x)), _log_normal(x)
+        return ndtr(x), _log_normal(x)
 
     def _inverse(self, y: Array) -> tuple[Array, Array]:
         x = ndtri(y)
@@ -47,6 +49,8 @@ class BetaCDF(AbstractElementwise):
 
     The inverse is a bracketed root.
     """
+
+    domain = image = (0.0, 1.0)
 
     @remembers_recipe
     def __init__(self, dim: int, *, alpha: float, beta: float) -> None:
@@ -67,18 +71,14 @@ class BetaCDF(AbstractElementwise):
         self.alpha, self.beta = float(alpha), float(beta)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
-        return _open(self._cdf(x)), self._log_density(jnp.log(x), jnp.log1p(-x))
+        return self._cdf(x), self._log_density(jnp.log(x), jnp.log1p(-x))
 
     def _inverse(self, y: Array) -> tuple[Array, Array]:
-        inside = (y > 0) & (y < 1)
-        target = jnp.where(inside, y, 0.5)
-
         # All logits are allowed, so no bracket leaves the domain.
         def distance(logit: Array) -> Array:
-            return self._cdf(jax.nn.sigmoid(logit)) - target
+            return self._cdf(jax.nn.sigmoid(logit)) - y
 
         logit = monotone_root(distance, jnp.zeros_like(y))
-        logit = jnp.where(inside, logit, _end(y))
         log_density = self._log_density(jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit))
         return jax.nn.sigmoid(logit), -log_density
 
@@ -98,6 +98,8 @@ class GaussianMixtureCDF(AbstractElementwise):
     they are a product of mixtures. The inverse is a bracketed root.
     """
 
+    image = (0.0, 1.0)
+
     @remembers_recipe
     def __init__(self, dim: int, *, num_components: int, rngs: nnx.Rngs) -> None:
         """Build equal weights, unit scales and standard normal means.
@@ -115,21 +117,19 @@ class GaussianMixtureCDF(AbstractElementwise):
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         log_weights, z, _ = self._components(x)
-        return _open(jnp.sum(jnp.exp(log_weights) * ndtr(z), axis=0)), self._log_density(x)
+        return jnp.sum(jnp.exp(log_weights) * ndtr(z), axis=0), self._log_density(x)
 
     def _inverse(self, y: Array) -> tuple[Array, Array]:
-        inside = (y > 0) & (y < 1)
-        target = jnp.where(inside, y, 0.5)
-        log_target, log_rest = jnp.log(target), jnp.log1p(-target)
+        log_below, log_above = jnp.log(y), jnp.log1p(-y)
 
         # The logarithm of the smaller tail has a slope wherever the root lies.
         def distance(x: Array) -> Array:
             log_weights, z, _ = self._components(x)
-            below = jax.nn.logsumexp(log_weights + log_ndtr(z), axis=0) - log_target
-            above = jax.nn.logsumexp(log_weights + log_ndtr(-z), axis=0) - log_rest
-            return jnp.where(target < 0.5, below, -above)
+            below = jax.nn.logsumexp(log_weights + log_ndtr(z), axis=0) - log_below
+            above = jax.nn.logsumexp(log_weights + log_ndtr(-z), axis=0) - log_above
+            return jnp.where(y < 0.5, below, -above)
 
-        x = jnp.where(inside, monotone_root(distance, jnp.zeros_like(y)), _end(y))
+        x = monotone_root(distance, jnp.zeros_like(y))
         return x, -self._log_density(x)
 
     def _log_density(self, x: Array) -> Array:
@@ -145,14 +145,3 @@ class GaussianMixtureCDF(AbstractElementwise):
 
 def _log_normal(x: Array) -> Array:
     return -0.5 * x * x - 0.5 * math.log(2 * math.pi)
-
-
-def _open(u: Array) -> Array:
-    """u kept strictly inside (0, 1), where it has an inverse."""
-    limits = jnp.finfo(u.dtype)
-    return jnp.clip(u, limits.tiny, 1 - limits.epsneg)
-
-
-def _end(u: Array) -> Array:
-    """Where the distribution function reaches u outside (0, 1): -inf at 0, inf at 1, else NaN."""
-    return jnp.where(u == 0, -jnp.inf, jnp.where(u == 1, jnp.inf, jnp.nan))

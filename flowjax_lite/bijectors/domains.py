@@ -102,6 +102,11 @@ class Domains(AbstractElementwise):
         super().__init__(len(read_domains(columns)))
         self.columns = tuple(columns)
 
+    @property
+    def image(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[override]
+        _, low, high = zip(*read_domains(self.columns), strict=True)
+        return np.array(low), np.array(high)
+
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return self._apply(x, {"positive": _exp, "interval": _to_interval, "circular": _to_angle})
 
@@ -138,15 +143,7 @@ def _to_interval(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Ar
     # From the nearer end, so that none is coarser than the other.
     left, right = ((high - low) * jax.nn.sigmoid(sign * x) for sign in (1, -1))
     y = jnp.where(x < 0, low + left, high - right)
-    # Rounding must not reach the ends, which have no inverse.
-    y = jnp.clip(y, _next(low, high), _next(high, low))
     return y, np.log(high - low) + sigmoid_log_derivative(x)
-
-
-def _next(end: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The number next to an end; next to zero the least one that XLA does not take for zero."""
-    tiny = np.copysign(np.finfo(end.dtype).tiny, other)
-    return np.where(end == 0, tiny, np.nextafter(end, other))
 
 
 def _from_interval(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:

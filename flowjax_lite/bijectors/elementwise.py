@@ -6,20 +6,32 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
-from flowjax_lite.core.checks import check_event_shape
+from flowjax_lite.core.checks import check_event, check_event_shape
 from flowjax_lite.core.recipe import remembers_recipe
-from flowjax_lite.numerics.scalar import sigmoid_log_derivative, softplus_inverse
+from flowjax_lite.numerics.scalar import nearest_inside, sigmoid_log_derivative, softplus_inverse
+
+End = float | np.ndarray  # of an interval, for all entries or for each
 
 
 class AbstractElementwise(AbstractBijector):
     """A map that acts on each entry of an event by itself.
 
     `dim` is the length of a vector, or the shape of an event of any rank: `Affine(8)` acts on
-    vectors, `Affine((32, 32, 3))` on images.
+    vectors, `Affine((32, 32, 3))` on images. A subclass whose domain or image is not all real
+    numbers names the open intervals; the base class then does as the protocol asks with points
+    outside of them, and keeps rounding from reaching an end.
+
+    Attributes:
+        domain: ends of the open interval of x, for all entries or for each.
+        image: ends of the open interval of y.
     """
+
+    domain: tuple[End, End] = (-math.inf, math.inf)
+    image: tuple[End, End] = (-math.inf, math.inf)
 
     def __init__(self, dim: int | Sequence[int]) -> None:
         self.event_shape = check_event_shape(dim)
@@ -36,14 +48,34 @@ class AbstractElementwise(AbstractBijector):
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
-        y, log_derivative = self._forward(x)
-        return y, jnp.sum(jnp.broadcast_to(log_derivative, x.shape))
+        y, log_derivative, _ = self._map(x, forward=True)
+        return y, jnp.sum(log_derivative)
 
     def inverse_and_log_det(
         self, y: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
-        x, log_derivative = self._inverse(y)
-        return x, jnp.sum(jnp.broadcast_to(log_derivative, y.shape))
+        x, log_derivative, _ = self._map(y, forward=False)
+        return x, jnp.sum(log_derivative)
+
+    # Without a log-determinant, only NaN can say that a point was outside.
+
+    def forward(self, x: Array, condition: Array | None = None) -> Array:
+        y, _, outside = self._map(check_event(x, self.event_shape, "x"), forward=True)
+        return jnp.where(outside, jnp.nan, y)
+
+    def inverse(self, y: Array, condition: Array | None = None) -> Array:
+        x, _, outside = self._map(check_event(y, self.event_shape, "y"), forward=False)
+        return jnp.where(outside, jnp.nan, x)
+
+    def _map(self, value: Array, *, forward: bool) -> tuple[Array, Array, Array]:
+        """Images and log-derivatives, entry by entry, and whether an entry was outside."""
+        sides = self.domain, self.image
+        source, target = sides if forward else reversed(sides)
+        value, outside = nearest_inside(value, *source)
+        result, log_derivative = (self._forward if forward else self._inverse)(value)
+        result, _ = nearest_inside(result, *target)  # rounding must not reach an end
+        log_derivative = jnp.broadcast_to(log_derivative, value.shape)
+        return result, jnp.where(outside, -jnp.inf, log_derivative), outside
 
 
 class Identity(AbstractElementwise):
@@ -63,6 +95,8 @@ class Identity(AbstractElementwise):
 class Exp(AbstractElementwise):
     """The exponential: real numbers to positive ones."""
 
+    image = (0.0, math.inf)
+
     @remembers_recipe
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
@@ -78,6 +112,8 @@ class Exp(AbstractElementwise):
 class Softplus(AbstractElementwise):
     """log(1 + exp(x)): real numbers to positive ones, the identity far to the right."""
 
+    image = (0.0, math.inf)
+
     @remembers_recipe
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
@@ -91,6 +127,8 @@ class Softplus(AbstractElementwise):
 
 class Sigmoid(AbstractElementwise):
     """The logistic function: real numbers to (0, 1)."""
+
+    image = (0.0, 1.0)
 
     @remembers_recipe
     def __init__(self, dim: int | Sequence[int]) -> None:
@@ -106,6 +144,8 @@ class Sigmoid(AbstractElementwise):
 class Logit(AbstractElementwise):
     """The inverse of the logistic function: (0, 1) to real numbers."""
 
+    domain = (0.0, 1.0)
+
     @remembers_recipe
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
@@ -119,6 +159,8 @@ class Logit(AbstractElementwise):
 
 class Tanh(AbstractElementwise):
     """The hyperbolic tangent: real numbers to (-1, 1)."""
+
+    image = (-1.0, 1.0)
 
     @remembers_recipe
     def __init__(self, dim: int | Sequence[int]) -> None:

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 
@@ -58,6 +59,35 @@ def sigmoid_log_derivative(x: Array) -> Array:
         -softplus(x) - softplus(-x), of x's shape.
     """
     return -jax.nn.softplus(x) - jax.nn.softplus(-x)
+
+
+def nearest_inside(
+    x: Array, low: float | np.ndarray, high: float | np.ndarray
+) -> tuple[Array, Array]:
+    """Bring numbers into an open interval, and say which of them were outside.
+
+    Args:
+        x: values of any shape.
+        low: lower end, which is outside; a number or an array that fits x. -inf is no end.
+        high: upper end, which is outside; inf is no end.
+
+    Returns:
+        The nearest numbers strictly between the ends, and whether x was another number. NaN
+        stays NaN and counts as inside.
+    """
+    low, high = (np.asarray(end, x.dtype) for end in (low, high))
+    if np.all(np.isinf(low) & np.isinf(high)):
+        return x, jnp.zeros_like(x, bool)
+    first, last = _next(low, high), _next(high, low)
+    below, above = x < first, x > last
+    return jnp.where(below, first, jnp.where(above, last, x)), below | above
+
+
+def _next(end: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The number next to an end; next to zero the least one that XLA does not take for zero."""
+    tiny = np.copysign(np.finfo(end.dtype).tiny, other)
+    inner = np.where(end == 0, tiny, np.nextafter(end, other))
+    return np.where(np.isinf(end), end, inner)
 
 
 def wrap_angle(x: Array) -> Array:

@@ -13,10 +13,11 @@ from flowjax_lite.transformers.spline import rational_quadratic
 
 @dataclass(frozen=True)
 class UnitSpline(AbstractTransformer):
-    """A monotone rational-quadratic spline of [0, 1] onto itself, NaN outside.
+    """A monotone rational-quadratic spline of [0, 1] onto itself.
 
     `RationalQuadraticSpline` with free slopes at both ends, for a latent and data that both live
-    on the unit interval: there are no tails that the slopes have to meet.
+    on the unit interval: there are no tails that the slopes have to meet. A point outside counts
+    as the nearer end, with a log-derivative of -inf: no density comes from there.
 
     Parameters per scalar: `num_bins` logits of widths, `num_bins` logits of heights and
     `num_bins + 1` slopes (softplus).
@@ -47,10 +48,11 @@ class UnitSpline(AbstractTransformer):
 
     @computed_again
     def _apply(self, params: Array, value: Array, forward: bool) -> tuple[Array, Array]:
-        inside = (value >= 0) & (value <= 1)
+        below, above = value < 0, value > 1
+        inside = jnp.where(below, 0.0, jnp.where(above, 1.0, value))
         result, log_det = rational_quadratic(
             params,
-            jnp.where(inside, value, 0.5),
+            inside,
             num_bins=self.num_bins,
             interval=(0.0, 1.0),
             min_bin=self.min_bin,
@@ -58,4 +60,4 @@ class UnitSpline(AbstractTransformer):
             first_slope=0,
             forward=forward,
         )
-        return jnp.where(inside, result, jnp.nan), jnp.where(inside, log_det, jnp.nan)
+        return result, jnp.where(below | above, -jnp.inf, log_det)

@@ -6,7 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from battery.measure import EXTREME, FAR, INFINITE, MINUS, ORDINARY, PLUS, STEP, Measured
+from battery.measure import (
+    EXTREME,
+    FAR,
+    INFINITE,
+    MINUS,
+    MISSING,
+    ORDINARY,
+    OUTSIDE,
+    PLUS,
+    STEP,
+    Measured,
+)
 from battery.registry import REAL
 from battery.ways import way_functions
 from flax import nnx
@@ -127,6 +138,18 @@ def check_extremes(m: Measured) -> None:
         assert not np.any(np.isnan(s.gradient[EXTREME])), name
 
 
+def check_outside(m: Measured) -> None:
+    """Catches a point without an image whose density is not 0, or that leaves NaN behind."""
+    for name, way in m.maps.items():
+        if (m.item.latent if name == "forward" else m.item.data).outside is None:
+            continue
+        np.testing.assert_array_equal(way.log_det[OUTSIDE], -np.inf, err_msg=name)
+        assert np.all(np.isfinite(way.output[OUTSIDE])), name
+        assert np.isnan(way.output[MISSING]).any() and np.isnan(way.log_det[MISSING]), name
+        np.testing.assert_array_equal(m.scores[name].score[OUTSIDE], -np.inf, err_msg=name)
+        assert np.all(np.isfinite(m.scores[name].gradient[OUTSIDE])), name
+
+
 def entry_points(module: nnx.Module) -> dict[str, Callable]:
     """The public functions of (value, condition), by the name of their first argument."""
     match module:
@@ -190,6 +213,7 @@ CHECKS = (
     check_every_parameter_matters,
     check_condition_matters,
     check_extremes,
+    check_outside,
     check_mistakes_are_named,
     check_equal_configurations_share_code,
 )

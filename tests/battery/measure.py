@@ -16,10 +16,12 @@ from flax import nnx
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-# Rows: ordinary values; two neighbours of row 0, for finite differences; extreme values; and
-# values of 10 to 100, where numerical inverses are put to the test.
+# Rows: ordinary values; two neighbours of row 0, for finite differences; extreme values;
+# values of 10 to 100, where numerical inverses are put to the test; and, where a map does not have
+# an image for every number, two rows with an entry outside of its domain and one with NaN.
 ORDINARY, PLUS, MINUS, EXTREME, INFINITE = slice(0, 4), 4, 5, slice(6, 12), slice(12, 14)
 FAR = slice(14, 18)
+OUTSIDE, MISSING = slice(18, 20), 20
 STEP = 1e-5
 TOLERANCE = {"float64": 1e-11, "float32": 3e-5}
 
@@ -161,11 +163,13 @@ def input_dim(module: nnx.Module) -> int:
 
 def ordinary_and_extreme(domain: Domain, dim: int, rng: np.random.Generator) -> np.ndarray:
     """One value for each row; see the constants above."""
-    rows = rng.uniform(domain.low, domain.high, size=(INFINITE.stop, dim))
+    rows = rng.uniform(domain.low, domain.high, size=(MISSING + 1, dim))
     for row, extreme in zip((6, 9), domain.extremes, strict=True):
         rows[row, 0] = rows[row + 1, -1] = rows[row + 2] = extreme
     if domain is REAL:
         rows[INFINITE, 0] = -math.inf, math.inf
         sign = np.where(np.arange(4 * dim).reshape(4, dim) % 3 == 0, -1, 1)
-        return np.vstack([rows, sign * np.geomspace(10, 100, 4 * dim).reshape(4, dim)])
-    return np.vstack([rows, rows[:4]])
+        rows[FAR] = sign * np.geomspace(10, 100, 4 * dim).reshape(4, dim)
+    if domain.outside is not None:
+        rows[OUTSIDE, 0], rows[MISSING, 0] = domain.outside, math.nan
+    return rows

@@ -8,7 +8,14 @@ import battery.registry as registry
 import jax
 import numpy as np
 import pytest
-from battery.checks import CHECKS, MAP_CHECKS, check_condition_matters, check_curvature, check_eager
+from battery.checks import (
+    CHECKS,
+    MAP_CHECKS,
+    check_condition_matters,
+    check_curvature,
+    check_eager,
+    check_outside,
+)
 from battery.measure import Measured, measure
 from flax import nnx
 
@@ -40,6 +47,8 @@ def applies(check: Callable[[Measured], None], name: str, dtype: str) -> bool:
         return name in INVERTIBLE
     if check is check_condition_matters:
         return is_conditional(name)
+    if check is check_outside:
+        return any(side.outside for side in (registry.ALL[name].latent, registry.ALL[name].data))
     if check is check_curvature:
         return registry.ALL[name].second_order and dtype == "float64"
     if check is check_eager:

@@ -8,6 +8,7 @@ import pytest
 from battery.checks import CHECKS
 from battery.measure import Measured, measure
 from battery.registry import CONDITION_DIM, DIM, Item
+from battery.registry.item import LOGARITHMIC, POSITIVE
 from flax import nnx
 from jax import Array, lax
 
@@ -25,6 +26,7 @@ FLAWS = {
     "every_parameter_matters": "the shift is not used",
     "condition_matters": "the condition is not used",
     "extremes": "the scale is applied to an exponential",
+    "outside": "a number outside of the domain gives NaN",
     "mistakes_are_named": "nothing is checked",
     "equal_configurations_share_code": "an attribute is made anew each time",
 }
@@ -108,17 +110,32 @@ class Unchecked(nnx.Module):
         return jnp.sum(x)
 
 
+class Logarithm(AbstractBijector):
+    """An exponential, with nothing but NaN to say for numbers below zero."""
+
+    def __init__(self) -> None:
+        self.event_shape, self.condition_shape = (DIM,), None
+
+    def forward_and_log_det(self, x, condition=None, key=None):
+        return jnp.exp(x), jnp.sum(x)
+
+    def inverse_and_log_det(self, y, condition=None, key=None):
+        return jnp.log(y), -jnp.sum(jnp.log(y))
+
+
 SOUND = Item(lambda rngs: Flawed("none"))
+# What these checks look at, the map above does not have.
+SPECIAL = {
+    "mistakes_are_named": Item(lambda rngs: Unchecked()),
+    "outside": Item(lambda rngs: Logarithm(), latent=LOGARITHMIC, data=POSITIVE),
+}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
 def test_check_finds_its_flaw(check: Callable[[Measured], None], x64: None):
     """Catches a check that has gone blind, or one that complains without a reason."""
     check(measure(SOUND, "float64"))
-    flaw = FLAWS[check.__name__.removeprefix("check_")]
-    if flaw == FLAWS["mistakes_are_named"]:
-        item = Item(lambda rngs: Unchecked())
-    else:
-        item = Item(lambda rngs: Flawed(flaw))
+    name = check.__name__.removeprefix("check_")
+    item = SPECIAL.get(name, Item(lambda rngs: Flawed(FLAWS[name])))
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         check(measure(item, "float64"))

@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.measure import randomised
+from flax import nnx
 from scipy import special
 
+import flowjax_lite as fl
 from flowjax_lite.bijectors import Domains
 
 ALL = ("real", "positive", "interval(-1, 2)", "circular", "integer")
@@ -26,7 +29,7 @@ def test_known_values(dtype: np.dtype):
 
 @pytest.mark.parametrize("interval", ["interval(0, 1)", "interval(-1, 0)", "interval(1000, 1001)"])
 def test_ends_of_an_interval(interval: str, dtype: np.dtype):
-    """Catches a sample on an end of its interval, also next to zero, where no inverse is left."""
+    """Catches a sample on an end of its interval, also next to zero, which has no inverse."""
     domain = Domains([interval])
     low, high = map(float, interval[9:-1].split(","))
     for x in (-1e30, -100.0, 100.0, 1e30):
@@ -36,8 +39,34 @@ def test_ends_of_an_interval(interval: str, dtype: np.dtype):
         back, back_log_det = domain.inverse_and_log_det(y)
         assert jnp.isfinite(back_log_det) and np.sign(back[0]) == np.sign(x)
     end = jnp.asarray([low, high], dtype)
-    values = jax.vmap(domain.inverse)(end[:, None])
-    np.testing.assert_array_equal(values[:, 0], [-np.inf, np.inf])
+    values, log_dets = jax.vmap(domain.inverse_and_log_det)(end[:, None])
+    assert np.all(np.isfinite(values)) and values[0] < 0 < values[1]
+    np.testing.assert_array_equal(log_dets, -np.inf)
+
+
+def test_rows_outside_have_no_density():
+    """Catches NaN where the density is 0, and a row outside that reaches the others' gradients."""
+    rngs = nnx.Rngs(0)
+    domains = Domains(["real", "positive", "interval(-1, 2)"])
+    flow = fl.flows.maf(dim=3, num_layers=2, hidden=(8,), data_map=domains, rngs=rngs)
+    flow = randomised(flow)
+    x = [[0.3, 2.0, 0.5], [9.0, -2.0, 0.5], [0.3, 0.0, 0.5], [0.3, 2.0, 2.0], [0.3, 1.0, 7.0]]
+    x = jnp.asarray(x)
+    missing = jnp.asarray([[0.3, np.nan, 0.5], [np.nan, -1.0, 0.5]])
+
+    values = flow.log_prob(jnp.concatenate([x, missing]))
+    assert jnp.isfinite(values[0])
+    np.testing.assert_array_equal(values[1:5], -np.inf)
+    assert jnp.all(jnp.isnan(values[5:]))
+
+    def loss(flow: fl.Flow, x: jax.Array) -> jax.Array:
+        values = flow.log_prob(x)
+        return jnp.sum(jnp.where(jnp.isfinite(values), values, 0.0))
+
+    gradients, alone = (jax.grad(loss)(flow, rows) for rows in (x, x[:1]))
+    for gradient, expected in zip(*map(jax.tree.leaves, (gradients, alone)), strict=True):
+        np.testing.assert_allclose(gradient, expected, atol=1e-5)
+    assert jnp.all(jnp.isfinite(jax.grad(lambda x: jnp.sum(flow.log_prob(x)))(x)))
 
 
 def test_whole_turns():

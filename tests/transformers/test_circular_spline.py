@@ -159,16 +159,19 @@ def test_rotation_reaches_every_angle():
 
 
 def test_outside_the_unit_interval():
-    """Catches a value without an image that is given one, or NaN that reaches its neighbours."""
-    value = jnp.tile(jnp.asarray([0.0, 1.0, -1e-6, 1.000001, jnp.inf]), NUM // 5)
-    for results in everything(UNIT, draw(1.0), value).values():
-        result, log_slope, back, back_log_slope, *gradients = results
-        outside = ~((value >= 0) & (value <= 1))
-        for numbers in (result, log_slope, back, back_log_slope):
-            np.testing.assert_array_equal(jnp.isnan(numbers), outside)
-        np.testing.assert_array_equal(result[~outside], value[~outside])
-        for gradient in gradients:
-            assert jnp.all(jnp.isfinite(gradient[..., ~outside]))
+    """Catches a value without an image that is given a density, and a NaN that is lost."""
+    value = jnp.tile(jnp.asarray([0.0, 1.0, -1e-6, 1.000001, jnp.inf, jnp.nan]), NUM // 6 + 1)[:NUM]
+    for result, log_slope, *_, by_params, by_value in map(
+        lambda results: (*results[:4], *results[4:6]), everything(UNIT, draw(1.0), value).values()
+    ):
+        missing = jnp.isnan(value)
+        outside = ~((value >= 0) & (value <= 1)) & ~missing
+        np.testing.assert_array_equal(jnp.isnan(result), missing)
+        np.testing.assert_array_equal(jnp.isnan(log_slope), missing)
+        np.testing.assert_array_equal(jnp.isneginf(log_slope), outside)
+        np.testing.assert_array_equal(result[~missing], jnp.clip(value, 0, 1)[~missing])
+        for gradient in (by_params, by_value):
+            assert jnp.all(jnp.isfinite(gradient[..., ~missing]))
 
 
 @pytest.mark.parametrize("spline", [CircularSpline, UnitSpline])

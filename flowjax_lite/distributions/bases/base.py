@@ -11,6 +11,7 @@ from jax import Array
 
 from flowjax_lite.core.checks import Shape, check_condition, check_event
 from flowjax_lite.core.recipe import Recipe
+from flowjax_lite.numerics.scalar import nearest_inside
 
 
 class AbstractBase(nnx.Module, ABC):
@@ -70,14 +71,15 @@ class AbstractBase(nnx.Module, ABC):
             condition: one condition, `condition_shape`.
 
         Returns:
-            z of `event_shape`.
+            z of `event_shape`, strictly inside the support, where every map has an image.
 
         Raises:
             TypeError: the condition is missing or not floating-point.
             ValueError: the condition has the wrong shape, or none is taken.
         """
         condition = check_condition(condition, self.condition_shape)
-        return self.distribution(condition).sample(seed=key)
+        z = self.distribution(condition).sample(seed=key)
+        return z if self.support is None else nearest_inside(z, *self.support)[0]
 
 
 def check_number(value: Any, name: str, *, above: float = -math.inf) -> float:

@@ -112,7 +112,7 @@ BIJECTORS = {
     "Domains": Item(
         lambda rngs: b.Domains(["positive", "interval(-1, 2)", "circular"]),
         latent=LOGARITHMIC,
-        data=UNIT,
+        data=UNIT._replace(outside=POSITIVE.outside),  # of the first column
     ),
     "Independent|condition": Item(
         lambda rngs: b.Independent(

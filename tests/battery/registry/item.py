@@ -20,20 +20,22 @@ class Domain(NamedTuple):
         low: lower end of the interval that ordinary values are drawn from.
         high: upper end.
         extremes: finite values at which nothing may turn to NaN.
+        outside: a number below and one above, neither of which has an image; None where all have.
     """
 
     low: float
     high: float
     extremes: tuple[float, ...]
+    outside: tuple[float, float] | None = None
 
 
 REAL = Domain(-2.5, 2.5, (-1e30, 1e30))
-POSITIVE = Domain(0.2, 3.0, (1e-30, 1e30))
+POSITIVE = Domain(0.2, 3.0, (1e-30, 1e30), (-1.0, -1e-3))
 LOGARITHMIC = Domain(-2.5, 2.5, (-80.0, 80.0))  # its exponential is representable
-UNIT = Domain(0.05, 0.95, (1e-30, 1 - 1e-7))
+UNIT = Domain(0.05, 0.95, (1e-30, 1 - 1e-7), (-1e-3, 3.0))
 # Ordinary values keep away from the cut at ±π, where a round trip may end a full turn away.
 CIRCLE = Domain(-2.5, 2.5, (-math.pi, 1e30))
-SYMMETRIC = Domain(-0.9, 0.9, (-1 + 1e-7, 1 - 1e-7))
+SYMMETRIC = Domain(-0.9, 0.9, (-1 + 1e-7, 1 - 1e-7), (-2.0, 1.001))
 
 
 @dataclass(frozen=True)
