@@ -91,8 +91,38 @@ def _rows(flow: Flow, x: Any, condition: Any, weights: Any) -> tuple[Array, Arra
 
     if condition is not None and flow.condition_shape is not None:
         condition = aligned(condition, flow.condition_shape)
-    weights = aligned(jnp.ones((), x.dtype) if weights is None else jnp.asarray(weights), ())
-    return aligned(x, flow.event_shape), condition, weights
+    x = aligned(x, flow.event_shape)
+    if weights is None:
+        return x, condition, jnp.ones(len(x), x.dtype)
+    weights = aligned(jnp.asarray(weights), ())
+    return *replace_weightless(weights, x, condition), weights
+
+
+def replace_weightless(
+    weights: Array, x: Array, condition: Array | None
+) -> tuple[Array, Array | None]:
+    """Put a row that has weight in the place of each one that has none, whatever that holds.
+
+    A product by zero would not do: the gradient of 0 · f(NaN) is NaN.
+
+    Args:
+        weights: (rows,), not negative.
+        x: (rows, *event_shape).
+        condition: (rows, *condition_shape), or None.
+
+    Returns:
+        x and the condition.
+    """
+    first = jnp.argmax(weights > 0)
+
+    def replaced(rows: Array) -> Array:
+        rows = jnp.asarray(rows)
+        if rows.shape[:1] != weights.shape:  # one condition for all
+            return rows
+        has_weight = jnp.expand_dims(weights > 0, tuple(range(1, rows.ndim)))
+        return jnp.where(has_weight, rows, rows[first][None])
+
+    return replaced(x), None if condition is None else replaced(condition)
 
 
 def _initialized(

@@ -15,6 +15,7 @@ from flowjax_lite.continuous import ContinuousFlow, transport
 from flowjax_lite.core.checks import check_batch, check_choice, check_condition_batch
 from flowjax_lite.core.mesh import by_parts
 from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions.statistics import replace_weightless
 from flowjax_lite.losses.likelihood import Loss, negative_log_likelihood, weighted_mean
 
 COUPLINGS = ("independent", "optimal_transport")
@@ -112,6 +113,8 @@ class _RegularizedLikelihood:
             )
         if key is None:
             return negative_log_likelihood(flow, x, condition, weights)
+        if weights is not None:
+            x, condition = replace_weightless(weights, x, condition)
         x = check_batch(x, flow.event_shape, "x")
         condition = check_condition_batch(condition, flow.condition_shape)
 
@@ -150,6 +153,8 @@ class _FlowMatching:
                 'coupling "optimal_transport" deals latents out over rows of other conditions, so '
                 'that they would depend on the condition: use coupling="independent"'
             )
+        if weights is not None:
+            x, condition = replace_weightless(weights, x, condition)
         key = jax.random.key(0) if key is None else key
         of_time, of_latents = jax.random.split(key)
         rows = len(x)

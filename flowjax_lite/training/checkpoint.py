@@ -23,8 +23,8 @@ from flowjax_lite.core.version import library_version
 from flowjax_lite.training.epoch import FitState
 from flowjax_lite.training.record import Record
 
-_FORMAT = 1
-_PACKAGES = ("jax", "jaxlib")
+_FORMAT = 2
+_PACKAGES = ("jax", "jaxlib", "flax", "optax")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,12 @@ class Checkpoints:
         self._settings, self._identity = settings, dict(identity)
         self._versions = _versions() | {"devices": str(num_devices)}
         self._directory = Path(settings.directory).absolute()  # orbax takes no other
+        for path in (self._directory, *self._directory.parents):
+            if path.exists() and not path.is_dir():
+                raise NotADirectoryError(
+                    f"the checkpoint's directory is {self._directory}, and {path} is a file: give "
+                    f"another directory"
+                )
         self._args = ocp.args
         self._manager = ocp.CheckpointManager(
             self._directory,
@@ -229,12 +235,6 @@ def opened(
         yield checkpoints
     finally:
         checkpoints.close()
-
-
-def structure_of(state: FitState) -> str:
-    """A checksum of the names, shapes and dtypes of a state's arrays."""
-    leaves = named_leaves(state).items()
-    return _checksum({name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves})
 
 
 def _described(array: np.ndarray) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import optax
 from jax import Array
 from tqdm.auto import tqdm
 
+from flowjax_lite.core.checks import as_key
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow, FlowMixture
 from flowjax_lite.distributions.mixture import check_alike, one_for_each
@@ -45,13 +46,13 @@ def fit_ensemble(
     flows: Sequence[Flow],
     data: Any,
     *,
-    key: Array,
+    key: Array | int,
     rates: Sequence[float] | None = None,
     condition: Any = None,
     weights: Any = None,
     loss: Loss = negative_log_likelihood,
     optimizer: AdamW | optax.GradientTransformation | None = None,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     batch_size: int = 256,
     max_epochs: int = 100,
     patience: int | None = 20,
@@ -99,14 +100,23 @@ def fit_ensemble(
         DivergedError: no member could be trained. Where some could, the others are named in a
             warning.
     """
-    check_settings(batch_size=batch_size, max_epochs=max_epochs, patience=patience, ema=ema)
+    key = as_key(key)
+    optimizer = check_settings(
+        loss=loss,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        max_epochs=max_epochs,
+        patience=patience,
+        ema=ema,
+    )
     check_alike(flows)
     num = len(flows)
     factors = one_for_each(rates, "rates", num)
     checked = check_rows(flows[0], data, condition, weights, checks=checks)
     split = split_rows(flows[0], checked, validation, key, checks=checks)
     feed = Resident(split, batch_size, Placement())
-    optimizer = over_steps(optimizer or AdamW(learning_rate), max_epochs * feed.num_steps)
+    optimizer = over_steps(optimizer, max_epochs * feed.num_steps)
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(np.arange(num))
     rows = feed.window(0, 0), Placement().put(feed.validation)
     settings: dict[str, Any] = {"loss": loss, "optimizer": optimizer, "ema": ema}

@@ -160,17 +160,18 @@ def advance(
         settings = {"loss": loss, "optimizer": optimizer, "mesh": placement.mesh}
         trained, report = take_step(state.train, batch, **settings, rate=state.rate)
         found = Steps(report.loss, jnp.sum(rows.weights), report.gradient_norm, report.skipped)
+        unchanged = report.skipped | (found.weight == 0)
         average = state.average
         if average is not None and ema is not None:
             done = epoch * num_steps + step
             decay = jnp.minimum(ema, (1 + done) / (10 + done))  # the beginning is soon forgotten
-            average = _moved(average, trained.flow, jnp.where(report.skipped, 1.0, decay))
+            average = _moved(average, trained.flow, jnp.where(unchanged, 1.0, decay))
         state = state._replace(
             train=trained,
             average=average,
             steps=jax.tree.map(lambda all, one: all.at[step].set(one), state.steps, found),
             step=step + 1,
-            streak=jnp.where(report.skipped, state.streak + 1, 0),
+            streak=jnp.where(unchanged, state.streak + report.skipped, 0),
         )
         return placement.keep(state)
 

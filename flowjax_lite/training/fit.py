@@ -1,6 +1,7 @@
 """Training by maximum likelihood with one call."""
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import jax
@@ -9,7 +10,8 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.checks import as_key, check_choice, check_positive_int
+from flowjax_lite.core.fingerprint import fingerprint
 from flowjax_lite.core.mesh import Placement, Rule, check_same_everywhere, replicated
 from flowjax_lite.data.stream import Stream, stream
 from flowjax_lite.distributions import Flow
@@ -28,12 +30,12 @@ def fit(
     flow: Flow,
     data: Any,
     *,
-    key: Array,
+    key: Array | int,
     condition: Any = None,
     weights: Any = None,
     loss: Loss = negative_log_likelihood,
     optimizer: AdamW | optax.GradientTransformation | None = None,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     batch_size: int = 256,
     max_epochs: int = 100,
     patience: int | None = 20,
@@ -43,7 +45,7 @@ def fit(
     metrics: Mapping[str, Metric] | None = None,
     monitor: str = "validation",
     callbacks: Sequence[Callback] = (),
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | str | PathLike[str] | None = None,
     mesh: Mesh | None = None,
     sharding: Rule = replicated,
     progress: bool = True,
@@ -62,14 +64,16 @@ def fit(
         flow: the model; it is left as it is.
         data: (rows, dim), floating-point; or a `data.Stream` of rows that stay where they lie, and
             their conditions; a memory-mapped array is read as one.
-        key: randomness of the validation split, the order of rows and the training loss.
+        key: randomness of the validation split, the order of rows and the training loss; a whole
+            number is taken as the seed of a key.
         condition: (rows, condition_dim) where the flow takes a condition.
         weights: (rows,), not negative; relative influence of each row.
         loss: function of (flow, x, condition, weights, key), a scalar to minimise. On rows held
             out the key is None: they are compared from epoch to epoch without noise.
         optimizer: an `AdamW` with its schedule over max_epochs, or any optax transformation;
             None is `AdamW(learning_rate)`.
-        learning_rate: of the default optimizer; not used with another one.
+        learning_rate: of the default optimizer, 1e-3 unless it is given; another optimizer has its
+            own.
         batch_size: most rows per step.
         max_epochs: passes over the training rows.
         patience: stop after this many epochs without a lower value of what is monitored; None
@@ -88,6 +92,7 @@ def fit(
         callbacks: functions that are called after each epoch with a `training.Progress`, to write,
             draw or look for something; one that returns True ends the run there.
         checkpoint: where the run saves itself, to go on after an interruption; see `Checkpoint`.
+            A path is `Checkpoint(path, resume=True)`.
         mesh: devices that share the rows of each batch, such as `all_devices()`; None is the
             default device alone. With several processes every one of them calls `fit` with the
             same arguments, data included.
@@ -101,13 +106,25 @@ def fit(
 
     Raises:
         FileExistsError: the checkpoint's directory holds a run, and it does not say `resume`.
-        TypeError: data, condition or weights are not floating-point.
+        TypeError: data, condition or weights are not floating-point; or key, loss, optimizer or
+            mesh is of another kind.
         ValueError: wrong shapes, too few rows, NaN or infinite cells, constant columns or such
             that others determine, settings out of range.
         DivergedError: step after step was not finite, or no epoch had a finite value of what is
             monitored; a FloatingPointError whose `result` holds the best model found.
     """
-    check_settings(batch_size=batch_size, max_epochs=max_epochs, patience=patience, ema=ema)
+    key = as_key(key)
+    optimizer = check_settings(
+        loss=loss,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        max_epochs=max_epochs,
+        patience=patience,
+        ema=ema,
+    )
+    if isinstance(checkpoint, str | PathLike):
+        checkpoint = Checkpoint(checkpoint, resume=True)
     metrics = dict(metrics or {})
     taken = [name for name in metrics if name in HISTORY]
     if taken:
@@ -136,13 +153,14 @@ def fit(
         feed = Resident(split, batch_size, placement)
     if jax.process_count() > 1:
         check_same_everywhere(feed.checksum())
-    optimizer = optimizer or AdamW(learning_rate)
     run = Run(
         feed=feed,
         key=key,
         loss=loss,
         optimizer=over_steps(optimizer, max_epochs * feed.num_steps),
-        optimizer_settings=repr(optimizer) if isinstance(optimizer, AdamW) else "your own",
+        optimizer_settings=(
+            repr(optimizer) if isinstance(optimizer, AdamW) else fingerprint(optimizer)
+        ),
         batch_size=batch_size,
         max_epochs=max_epochs,
         patience=patience,
@@ -157,19 +175,44 @@ def fit(
 
 
 def check_settings(
-    *, batch_size: int, max_epochs: int, patience: int | None, ema: float | None
-) -> None:
-    """Check the numbers of a run; their meaning is that of `fit`.
+    *,
+    loss: Any,
+    optimizer: Any,
+    learning_rate: float | None,
+    batch_size: int,
+    max_epochs: int,
+    patience: int | None,
+    ema: float | None,
+) -> AdamW | optax.GradientTransformation:
+    """Check the settings of a run, and return its optimizer; their meaning is that of `fit`.
 
     Raises:
-        TypeError, ValueError: they are no numbers, or out of range.
+        TypeError, ValueError: they are of another kind, or out of range.
     """
+    if not callable(loss):
+        raise TypeError(
+            f"loss is {loss!r}; expected a function of (flow, x, condition, weights, key), such as "
+            f"fl.negative_log_likelihood"
+        )
     check_positive_int(batch_size, "batch_size")
     check_positive_int(max_epochs, "max_epochs")
     if patience is not None:
         check_positive_int(patience, "patience")
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema is {ema}; expected a decay between 0 and 1, such as 0.999, or None")
+    if optimizer is None:
+        return AdamW() if learning_rate is None else AdamW(learning_rate)
+    if not isinstance(optimizer, AdamW | optax.GradientTransformation):
+        raise TypeError(
+            f"optimizer is {optimizer!r}; expected fl.AdamW(...) or an optax transformation, such "
+            f"as optax.adam(1e-3), or None for fl.AdamW(learning_rate)"
+        )
+    if learning_rate is not None:
+        raise ValueError(
+            "learning_rate is given beside an optimizer, which has a rate of its own: leave one of "
+            "them out, or give it to the optimizer, as in fl.AdamW(learning_rate)"
+        )
+    return optimizer
 
 
 def over_steps(

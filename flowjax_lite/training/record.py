@@ -93,7 +93,8 @@ class Record:
             values: of the history, by name.
             monitor: which of them is to be low.
         """
-        is_best = values[monitor] < min(self.history.get(monitor, ()), default=np.inf)
+        best = self.history[monitor][self.best_epoch] if self.best_epoch >= 0 else np.inf
+        is_best = bool(np.isfinite(values[monitor]) and values[monitor] < best)
         if is_best:
             self.best_epoch = self.epoch
         for name, value in values.items():
@@ -127,7 +128,7 @@ def found(steps: Steps, learning_rate: np.ndarray | None) -> dict[str, float]:
         learning_rate: of the last one, where it is known.
     """
     skipped = np.asarray(steps.skipped)
-    norms = np.asarray(steps.gradient_norm)[~skipped]
+    norms = np.asarray(steps.gradient_norm)[~skipped & (np.asarray(steps.weight) > 0)]
     values = {"gradient_norm": float(norms.mean()) if norms.size else float("nan")}
     values["skipped"] = int(skipped.sum())
     return values if learning_rate is None else values | {"learning_rate": float(learning_rate)}

@@ -110,9 +110,16 @@ def check_weights(weights: Any, name: str, count: int) -> np.ndarray:
         raise ValueError(
             f"weights[{bad[0]}] is {weights[bad[0]]}; expected finite numbers of at least 0"
         )
+    with np.errstate(over="ignore"):
+        given, weights = weights, weights.astype(dtype)
+        if not np.isfinite(weights.sum()):
+            raise ValueError(
+                f"weights add up to {given.sum():.3g}, which {dtype} cannot hold; only their "
+                f"ratios matter: divide them by weights.mean()"
+            )
     if not weights.any():
         raise ValueError("weights are all zero; at least one row needs a positive weight")
-    return weights.astype(dtype)
+    return weights
 
 
 def _check_count(name: str, count: int, other: str, expected: int) -> None:
@@ -131,6 +138,12 @@ def split_rows(flow: Flow, rows: Rows, validation: Any, key: Array, *, checks: s
     order = np.random.default_rng(key_data(key)).permutation(rows.num_rows)
     parts = order[count:], order[:count]
     train, test = (jax.tree.map(lambda array, part=part: array[part], rows) for part in parts)
+    for name, part in (("to train", train), ("to validate", test)):
+        if not part.weights.any():
+            raise ValueError(
+                f"the rows {name} on have no weight, after validation={validation} of them were "
+                f"drawn: leave rows of weight zero out, or give validation rows"
+            )
     return SplitRows(train, test, parts[0])
 
 

@@ -14,10 +14,11 @@ from jax import Array
 from jax.experimental import multihost_utils
 from tqdm.auto import tqdm
 
+from flowjax_lite.core.fingerprint import fingerprint
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
-from flowjax_lite.training.checkpoint import Checkpoint, opened, structure_of
+from flowjax_lite.training.checkpoint import Checkpoint, opened
 from flowjax_lite.training.epoch import (
     MOST_SKIPPED,
     FitState,
@@ -148,7 +149,8 @@ class Run:
             "data": self.feed.checksum(),
             "windows": self.feed.num_windows,
             "optimizer": self.optimizer_settings,
-            "flow": structure_of(state),
+            "loss": fingerprint(self.loss),
+            "flow": fingerprint(state.train.flow),
         }
 
     def _measured(self, state: FitState) -> dict[str, float]:

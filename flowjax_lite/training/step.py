@@ -1,7 +1,7 @@
 """One optimisation step, as a pure function."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -41,7 +41,8 @@ class StepReport(NamedTuple):
     Attributes:
         loss: before the step.
         gradient_norm: the Euclidean norm of the whole gradient.
-        skipped: whether a number was not finite, so that the state is the one before.
+        skipped: whether a number was not finite, so that the state is the one before; False for a
+            batch without weight, which makes no step.
     """
 
     loss: Array
@@ -55,15 +56,16 @@ def make_train_step(
     """A function that takes one step; call it inside `jax.jit` or `jax.lax.scan`.
 
     Where the loss, its gradient or the new parameters are not finite, the step returns the state
-    that it was given, so that one bad batch cannot poison the parameters or the optimizer.
+    that it was given, so that one bad batch cannot poison the parameters or the optimizer; so it
+    does for a batch whose weights are all zero.
 
     Where the flow holds a `BatchNorm`, the loss is that of the flow which has observed the batch,
     and the new flow keeps what it has observed.
 
     Args:
         loss: a function of the flow and a batch, such as `negative_log_likelihood`, that
-            returns a scalar. For a flow with a `BatchNorm` its arguments are called x and, where
-            it takes them, condition and weights.
+            returns a scalar. Weights of rows are an argument of that name. For a flow with a
+            `BatchNorm` the others are called x and, where it takes them, condition.
         optimizer: any optax gradient transformation. Only `nnx.Param` variables are trained.
         mesh: devices that share the rows of each batch, such as `all_devices()`; None is the
             default device alone.
@@ -108,12 +110,14 @@ def take_step(
         mesh: the same.
         rate: a factor on the optimizer's updates, if any.
     """
+    arguments = inspect.signature(loss).bind(state.flow, *batch).arguments
+    weights = arguments.get("weights")
     graphdef, params, *constants = nnx.split(state.flow, nnx.Param, ...)
 
     def objective(params: Any) -> tuple[Array, list[Any]]:
         flow, statistics = nnx.merge(graphdef, params, *constants).divided(mesh), constants
         if holds(flow, BatchNorm):
-            flow = _observe_batch(flow, loss, batch)
+            flow = _observe_batch(flow, arguments)
             _, _, *observed = nnx.split(flow, nnx.Param, ...)
             statistics = lax.stop_gradient(observed)
         return loss(flow, *batch), statistics
@@ -126,12 +130,13 @@ def take_step(
     norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(params))
     new = TrainState(nnx.merge(graphdef, params, *constants), opt_state)
-    new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
-    return new, StepReport(value, norm, ~finite)
+    weightless = jnp.asarray(False) if weights is None else ~jnp.any(weights > 0)
+    moves = finite & ~weightless
+    new = jax.tree.map(lambda new, old: jnp.where(moves, new, old), new, state)
+    return new, StepReport(value, norm, ~finite & ~weightless)
 
 
-def _observe_batch(flow: Flow, loss: Loss, batch: tuple[Any, ...]) -> Flow:
-    arguments = inspect.signature(loss).bind(flow, *batch).arguments
+def _observe_batch(flow: Flow, arguments: Mapping[str, Any]) -> Flow:
     if arguments.get("x") is None:
         raise TypeError(
             f"the flow holds a BatchNorm, whose statistics come from data, and the loss was given "

@@ -13,6 +13,7 @@ from unittest.mock import Mock
 
 import jax
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from helpers import interrupted
@@ -83,22 +84,65 @@ def test_a_run_is_not_overwritten(whole: Path):
     assert last(whole)[0] == 33
 
 
+def shifted(by: float):
+    """A loss whose only setting lies in its closure."""
+
+    def loss(flow, x, condition=None, weights=None, key=None):
+        return fl.negative_log_likelihood(flow, x, condition, weights, key) + by
+
+    return loss
+
+
+def spline(**options) -> fl.Flow:
+    """A flow whose arrays do not tell its settings."""
+    return fl.flows.nsf_coupling(dim=2, num_layers=1, hidden=(4,), rngs=nnx.Rngs(0), **options)
+
+
 OTHER = {
-    "key": {"key": jax.random.key(1)},
-    "batch_size": {"batch_size": 20},
-    "max_epochs": {"max_epochs": 4},
-    "data": {"data": settings(Path())["data"] + 1},
-    "optimizer": {"optimizer": fl.AdamW(schedule="linear")},
-    "flow": {"flow": fl.flows.nice(dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(0))},
+    "key": ({}, {"key": 1}),
+    "batch_size": ({}, {"batch_size": 20}),
+    "max_epochs": ({}, {"max_epochs": 4}),
+    "data": ({}, {"data": settings(Path())["data"] + 1}),
+    "optimizer": ({}, {"optimizer": fl.AdamW(schedule="linear")}),
+    "optimizer, of optax": ({}, {"optimizer": optax.adam(1e-3)}),
+    "optimizer, its settings": (
+        {"optimizer": optax.adam(1e-3)},
+        {"optimizer": optax.adam(2e-3)},
+    ),
+    "loss": ({}, {"loss": shifted(0.0)}),
+    "loss, its settings": ({"loss": shifted(0.0)}, {"loss": shifted(1.0)}),
+    "flow": ({}, {"flow": fl.flows.nice(dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(0))}),
+    "flow, activation": ({"flow": spline()}, {"flow": spline(activation="tanh")}),
+    "flow, bound": ({"flow": spline()}, {"flow": spline(bound=4.0)}),
+    "flow, precision": ({"flow": spline()}, {"flow": spline(compute_dtype="bfloat16")}),
 }
 
 
 @pytest.mark.parametrize("name", OTHER)
-def test_another_run_is_refused(name: str, whole: Path):
+def test_another_run_is_refused(name: str, whole: Path, tmp_path: Path):
     """Catches a run that goes on with other data or settings, as if it were the same."""
-    with pytest.raises(ValueError, match=f"is of another run: its {name} was"):
-        fl.fit(**{"flow": tiny()} | settings(whole, **OTHER[name]))
-    assert last(whole)[0] == 33
+    before, now = OTHER[name]
+    directory = whole
+    if before:
+        directory = tmp_path / "run"
+        fl.fit(**{"flow": tiny()} | settings(directory, **before) | {"max_epochs": 1})
+        now = now | {"max_epochs": 1}
+        fl.fit(**{"flow": tiny()} | settings(directory, **before) | {"max_epochs": 1})  # the twin
+    with pytest.raises(ValueError, match=f"is of another run: its {name.split(',')[0]} was"):
+        fl.fit(**{"flow": tiny()} | settings(directory, **now))
+    assert last(directory)[0] == (11 if before else 33)
+
+
+def test_a_path_is_a_checkpoint(whole: Path, tmp_path: Path):
+    """Catches a path that is refused, or that begins a run anew; and orbax's word on a file."""
+    directory = copy_of(whole, tmp_path)
+    result = fl.fit(tiny(), **settings(Path(), checkpoint=str(directory)))
+    assert len(result.history["train"]) == 3
+    assert last(directory) == last(whole)
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(NotADirectoryError, match=r"file is a file: give another directory"):
+            fl.fit(tiny(), **settings(Path(), checkpoint=path))
 
 
 def test_other_versions_are_told(whole: Path, tmp_path: Path, monkeypatch):

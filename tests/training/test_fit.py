@@ -110,7 +110,7 @@ def test_epoch_losses_are_means_over_rows():
         key=jax.random.key(0),
         validation=held_out,
         optimizer=optax.set_to_zero(),
-        **SETTINGS | {"batch_size": 10, "max_epochs": 1},
+        **SETTINGS | {"batch_size": 10, "max_epochs": 1, "learning_rate": None},
     )
     assert result.history["train"][0] == pytest.approx(-float(flow.log_prob(x).mean()), rel=1e-5)
     expected = -float(flow.log_prob(held_out).mean())
@@ -129,7 +129,7 @@ def test_validation_is_exact_where_training_estimates():
             key=jax.random.key(seed),
             validation=held_out,
             optimizer=optimizer,
-            **SETTINGS | {"batch_size": 30, "max_epochs": 2},
+            **SETTINGS | {"batch_size": 30, "max_epochs": 2, "learning_rate": None},
         ).history
         for seed in (0, 1)
     )
@@ -150,6 +150,66 @@ def test_weights_select_rows():
     assert weighted.history["validation"][-1] < unweighted.history["validation"][-1] - 0.1
 
 
+@pytest.mark.parametrize("flow", ["couplings", "batch norm"])
+def test_rows_without_weight_may_hold_anything(flow: str):
+    """Catches a NaN of weight zero that reaches a gradient or a statistic: 0 · NaN is NaN.
+
+    And a batch of such rows alone, which is no step, that counts as a failed one.
+    """
+    build = {
+        "couplings": tiny,
+        "batch norm": lambda: fl.Flow(
+            fl.distributions.StandardNormal(2),
+            fl.bijectors.Chain([fl.bijectors.Affine(2), fl.bijectors.BatchNorm(2)]),
+        ),
+    }[flow]
+    x, weights = rows(), np.ones(200)
+    x[7], weights[20:] = np.nan, 0.0
+    weights[7] = 0.0
+    settings = SETTINGS | {"validation": rows(50), "batch_size": 4, "checks": "off"}
+    result = fl.fit(build(), x, key=0, weights=weights, **settings)
+    assert sum(result.history["skipped"]) == 0
+    assert np.isfinite(result.history["train"]).all()
+    assert np.isfinite(result.history["gradient_norm"]).all()
+    x[7] = 1.0
+    other = fl.fit(build(), x, key=0, weights=weights, **settings)
+    assert same(result.flow, other.flow)
+
+
+def test_a_batch_without_weight_is_no_step():
+    """Catches an optimizer, or a moving average, that goes on without a gradient."""
+    optimizer = optax.adam(1e-2)
+    step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
+    state, _ = step(fl.TrainState.create(tiny(), optimizer), rows(), None, np.ones(200))
+    after, _ = step(state, rows(), None, np.zeros(200))
+    assert same(after, state)
+    assert not same(step(state, rows(), None, np.ones(200))[0], state)  # the twin
+
+
+def test_gradients_of_losses_do_not_see_rows_without_weight():
+    """Catches a row that is taken out behind the flow, whose gradient is then NaN."""
+    flow = fl.flows.cnf(dim=2, hidden=(4,), method="euler", num_steps=2, rngs=nnx.Rngs(0))
+    graphdef, params, rest = nnx.split(flow, nnx.Param, ...)
+    x, weights = jnp.asarray(rows(8)), jnp.ones(8).at[3].set(0.0)
+    losses = fl.negative_log_likelihood, fl.regularized_likelihood(), fl.flow_matching()
+    for loss in losses:
+
+        def of(params, x, loss=loss):
+            return loss(nnx.merge(graphdef, params, rest), x, None, weights, jax.random.key(0))
+
+        clean, spoiled = (jax.grad(of)(params, each) for each in (x, x.at[3].set(jnp.nan)))
+        assert same(clean, spoiled)
+        assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(clean))
+
+
+def test_rows_drawn_without_weight_are_told():
+    """Catches a choice by the loss of no rows, which is NaN in every epoch."""
+    weights = np.zeros(200)
+    weights[0] = 1.0
+    with pytest.raises(ValueError, match=r"have no weight, after validation=0\.1 of them were drawn"):
+        fl.fit(tiny(), rows(), key=0, weights=weights, **SETTINGS)
+
+
 def test_a_condition_is_learned():
     """Catches a condition that is shuffled apart from its rows."""
     c = np.random.default_rng(0).standard_normal((400, 1)).astype(np.float32)
@@ -168,7 +228,7 @@ def test_patience_stops_early():
         key=jax.random.key(0),
         optimizer=optax.set_to_zero(),
         patience=2,
-        **SETTINGS | {"max_epochs": 20},
+        **SETTINGS | {"max_epochs": 20, "learning_rate": None},
     )
     assert len(result.history["train"]) == 3
 
@@ -201,6 +261,12 @@ BAD = {
     "bad epochs": (rows(), {"max_epochs": 0}, ValueError, "max_epochs is 0"),
     "bad batch": (rows(), {"batch_size": 2.5}, TypeError, "batch_size is 2.5"),
     "bad ema": (rows(), {"ema": 1.0}, ValueError, "ema is 1.0"),
+    "no key": (rows(), {"key": None}, TypeError, "key is None; expected a random key"),
+    "bad loss": (rows(), {"loss": "nll"}, TypeError, "loss is 'nll'.*negative_log_likelihood"),
+    "bad optimizer": (rows(), {"optimizer": "adam"}, TypeError, r"optimizer is 'adam'.*fl.AdamW"),
+    "bad mesh": (rows(), {"mesh": 3}, TypeError, r"mesh is 3; expected .*all_devices\(\)"),
+    "two rates": (rows(), {"optimizer": optax.sgd(1e-2)}, ValueError, "given beside an optimizer"),
+    "huge weights": (rows(), {"weights": np.full(200, 1e38)}, ValueError, "add up to 2e"),
     "bad patience": (rows(), {"patience": 0}, ValueError, "patience is 0"),
 }
 
@@ -211,7 +277,7 @@ def test_bad_input_is_refused_before_compilation(case):
     data, settings, error, message = BAD[case]
     programs = advance._cache_size()
     with pytest.raises(error, match=message):
-        fl.fit(tiny(), data, key=jax.random.key(0), **SETTINGS | settings)
+        fl.fit(tiny(), data, **{"key": jax.random.key(0)} | SETTINGS | settings)
     assert advance._cache_size() == programs
 
 

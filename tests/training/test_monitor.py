@@ -45,6 +45,23 @@ def test_training_loss_can_be_monitored():
     assert fl.fit(tiny(), 0.05 * x, **common).best_epoch < 4
 
 
+@pytest.mark.parametrize("fit", [fl.fit, fl.fit_ensemble])
+def test_a_first_epoch_that_is_not_finite_does_not_hide_the_others(fit):
+    """Catches the lowest of numbers with a NaN in front, which is NaN: no epoch is better."""
+
+    def at_first_nan(flow, x, condition=None, weights=None, key=None):
+        value = fl.negative_log_likelihood(flow, x, condition, weights)
+        return value if key is not None else jnp.where(distance(flow) < 2.0, jnp.nan, value)
+
+    flow = tiny() if fit is fl.fit else [tiny()]
+    common = BASIC | {"max_epochs": 6, "learning_rate": 1e-2}
+    result = fit(flow, rows(), loss=at_first_nan, **common)
+    result = result if fit is fl.fit else result.members[0]
+    values = np.array(result.history["validation"])
+    assert np.isnan(values[0]) and np.isfinite(values[-1])
+    assert result.best_epoch == np.nanargmin(values)
+
+
 def test_metrics_are_of_the_average_that_is_kept():
     """Catches metrics of other parameters than those that are validated."""
     common = BASIC | {"max_epochs": 3, "ema": 0.9, "metrics": {"distance": distance}}
