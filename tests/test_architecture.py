@@ -44,6 +44,7 @@ FORBIDDEN = {
 # Imported inside the function that needs them, except on the command line.
 OPTIONAL = {
     "diffrax",
+    "distrax",
     "matplotlib",
     "pandas",
     "pyarrow",

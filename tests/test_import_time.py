@@ -1,4 +1,4 @@
-"""Importing the package is quick, and brings nothing that only the command line needs."""
+"""Importing the package is quick, and brings nothing that only some of its users need."""
 
 import subprocess
 import sys
@@ -7,14 +7,19 @@ import pytest
 
 pytestmark = pytest.mark.smoke
 
-LIMIT_SECONDS = 3.0
+# On a slow or busy machine, the share of what jax, flax and optax take there.
+LIMIT_SECONDS, LIMIT_SHARE = 0.6, 0.35
 LAZY = {
     "diffrax",
+    "distrax",
     "matplotlib",
+    "orbax",
     "pandas",
     "pyarrow",
+    "scipy",
     "sklearn",
     "tensorboardX",
+    "tensorflow_probability",
     "tyro",
     "flowjax_lite.cli",
 }
@@ -32,10 +37,15 @@ def _run(code: str) -> str:
 def test_import_is_quick(statement: str) -> None:
     """Would catch a heavy import, or arrays computed while a module loads."""
     # Processor time, which on an idle machine is the time one waits; other tests do not count.
-    # The better of two: the first reads the files from disk, and may write bytecode.
-    code = f"import time\n{statement}\nprint(time.process_time())"
-    seconds = min(float(_run(code)) for _ in range(2))
-    assert seconds < LIMIT_SECONDS, f"`{statement}` took {seconds:.1f} s"
+    code = (
+        "import time\nimport jax, flax.nnx, optax\nbefore = time.process_time()\n"
+        f"{statement}\nprint(before, time.process_time() - before)"
+    )
+    # The best of three: the first reads the files from disk, and may write bytecode.
+    runs = [tuple(map(float, _run(code).split())) for _ in range(3)]
+    seconds = min(added for _, added in runs)
+    limit = max(LIMIT_SECONDS, LIMIT_SHARE * min(before for before, _ in runs))
+    assert seconds < limit, f"`{statement}` took {seconds:.2f} s, expected less than {limit:.2f}"
 
 
 def test_import_leaves_optional_packages_alone() -> None:

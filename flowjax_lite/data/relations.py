@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from flowjax_lite.data.survey import Survey
 
@@ -49,6 +48,8 @@ def relations(survey: Survey, columns: Sequence[int]) -> list[Relation]:
         survey: The rows.
         columns: Which columns to look at, none of them constant.
     """
+    from scipy.linalg import solve_triangular
+
     variance = np.diag(survey.covariance)
     of = np.array([j for j in columns if 0 < variance[j] < np.inf], int)
     mean, std = survey.mean[of], np.sqrt(variance[of])

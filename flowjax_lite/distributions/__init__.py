@@ -2,10 +2,12 @@
 
 from flowjax_lite.distributions.bases.base import AbstractBase
 from flowjax_lite.distributions.bases.bounded import Beta, Uniform
-from flowjax_lite.distributions.bases.conditional import ConditionalNormal
-from flowjax_lite.distributions.bases.from_distrax import FromDistrax
 from flowjax_lite.distributions.bases.mixture import GaussianMixture
-from flowjax_lite.distributions.bases.normal import DiagonalNormal, StandardNormal
+from flowjax_lite.distributions.bases.normal import (
+    ConditionalNormal,
+    DiagonalNormal,
+    StandardNormal,
+)
 from flowjax_lite.distributions.bases.product import Product
 from flowjax_lite.distributions.bases.student_t import StudentT
 from flowjax_lite.distributions.flow import Flow
@@ -19,7 +21,6 @@ __all__ = [
     "DiagonalNormal",
     "Flow",
     "FlowMixture",
-    "FromDistrax",
     "GaussianMixture",
     "Product",
     "StandardNormal",

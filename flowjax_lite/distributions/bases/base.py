@@ -1,11 +1,12 @@
 """The protocol that every base distribution follows, over one event."""
 
+import functools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from numbers import Real
-from typing import Any, final
+from typing import Any
 
-import distrax
 from flax import nnx
 from jax import Array
 
@@ -17,8 +18,9 @@ from flowjax_lite.numerics.scalar import nearest_inside
 class AbstractBase(nnx.Module, ABC):
     """The distribution of the latent variable of a flow.
 
-    A subclass sets the two shapes in its constructor and builds, from its parameters, a
-    distrax distribution over a single event; batches are the business of `Flow`.
+    A subclass sets the two shapes in its constructor and writes `log_prob` and `sample` for a
+    single event; batches are the business of `Flow`. Shapes and dtypes of the arguments are
+    checked before either method runs, and samples are kept inside the support.
 
     Attributes:
         event_shape: shape of z.
@@ -32,18 +34,13 @@ class AbstractBase(nnx.Module, ABC):
     support: tuple[float, float] | None = None
     recipe: Recipe | None = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, check in (("log_prob", _checked_log_prob), ("sample", _checked_sample)):
+            if name in cls.__dict__:
+                setattr(cls, name, check(cls.__dict__[name]))
+
     @abstractmethod
-    def distribution(self, condition: Array | None = None) -> distrax.Distribution:
-        """Build the distribution from the parameters.
-
-        Args:
-            condition: one condition, `condition_shape`.
-
-        Returns:
-            A distribution with this module's event shape and an empty batch shape.
-        """
-
-    @final
     def log_prob(self, z: Array, condition: Array | None = None) -> Array:
         """The log-density of one event.
 
@@ -58,11 +55,8 @@ class AbstractBase(nnx.Module, ABC):
             TypeError: z or the condition is not floating-point, or a condition is missing.
             ValueError: z or the condition has the wrong shape.
         """
-        z = check_event(z, self.event_shape, "z")
-        condition = check_condition(condition, self.condition_shape)
-        return self.distribution(condition).log_prob(z)
 
-    @final
+    @abstractmethod
     def sample(self, key: Array, condition: Array | None = None) -> Array:
         """Draw one event.
 
@@ -77,9 +71,41 @@ class AbstractBase(nnx.Module, ABC):
             TypeError: the condition is missing or not floating-point.
             ValueError: the condition has the wrong shape, or none is taken.
         """
-        condition = check_condition(condition, self.condition_shape)
-        z = self.distribution(condition).sample(seed=key)
+
+    def center(self, condition: Array | None = None) -> Array:
+        """The event from which a temperature scales the distance of every sample.
+
+        Args:
+            condition: one condition, `condition_shape`.
+
+        Returns:
+            The mean, `event_shape`.
+
+        Raises:
+            TypeError: this is not a normal distribution.
+        """
+        raise TypeError(
+            f"temperature has no meaning for a base of type {type(self).__name__}: it scales "
+            f"normal distributions; leave it out, or build the flow on a StandardNormal"
+        )
+
+
+def _checked_log_prob(method: Callable[..., Array]) -> Callable[..., Array]:
+    @functools.wraps(method)
+    def checked(self: AbstractBase, z: Array, condition: Array | None = None) -> Array:
+        z = check_event(z, self.event_shape, "z")
+        return method(self, z, check_condition(condition, self.condition_shape))
+
+    return checked
+
+
+def _checked_sample(method: Callable[..., Array]) -> Callable[..., Array]:
+    @functools.wraps(method)
+    def checked(self: AbstractBase, key: Array, condition: Array | None = None) -> Array:
+        z = method(self, key, check_condition(condition, self.condition_shape))
         return z if self.support is None else nearest_inside(z, *self.support)[0]
+
+    return checked
 
 
 def check_number(value: Any, name: str, *, above: float = -math.inf) -> float:

@@ -1,32 +1,26 @@
-"""Normal distributions with independent coordinates."""
+"""Normal distributions with independent entries."""
 
+import math
+from abc import abstractmethod
 from typing import final
 
-import distrax
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.conditioners.mlp import MLP
+from flowjax_lite.core.checks import Shape, check_event_shape, check_float, check_positive_int
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions.bases.base import AbstractBase
 from flowjax_lite.numerics.scalar import log_scale
 
-LOG_SCALE_BOUND = 10.0
+LOG_SCALE_BOUND = 10.0  # scales stay within exp(±10), whatever their raw values
 
 
-def independent_normal(loc: Array, raw_scale: Array) -> distrax.Distribution:
-    """Normals over the last axis, their scales within exp(±10) whatever raw_scale is.
-
-    Args:
-        loc: means, (..., dim).
-        raw_scale: unconstrained, (..., dim); 0 gives a scale of one.
-
-    Returns:
-        A distribution with event shape (dim,) and the leading axes as batch shape.
-    """
-    scale = jnp.exp(log_scale(raw_scale, LOG_SCALE_BOUND))
-    return distrax.Independent(distrax.Normal(loc, scale), 1)
+def log_normal(standardized: Array) -> Array:
+    """The log-density of a standard normal variable, entry by entry."""
+    return -0.5 * jnp.square(standardized) - 0.5 * math.log(2 * math.pi)
 
 
 @final
@@ -34,37 +28,91 @@ class StandardNormal(AbstractBase):
     """Independent standard normals, without parameters."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Shape) -> None:
         """Build it.
 
         Args:
-            dim: length of an event.
+            dim: length of an event, or its shape.
         """
-        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.event_shape = check_event_shape(dim)
         self.condition_shape = None
 
-    def distribution(self, condition: Array | None = None) -> distrax.Distribution:
-        # Broadcast Python numbers are weakly typed: the density follows the dtype of z.
-        loc = jnp.broadcast_to(0.0, self.event_shape)
-        scale = jnp.broadcast_to(1.0, self.event_shape)
-        return distrax.Independent(distrax.Normal(loc, scale), 1)
+    def log_prob(self, z: Array, condition: Array | None = None) -> Array:
+        return jnp.sum(log_normal(z))
+
+    def sample(self, key: Array, condition: Array | None = None) -> Array:
+        return jax.random.normal(key, self.event_shape)
+
+    def center(self, condition: Array | None = None) -> Array:
+        return jnp.zeros(self.event_shape)
+
+
+class _AbstractScaledNormal(AbstractBase):
+    """Normals of which `_loc_and_log_scale` gives mean and scale."""
+
+    @abstractmethod
+    def _loc_and_log_scale(self, condition: Array | None) -> tuple[Array, Array]:
+        """The mean and the logarithm of the scale, both `event_shape`."""
+
+    def log_prob(self, z: Array, condition: Array | None = None) -> Array:
+        loc, log_scales = self._loc_and_log_scale(condition)
+        return jnp.sum(log_normal((z - loc) / jnp.exp(log_scales)) - log_scales)
+
+    def sample(self, key: Array, condition: Array | None = None) -> Array:
+        loc, log_scales = self._loc_and_log_scale(condition)
+        noise = jax.random.normal(key, self.event_shape, loc.dtype)
+        return loc + jnp.exp(log_scales) * noise
+
+    def center(self, condition: Array | None = None) -> Array:
+        return self._loc_and_log_scale(condition)[0]
 
 
 @final
-class DiagonalNormal(AbstractBase):
+class DiagonalNormal(_AbstractScaledNormal):
     """Independent normals with trainable means and scales, standard at initialisation."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Shape) -> None:
         """Build it.
 
         Args:
-            dim: length of an event.
+            dim: length of an event, or its shape.
         """
-        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.event_shape = check_event_shape(dim)
         self.condition_shape = None
-        self.loc = nnx.Param(jnp.zeros(dim))
-        self.raw_scale = nnx.Param(jnp.zeros(dim))
+        self.loc = nnx.Param(jnp.zeros(self.event_shape))
+        self.raw_scale = nnx.Param(jnp.zeros(self.event_shape))
 
-    def distribution(self, condition: Array | None = None) -> distrax.Distribution:
-        return independent_normal(self.loc[...], self.raw_scale[...])
+    def _loc_and_log_scale(self, condition: Array | None) -> tuple[Array, Array]:
+        return self.loc[...], log_scale(self.raw_scale[...], LOG_SCALE_BOUND)
+
+
+@final
+class ConditionalNormal(_AbstractScaledNormal):
+    """Independent normals, a network giving mean and scale; standard at initialisation."""
+
+    @remembers_recipe
+    def __init__(
+        self,
+        dim: int | Shape,
+        *,
+        condition_dim: int,
+        hidden: tuple[int, ...] = (64,),
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            dim: length of an event, or its shape.
+            condition_dim: length of the condition.
+            hidden: widths of the network's hidden layers.
+            rngs: source of the initial weights.
+        """
+        self.event_shape = check_event_shape(dim)
+        self.condition_shape = (check_positive_int(condition_dim, "condition_dim"),)
+        out_shape = (2, *self.event_shape)
+        self.network = MLP(condition_dim, out_shape=out_shape, hidden=hidden, rngs=rngs)
+
+    def _loc_and_log_scale(self, condition: Array | None) -> tuple[Array, Array]:
+        loc, raw_scale = self.network(check_float(condition, "condition"))
+        return loc, log_scale(raw_scale, LOG_SCALE_BOUND)

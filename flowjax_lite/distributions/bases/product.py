@@ -1,15 +1,15 @@
 """Independent distributions side by side."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 
+from flowjax_lite.bijectors.compose import condition_of
 from flowjax_lite.core.checks import merge_condition_shapes
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions.bases.base import AbstractBase
@@ -25,52 +25,40 @@ class Product(AbstractBase):
 
     @remembers_recipe
     def __init__(self, bases: Sequence[AbstractBase]) -> None:
-        """Join bases.
+        """Join bases of vectors.
 
         Args:
             bases: at least one, in the order of their entries.
 
         Raises:
-            ValueError: there are none, or their conditions have different shapes.
+            ValueError: there are none, one is not of vectors, or their conditions have different
+                shapes.
         """
         if not bases:
             raise ValueError("bases is empty; a Product needs at least one")
+        if any(len(base.event_shape) != 1 for base in bases):
+            raise ValueError(
+                f"the bases have event shapes {[base.event_shape for base in bases]}; a Product "
+                f"joins vectors: give each part a dim that is a whole number"
+            )
         self.bases = nnx.List(bases)
         self.event_shape = (sum(base.event_shape[0] for base in bases),)
         self.condition_shape = merge_condition_shapes([base.condition_shape for base in bases])
         supports = {base.support for base in bases}
         self.support = supports.pop() if len(supports) == 1 else None
 
-    def distribution(self, condition: Array | None = None) -> distrax.Distribution:
-        return _Concatenated(
-            [
-                base.distribution(None if base.condition_shape is None else condition)
-                for base in self.bases
-            ]
-        )
-
-
-class _Concatenated(distrax.Distribution):
-    def __init__(self, parts: list[distrax.Distribution]) -> None:
-        super().__init__()
-        self.parts = parts
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        return (sum(self._sizes()),)
-
-    def log_prob(self, value: Array) -> Array:
-        values = jnp.split(value, np.cumsum(self._sizes())[:-1], axis=-1)
-        terms = [part.log_prob(value) for part, value in zip(self.parts, values, strict=True)]
+    def log_prob(self, z: Array, condition: Array | None = None) -> Array:
+        ends = np.cumsum([base.event_shape[0] for base in self.bases])
+        parts = zip(self.bases, jnp.split(z, ends[:-1]), strict=True)
+        terms = [base.log_prob(part, condition_of(base, condition)) for base, part in parts]
         return sum(terms[1:], terms[0])
 
-    def _sample_n(self, key: Any, n: int) -> Array:
-        keys = jax.random.split(key, len(self.parts))
-        samples = [
-            part.sample(seed=key, sample_shape=(n,))
-            for part, key in zip(self.parts, keys, strict=True)
-        ]
-        return jnp.concatenate(samples, axis=-1)
+    def sample(self, key: Array, condition: Array | None = None) -> Array:
+        keys = jax.random.split(key, len(self.bases))
+        parts = zip(self.bases, keys, strict=True)
+        return jnp.concatenate(
+            [base.sample(key, condition_of(base, condition)) for base, key in parts]
+        )
 
-    def _sizes(self) -> list[int]:
-        return [part.event_shape[0] for part in self.parts]
+    def center(self, condition: Array | None = None) -> Array:
+        return jnp.concatenate([base.center(condition_of(base, condition)) for base in self.bases])

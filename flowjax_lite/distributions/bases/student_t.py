@@ -3,13 +3,12 @@
 import math
 from typing import final
 
-import distrax
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.core.checks import Shape, check_positive_int
+from flowjax_lite.core.checks import Shape, check_event_shape
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions.bases.base import AbstractBase, check_number
 from flowjax_lite.numerics.scalar import softplus_inverse
@@ -23,49 +22,33 @@ class StudentT(AbstractBase):
     """Independent Student's t variables, each with its own trainable degrees of freedom."""
 
     @remembers_recipe
-    def __init__(self, dim: int, *, df: float = 5.0) -> None:
+    def __init__(self, dim: int | Shape, *, df: float = 5.0) -> None:
         """Build it.
 
         Args:
-            dim: length of an event.
+            dim: length of an event, or its shape.
             df: degrees of freedom at initialisation, above 0.5; they stay above it.
 
         Raises:
             ValueError: df is too small.
         """
-        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.event_shape = check_event_shape(dim)
         self.condition_shape = None
         excess = check_number(df, "df", above=MINIMUM_DF) - MINIMUM_DF
-        self.raw_df = nnx.Param(softplus_inverse(jnp.full(dim, excess, float)))
+        self.raw_df = nnx.Param(softplus_inverse(jnp.full(self.event_shape, excess, float)))
 
-    def distribution(self, condition: Array | None = None) -> distrax.Distribution:
-        df = MINIMUM_DF + jax.nn.softplus(self.raw_df[...])
-        return distrax.Independent(_StudentT(df), 1)
+    def log_prob(self, z: Array, condition: Array | None = None) -> Array:
+        df = self._df()
+        half = 0.5 * df
+        log_norm = _log_gamma_step(half) - 0.5 * jnp.log(math.pi * df)
+        return jnp.sum(log_norm - (half + 0.5) * _log1p_square(z / jnp.sqrt(df)))
 
-
-class _StudentT(distrax.Distribution):
-    """Standard t variables; distrax has none."""
-
-    def __init__(self, df: Array) -> None:
-        super().__init__()
-        self.df = df
-
-    @property
-    def event_shape(self) -> Shape:
-        return ()
-
-    @property
-    def batch_shape(self) -> Shape:
-        return self.df.shape
-
-    def _sample_n(self, key: Array, n: int) -> Array:
-        df = jnp.broadcast_to(self.df, (n, *self.df.shape))
+    def sample(self, key: Array, condition: Array | None = None) -> Array:
+        df = self._df()
         return jax.random.t(key, df, dtype=df.dtype)
 
-    def log_prob(self, value: Array) -> Array:
-        half = 0.5 * self.df
-        log_norm = _log_gamma_step(half) - 0.5 * jnp.log(math.pi * self.df)
-        return log_norm - (half + 0.5) * _log1p_square(value / jnp.sqrt(self.df))
+    def _df(self) -> Array:
+        return MINIMUM_DF + jax.nn.softplus(self.raw_df[...])
 
 
 def _log1p_square(t: Array) -> Array:

@@ -6,6 +6,7 @@ from battery.registry.item import CONDITION_DIM, DIM, HIDDEN, UNIT, Item
 
 from flowjax_lite import distributions as d
 from flowjax_lite.flows import nice
+from flowjax_lite.interop import FromDistrax
 
 SMALL = {"dim": DIM, "num_layers": 2, "hidden": HIDDEN}
 
@@ -35,7 +36,7 @@ BASES = {
         )
     ),
     "FromDistrax": Item(
-        lambda rngs: d.FromDistrax(
+        lambda rngs: FromDistrax(
             distrax.Independent(distrax.Normal(jnp.zeros(DIM), jnp.ones(DIM)), 1)
         )
     ),

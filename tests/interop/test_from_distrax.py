@@ -8,7 +8,7 @@ from flax import nnx
 from scipy import stats
 
 from flowjax_lite.bijectors import Buffer
-from flowjax_lite.distributions import FromDistrax
+from flowjax_lite.interop import FromDistrax
 
 
 def test_from_distrax_is_fixed_and_leaves_the_original_alone():

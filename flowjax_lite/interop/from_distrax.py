@@ -1,8 +1,7 @@
 """Any distrax distribution as a base."""
 
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
-import distrax
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -10,6 +9,9 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.distributions.bases.base import AbstractBase
+
+if TYPE_CHECKING:
+    import distrax
 
 
 @final
@@ -20,7 +22,7 @@ class FromDistrax(AbstractBase):
     equal. Those of `MultivariateNormalDiag` do not; `Independent(Normal(...), 1)` does.
     """
 
-    def __init__(self, dist: distrax.Distribution) -> None:
+    def __init__(self, dist: "distrax.Distribution") -> None:
         """Keep a copy of the distribution.
 
         Args:
@@ -30,6 +32,7 @@ class FromDistrax(AbstractBase):
             TypeError: dist is not a distrax distribution, or not a continuous one.
             ValueError: dist is a batch of distributions.
         """
+        distrax = _distrax()
         if not isinstance(dist, distrax.Distribution):
             raise TypeError(f"dist is a {type(dist).__name__}; expected a distrax.Distribution")
         # Reading a shape or dtype may store it inside the object and so change its structure.
@@ -52,5 +55,21 @@ class FromDistrax(AbstractBase):
         # An explicit dtype drops weak typing, which a saved file could not keep.
         self.leaves = nnx.List([Buffer(jnp.array(leaf, dtype=leaf.dtype)) for leaf in leaves])
 
-    def distribution(self, condition: Array | None = None) -> distrax.Distribution:
+    def log_prob(self, z: Array, condition: Array | None = None) -> Array:
+        return self._distribution().log_prob(z)
+
+    def sample(self, key: Array, condition: Array | None = None) -> Array:
+        return self._distribution().sample(seed=key)
+
+    def _distribution(self) -> Any:
         return jax.tree.unflatten(self.structure, [leaf[...] for leaf in self.leaves])
+
+
+def _distrax() -> Any:
+    try:
+        import distrax
+    except ImportError as error:
+        raise ImportError(
+            'FromDistrax needs distrax, which is not installed: pip install "flowjax-lite[interop]"'
+        ) from error
+    return distrax
