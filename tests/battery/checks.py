@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from battery.functions import functions_of
 from battery.measure import (
     EXTREME,
     FAR,
@@ -19,7 +21,6 @@ from battery.measure import (
     Measured,
 )
 from battery.registry import REAL
-from battery.ways import way_functions
 from flax import nnx
 
 from flowjax_lite.bijectors import AbstractBijector
@@ -37,8 +38,8 @@ def agree(actual: np.ndarray, expected: np.ndarray, tolerance: float, what: str)
 
 def check_round_trip(m: Measured) -> None:
     """Catches an inverse of another map than the forward direction's, in either order."""
-    for name, way in m.maps.items():
-        agree(way.back[ORDINARY], way.value[ORDINARY], m.tolerance, name)
+    for name, f in m.maps.items():
+        agree(f.back[ORDINARY], f.value[ORDINARY], m.tolerance, name)
 
 
 def check_far_round_trip(m: Measured) -> None:
@@ -46,36 +47,36 @@ def check_far_round_trip(m: Measured) -> None:
     if not m.item.latent == m.item.data == REAL:
         return
     tolerance = FAR_TOLERANCE[m.dtype] * m.item.tolerance
-    for name, way in m.maps.items():
-        value, back = way.value[FAR], way.back[FAR]
+    for name, f in m.maps.items():
+        value, back = f.value[FAR], f.back[FAR]
         np.testing.assert_allclose(back, value, rtol=tolerance, atol=0, err_msg=name)
-        agree(way.back_log_det[FAR], -way.log_det[FAR], tolerance, name)
+        agree(f.back_log_det[FAR], -f.log_det[FAR], tolerance, name)
 
 
 def check_log_det(m: Measured) -> None:
     """Catches a log-determinant that is not the Jacobian's: a sign, a scale, a missing term."""
-    for name, way in m.maps.items():
-        if way.jacobian is None:
+    for name, f in m.maps.items():
+        if f.jacobian is None:
             continue
-        _, expected = np.linalg.slogdet(way.jacobian[ORDINARY].astype(float))
-        agree(way.log_det[ORDINARY], expected, m.tolerance, name)
+        _, expected = np.linalg.slogdet(f.jacobian[ORDINARY].astype(float))
+        agree(f.log_det[ORDINARY], expected, m.tolerance, name)
 
 
 def check_log_dets_cancel(m: Measured) -> None:
     """Catches directions that disagree about the volume."""
-    for name, way in m.maps.items():
-        agree(way.back_log_det[ORDINARY], -way.log_det[ORDINARY], m.tolerance, name)
+    for name, f in m.maps.items():
+        agree(f.back_log_det[ORDINARY], -f.log_det[ORDINARY], m.tolerance, name)
 
 
 def check_eager(m: Measured) -> None:
     """Catches a result that depends on `jit`, or on `vmap`."""
-    functions = way_functions(m.module)
-    for name, way in m.scores.items():
+    functions = functions_of(m.module)
+    for name, f in m.scores.items():
 
         def score(value: jax.Array) -> jax.Array:
             return functions[name](value, m.condition).score  # noqa: B023
 
-        agree(jax.vmap(score)(way.value[ORDINARY]), way.score[ORDINARY], m.tolerance, name)
+        agree(jax.vmap(score)(f.value[ORDINARY]), f.score[ORDINARY], m.tolerance, name)
 
 
 def check_gradient(m: Measured) -> None:
@@ -121,18 +122,18 @@ def check_condition_matters(m: Measured) -> None:
 
 def check_extremes(m: Measured) -> None:
     """Catches NaN, and infinite log-determinants, at values far out or at a domain's edge."""
-    for name, way in m.maps.items():
-        assert np.all(np.isfinite(way.log_det[EXTREME])), name
-        assert not np.any(np.isnan(way.output[EXTREME])), name
-        if way.jacobian is None:
+    for name, f in m.maps.items():
+        assert np.all(np.isfinite(f.log_det[EXTREME])), name
+        assert not np.any(np.isnan(f.output[EXTREME])), name
+        if f.jacobian is None:
             continue
-        for numbers in (way.jacobian, way.log_det_slope):
+        for numbers in (f.jacobian, f.log_det_slope):
             assert not np.any(np.isnan(numbers[EXTREME])), name
-        if way.curvature is not None:
+        if f.curvature is not None:
             continue  # along all inputs at once, ±inf meets tangents that are zero
-        mixed = way.jacobian[ORDINARY][:, ~np.eye(way.value.shape[1], dtype=bool)]
+        mixed = f.jacobian[ORDINARY][:, ~np.eye(f.value.shape[1], dtype=bool)]
         if mixed.size and np.all(mixed == 0):
-            for numbers in (way.output, way.log_det, way.jacobian, way.log_det_slope):
+            for numbers in (f.output, f.log_det, f.jacobian, f.log_det_slope):
                 assert not np.any(np.isnan(numbers[INFINITE])), f"{name} at ±inf"
     for name, s in m.scores.items():
         assert not np.any(np.isnan(s.gradient[EXTREME])), name
@@ -140,12 +141,12 @@ def check_extremes(m: Measured) -> None:
 
 def check_outside(m: Measured) -> None:
     """Catches a point without an image whose density is not 0, or that leaves NaN behind."""
-    for name, way in m.maps.items():
+    for name, f in m.maps.items():
         if (m.item.latent if name == "forward" else m.item.data).outside is None:
             continue
-        np.testing.assert_array_equal(way.log_det[OUTSIDE], -np.inf, err_msg=name)
-        assert np.all(np.isfinite(way.output[OUTSIDE])), name
-        assert np.isnan(way.output[MISSING]).any() and np.isnan(way.log_det[MISSING]), name
+        np.testing.assert_array_equal(f.log_det[OUTSIDE], -np.inf, err_msg=name)
+        assert np.all(np.isfinite(f.output[OUTSIDE])), name
+        assert np.isnan(f.output[MISSING]).any() and np.isnan(f.log_det[MISSING]), name
         np.testing.assert_array_equal(m.scores[name].score[OUTSIDE], -np.inf, err_msg=name)
         assert np.all(np.isfinite(m.scores[name].gradient[OUTSIDE])), name
 
@@ -190,18 +191,14 @@ def check_mistakes_are_named(m: Measured) -> None:
 
 def check_equal_configurations_share_code(m: Measured) -> None:
     """Catches structures that differ, such as fresh functions or seeds kept in attributes."""
-    traced = []
-
-    @jax.jit
-    def trace(module: nnx.Module) -> None:
-        traced.append(module)
-
     again = m.item.make(nnx.Rngs(1))
     assert jax.tree.structure(again) == jax.tree.structure(m.module)
     assert nnx.graphdef(again) == nnx.graphdef(m.module)
-    jax.eval_shape(trace, m.module)
-    jax.eval_shape(trace, again)
-    assert len(traced) == 1, "the same configuration compiles again"
+    chex.clear_trace_counter()
+    # The number is what chex counts by, where a module has no arrays.
+    trace = jax.jit(chex.assert_max_traces(lambda module, number: number, n=1))
+    for module in (m.module, again):
+        jax.eval_shape(trace, module, 0.0)
 
 
 MAP_CHECKS = (check_round_trip, check_far_round_trip, check_log_det, check_log_dets_cancel)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from battery.functions import Derive, Evaluation, Result, derivatives, functions_of
 from battery.registry import REAL, Domain, Item
-from battery.ways import Derive, Result, Way, derivatives, way_functions
 from flax import nnx
 from jax import Array
 from jax.flatten_util import ravel_pytree
@@ -35,8 +35,8 @@ class Measured(NamedTuple):
     condition: Array | None  # that of row 0
     direction: np.ndarray  # (inputs,), the one that moves all inputs of a score
     params: dict[str, slice]  # where each parameter lies among the inputs of a score
-    maps: dict[str, Way]
-    scores: dict[str, Way]
+    maps: dict[str, Evaluation]
+    scores: dict[str, Evaluation]
 
     @property
     def dim(self) -> int:
@@ -72,7 +72,7 @@ def measure(item: Item, dtype: str) -> Measured:
     if data is REAL and hasattr(module, "log_prob"):
         data = data._replace(extremes=(-1e15, 1e15))  # a normal density squares its argument
     derive = derivatives(module, second_order=item.second_order and dtype == "float64")
-    ways = evaluate(
+    evaluated = evaluate(
         module,
         condition,
         {name: rows(item.latent if name == "forward" else data) for name in derive},
@@ -84,8 +84,8 @@ def measure(item: Item, dtype: str) -> Measured:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         start, stop = stop, stop + leaf.size
         places[jax.tree_util.keystr(path)] = slice(start, stop)
-    maps = {name: way for name, way in ways.items() if way.output is not None}
-    scores = {name: way for name, way in ways.items() if way.score is not None}
+    maps = {name: each for name, each in evaluated.items() if each.output is not None}
+    scores = {name: each for name, each in evaluated.items() if each.score is not None}
     return Measured(item, module, dtype, condition, direction, places, maps, scores)
 
 
@@ -95,49 +95,49 @@ def evaluate(
     rows: dict[str, np.ndarray],
     directions: np.ndarray,
     derive: dict[str, Derive],
-) -> dict[str, Way]:
-    """Evaluate all ways of a module, and bring back what maps give, by one program.
+) -> dict[str, Evaluation]:
+    """Evaluate all functions of a module, and bring back what maps give, by one program.
 
     Args:
         module: the module.
         condition: one condition, for its shape.
-        rows: inputs for each way: value, condition and parameters in one vector.
+        rows: inputs for each function: value, condition and parameters in one vector.
         directions: (directions, inputs).
-        derive: how each way is differentiated.
+        derive: how each one is differentiated.
     """
     graph, params, rest = nnx.split(module, nnx.Param, ...)
     dim = input_dim(module)
 
     @jax.jit
-    def evaluate_all(rows: dict[str, Array]) -> dict[str, Way]:
+    def evaluate_all(rows: dict[str, Array]) -> dict[str, Evaluation]:
         _, unravel = ravel_pytree((condition, params))
 
         def function(name: str, value: Array, others: Array) -> Result:
             condition, params = unravel(others)
-            return way_functions(nnx.merge(graph, params, rest))[name](value, condition)
+            return functions_of(nnx.merge(graph, params, rest))[name](value, condition)
 
-        def evaluate_way(name: str) -> Way:
+        def evaluate_one(name: str) -> Evaluation:
             # Row by row, as tracing takes long where derivatives are mapped over rows as well.
             result, derivatives = jax.lax.map(
                 lambda inputs: derive[name](functools.partial(function, name), inputs, directions),
                 rows[name],
             )
-            return Way(rows[name][:, :dim], *result, **derivatives)
+            return Evaluation(rows[name][:, :dim], *result, **derivatives)
 
-        return {name: evaluate_way(name) for name in derive}
+        return {name: evaluate_one(name) for name in derive}
 
-    ways = jax.tree.map(np.asarray, evaluate_all(rows))
-    if "inverse" in ways:
+    evaluated = jax.tree.map(np.asarray, evaluate_all(rows))
+    if "inverse" in evaluated:
         opposite = {"forward": "inverse", "inverse": "forward"}
         given = {
-            name: np.concatenate([ways[other].output, rows[other][:, dim:]], axis=1)
+            name: np.concatenate([evaluated[other].output, rows[other][:, dim:]], axis=1)
             for name, other in opposite.items()
         }
         again = jax.tree.map(np.asarray, evaluate_all(given))
         for name, other in opposite.items():
             back = again[other]
-            ways[name] = ways[name]._replace(back=back.output, back_log_det=back.log_det)
-    return ways
+            evaluated[name] = evaluated[name]._replace(back=back.output, back_log_det=back.log_det)
+    return evaluated
 
 
 def randomised(module: nnx.Module, *, scale: float = 0.2) -> nnx.Module:

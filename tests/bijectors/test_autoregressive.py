@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,9 +83,7 @@ def test_forward_equals_full_passes(method: str, case: str, x64: None):
 
     actual = evaluate(MaskedAutoregressive.forward_and_log_det, params, x, condition)
     expected = evaluate(full_passes, params, x, condition)
-    jax.tree.map(
-        lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-11, atol=1e-12), actual, expected
-    )
+    chex.assert_trees_all_close(actual, expected, rtol=1e-11, atol=1e-12)
 
 
 def test_jacobian_is_triangular():
@@ -142,9 +141,7 @@ def test_gradients_of_samples(method: str, x64: None):
 
     actual = gradient(MaskedAutoregressive.forward_and_log_det, params, x, conditions)
     expected = gradient(full_passes, params, x, conditions)
-    jax.tree.map(
-        lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-11, atol=1e-12), actual, expected
-    )
+    chex.assert_trees_all_close(actual, expected, rtol=1e-11, atol=1e-12)
 
 
 def test_mistakes_are_named():

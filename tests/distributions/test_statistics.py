@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,13 +165,11 @@ def test_padding_is_not_observed():
         observe(flow, padded, condition, weights),
         observe(flow, x[:150], condition[:150]),
     )
-    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5)
     doubled = jnp.where(jnp.arange(NUM_ROWS) < 50, 2.0, weights)
     repeated = jnp.concatenate([jnp.arange(50), jnp.arange(150)])
     got, expected = (
         observe(flow, padded, condition, doubled),
         observe(flow, x[repeated], condition[repeated]),
     )
-    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4)
+    chex.assert_trees_all_close(got, expected, rtol=1e-4)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,8 +69,8 @@ def check_extreme_params(layer: AbstractBijector) -> None:
     for size in (1e3, 1e20):
         for seed in range(3):
             params = jnp.asarray(random_params(layer, size, seed), jnp.float32)
-            for numbers in jax.tree.leaves(score(params, x)):
-                assert jnp.all(jnp.isfinite(numbers)), f"size {size}, seed {seed}"
+            message = f"size {size}, seed {seed}"
+            chex.assert_tree_all_finite(score(params, x), custom_message=message)
 
 
 def gradient_of_density(layer: AbstractBijector, *, steps: int = 0) -> tuple[np.ndarray, ...]:

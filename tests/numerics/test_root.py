@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,7 +107,7 @@ def test_implicit_derivatives(derivative: Callable, x64: None):
     point = jnp.array(3.7), jnp.array(0.4)
     actual = derivative(solve_exponential, argnums=(0, 1))(*point)
     expected = derivative(closed_form, argnums=(0, 1))(*point)
-    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-11), actual, expected)
+    chex.assert_trees_all_close(actual, expected, rtol=1e-11)
 
 
 def test_jvp(x64: None):

@@ -3,6 +3,7 @@
 import functools
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,7 +110,7 @@ def test_the_gradient_is_that_of_the_paper(x64: None):
     new, loss = step(state, x)
     np.testing.assert_allclose(loss, expected, rtol=1e-12)
     taken = jax.tree.map(lambda a, b: (a - b) / 0.1, params, nnx.state(new.flow, nnx.Param))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), taken, gradient)
+    chex.assert_trees_all_close(taken, gradient, atol=1e-10)
     differences = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), taken, wrong)
     assert max(jax.tree.leaves(differences)) > 1e-3
 
@@ -146,11 +147,7 @@ def test_conditions_reach_the_batch():
         state, loss = step(state, x, condition)
         np.testing.assert_allclose(loss, expected, rtol=1e-5)
         kept = nnx.state(state.flow, b.Buffer)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
-            kept,
-            nnx.state(observed, b.Buffer),
-        )
+        chex.assert_trees_all_close(kept, nnx.state(observed, b.Buffer), rtol=1e-5)
 
 
 def test_without_batch_norm_nothing_changes():

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,8 +51,7 @@ def assert_same(one: fl.FitResult, other: fl.FitResult):
     for name, values in without_time(one).items():
         np.testing.assert_allclose(values, other.history[name], rtol=2e-4, err_msg=name)
     assert one.best_epoch == other.best_epoch
-    for a, b in zip(*map(jax.tree.leaves, (one.flow, other.flow)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    chex.assert_trees_all_close(one.flow, other.flow, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("shares", [1, 2])

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,8 +89,7 @@ def test_a_skipped_step_leaves_everything_as_it_was():
     state, _ = step(fl.TrainState.create(flow, optimizer), rows())
     after, loss = step(state, np.full((4, 2), np.nan, np.float32))
     assert jnp.isnan(loss)
-    for old, new in zip(*map(jax.tree.leaves, (state, after)), strict=True):
-        np.testing.assert_array_equal(old, new)
+    chex.assert_trees_all_equal(state, after)
 
 
 def test_ten_in_a_row_go_back_and_go_on():

@@ -1,5 +1,6 @@
 """Training: it learns, uses every row, keeps the best, refuses bad input, compiles once."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -335,8 +336,7 @@ def test_the_moving_average_is_validated_and_returned():
         decay = min(0.25, (1 + step) / (10 + step))
         expected = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * b, expected, new)
     assert result.best_epoch == 3
-    for ours, theirs in zip(*map(jax.tree.leaves, (result.flow, expected)), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(result.flow, expected, rtol=1e-5, atol=1e-6)
     best = result.history["validation"][-1]
     held_out = -float(result.flow.log_prob(settings["validation"]).mean())
     assert held_out == pytest.approx(best, rel=1e-5)

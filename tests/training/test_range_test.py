@@ -1,5 +1,6 @@
 """The learning rate range test."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -67,10 +68,10 @@ def test_the_suggestion_moves_with_the_problem():
 def test_rates_losses_and_flow():
     """Catches a range of other ends, losses after the step, rows left out, a flow that changes."""
     model, x = flow(), moons()[:64]
-    before = [np.array(leaf) for leaf in jax.tree.leaves(model)]
+    before = jax.tree.map(np.array, model)
     found = find_learning_rate(model, x, key=KEY, lowest=1e-5, highest=1e-2, num_steps=40)
     np.testing.assert_allclose(found.rates, np.geomspace(1e-5, 1e-2, 40), rtol=1e-5)
-    assert all(np.array_equal(*pair) for pair in zip(before, jax.tree.leaves(model), strict=True))
+    chex.assert_trees_all_equal(before, model)
     losses = -model.log_prob(x)
     assert abs(found.losses[0] - losses.mean()) < 5 * losses.std() / np.sqrt(64)
     assert found.losses[-5:].mean() < found.losses[:5].mean() - 0.1

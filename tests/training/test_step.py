@@ -1,5 +1,6 @@
 """The pure training step and the loss."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,15 +19,15 @@ def make_flow() -> fl.Flow:
 def test_step_is_pure_and_leaves_buffers_alone():
     """Catches a mutated input, and training of constants."""
     flow, optimizer = make_flow(), optax.sgd(0.1)
-    before = [np.array(leaf) for leaf in jax.tree.leaves(flow)]
+    before = jax.tree.map(np.array, flow)
     state = fl.TrainState.create(flow, optimizer)
     step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
     x = jax.random.normal(jax.random.key(0), (16, 3))
     new, loss = step(state, x)
     assert loss == fl.negative_log_likelihood(flow, x)
-    assert all(np.array_equal(*pair) for pair in zip(before, jax.tree.leaves(flow), strict=True))
+    chex.assert_trees_all_equal(before, flow)
     old_buffers, new_buffers = (nnx.state(each, fl.bijectors.Buffer) for each in (flow, new.flow))
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, old_buffers, new_buffers))
+    chex.assert_trees_all_equal(old_buffers, new_buffers)
     assert step(new, x)[1] < loss
     assert jax.tree.structure(new) == jax.tree.structure(state)
 
@@ -44,7 +45,7 @@ def test_step_follows_the_gradient():
     state = fl.TrainState.create(flow, optimizer)
     new, _ = fl.make_train_step(fl.negative_log_likelihood, optimizer)(state, x)
     got = nnx.state(new.flow, nnx.Param)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), expected, got)
+    chex.assert_trees_all_close(expected, got, atol=1e-6)
 
 
 def test_weighted_loss_ignores_rows_of_weight_zero_even_if_not_finite():

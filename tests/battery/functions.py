@@ -21,7 +21,7 @@ class Result(NamedTuple):
     log_det: Array | None = None  # ()
 
 
-class Way(NamedTuple):
+class Evaluation(NamedTuple):
     """A function of a module on every row, and its derivatives.
 
     Inputs are value, condition and parameters, in one vector. The directions are each entry of the
@@ -51,7 +51,7 @@ Function = Callable[[Array, Array], Result]
 Derive = Callable[[Function, Array, Array], tuple[Result, dict[str, Array | None]]]
 
 
-def way_functions(module: nnx.Module) -> dict[str, Callable[[Array, Array | None], Result]]:
+def functions_of(module: nnx.Module) -> dict[str, Callable[[Array, Array | None], Result]]:
     """The functions of (value, condition) that are measured."""
 
     def as_map(function: Callable) -> Callable[[Array, Array | None], Result]:
@@ -85,12 +85,12 @@ def way_functions(module: nnx.Module) -> dict[str, Callable[[Array, Array | None
 
 
 def derivatives(module: nnx.Module, *, second_order: bool) -> dict[str, Derive]:
-    """How each way of a module is differentiated: its score once or twice, and its map."""
+    """How each function of a module is differentiated: its score once or twice, and its map."""
     of_score = in_second_order if second_order else in_reverse_mode
     if isinstance(module, Flow):
         # The Jacobian of one direction is the inverse of the other's, and both come back.
         return {"forward": not_at_all, "inverse": of_score}
-    return dict.fromkeys(way_functions(module), of_score)
+    return dict.fromkeys(functions_of(module), of_score)
 
 
 def in_second_order(
@@ -136,5 +136,5 @@ def not_at_all(
 
 
 def as_slopes(by: Result) -> dict[str, Array | None]:
-    """Derivatives along directions, by the names that a `Way` has for them."""
+    """Derivatives along directions, by the names that a `Evaluation` has for them."""
     return {"slope": by.score, "output_slope": by.output, "log_det_slope": by.log_det}
