@@ -25,7 +25,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import ctypes
 import gc
+import sys
 from collections.abc import Iterator
 
 import jax
@@ -38,6 +40,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiled programs fill the heap with objects that live long: to look through all of them for
 # garbage again and again would take a tenth of the time.
 gc.set_threshold(100_000, 20, 100)
+# A process that holds more than this after a test forgets its programs.
+MEMORY_LIMIT = 1.5 * 2**30
 
 
 def pytest_sessionstart() -> None:
@@ -46,6 +50,31 @@ def pytest_sessionstart() -> None:
         for path in (Path(__file__).parents[1] / ".pytest_cache" / "jax").glob("*"):
             if path.stat().st_mtime < time.time() - 7 * 24 * 3600:
                 path.unlink()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def memory_kept() -> list[float]:
+    """Bytes that stayed in use when programs were last forgotten, beyond half of the limit."""
+    return [0.0]
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory(memory_kept: list[float]) -> Iterator[None]:
+    """Forget all compiled programs after a test that leaves too much memory in use."""
+    yield
+    if sys.platform == "linux" and _memory_in_use() > MEMORY_LIMIT + memory_kept[0]:
+        jax.clear_caches()
+        gc.collect()
+        # The allocator keeps what is freed between arrays that are not, until it is told to.
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)
+        memory_kept[0] = max(0.0, _memory_in_use() - MEMORY_LIMIT / 2)
+
+
+def _memory_in_use() -> int:
+    """Bytes of this process that are in memory, on Linux."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture

@@ -67,8 +67,8 @@ def _described(value: Any, outside: tuple[int, ...]) -> Any:
             return ["method", inner(value.__func__), inner(value.__self__)]
         case types.FunctionType():
             cells = [_content(cell) for cell in value.__closure__ or ()]
-            code = None if value.__module__.split(".")[0] in _LIBRARIES else value.__code__
-            parts = (value.__defaults__, value.__kwdefaults__, cells, code)
+            body = None if value.__module__.split(".")[0] in _LIBRARIES else value.__code__
+            parts = (value.__defaults__, value.__kwdefaults__, cells, body)
             return [value.__module__, value.__qualname__, *map(inner, parts)]
         case type():
             return [value.__module__, value.__qualname__]

@@ -207,7 +207,9 @@ def test_rows_drawn_without_weight_are_told():
     """Catches a choice by the loss of no rows, which is NaN in every epoch."""
     weights = np.zeros(200)
     weights[0] = 1.0
-    with pytest.raises(ValueError, match=r"have no weight, after validation=0\.1 of them were drawn"):
+    with pytest.raises(
+        ValueError, match=r"have no weight, after validation=0\.1 of them were drawn"
+    ):
         fl.fit(tiny(), rows(), key=0, weights=weights, **SETTINGS)
 
 
