@@ -26,7 +26,8 @@ class Domain(NamedTuple):
     Attributes:
         word: "real", "positive", "interval", "circular" or "integer".
         low: lower end, not part of it; -inf where there is none.
-        high: upper end, not part of it; inf where there is none.
+        high: upper end, not part of it; inf where there is none. On a circle the ends are one
+            point, opposite to the centre of the projection, and angles beyond them are wrapped.
     """
 
     word: str
@@ -38,7 +39,8 @@ def read_domains(columns: Sequence[str]) -> list[Domain]:
     """Understand the words for the domains of columns.
 
     Args:
-        columns: for each column "real", "positive", "interval(a, b)", "circular" or "integer".
+        columns: for each column "real", "positive", "interval(a, b)", "circular",
+            "circular(centre)" or "integer".
 
     Returns:
         A domain for each column.
@@ -60,6 +62,8 @@ def _read_domain(text: str, name: str) -> Domain:
     word = text.partition("(")[0].strip()
     if word not in _WORDS:
         raise ValueError(f"{name} is {text!r}; expected {_EXPECTED}.{suggest(word, _WORDS)}")
+    if word == "circular":
+        return _read_circle(text, name)
     if word != "interval":
         if text != word:
             raise ValueError(f"{name} is {text!r}; expected {word!r} alone")
@@ -74,6 +78,20 @@ def _read_domain(text: str, name: str) -> Domain:
     return Domain(word, low, high)
 
 
+def _read_circle(text: str, name: str) -> Domain:
+    centre = re.fullmatch(r"circular(?:\(([^,]+)\))?", text)
+    try:
+        angle = float(centre[1] or 0.0) if centre else math.nan
+    except ValueError:
+        angle = math.nan
+    if not -math.pi <= angle <= math.pi:
+        raise ValueError(
+            f"{name} is {text!r}; expected 'circular', or with the angle at the centre of the "
+            "projection, from -pi to pi: 'circular(1.5)'"
+        )
+    return Domain("circular", angle - math.pi, angle + math.pi)
+
+
 class Domains(AbstractElementwise):
     """Real numbers to the domain of each column: real, positive, an interval, a circle.
 
@@ -83,7 +101,9 @@ class Domains(AbstractElementwise):
     - `"interval(a, b)"`: the logistic function, scaled to (a, b).
     - `"circular"`: the angle 2 · arctan(x) in (-π, π), a stereographic projection of the circle
       (Gemici, Rezende and Mohamed, 2016, arXiv:1611.02304). Other angles are brought there by
-      whole turns first. No finite x reaches π: choose the zero of the angles where data lie.
+      whole turns first. No finite x reaches π, and next to it densities are almost zero:
+      `"circular(c)"` projects from the point opposite to the angle c instead, which belongs where
+      no data lie. Its angles are in [-π, π), too. `data.domain_map` chooses c from data.
     - `"integer"`: the identity, for whole numbers with noise in [0, 1) added; see
       `data.dequantize_integers`.
     """
@@ -152,11 +172,14 @@ def _from_interval(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, 
 
 
 def _to_angle(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
-    return 2 * jnp.arctan(x), math.log(2) - _log1p_square(x)
+    angle = 2 * jnp.arctan(x)
+    # At zero nothing is added, so that angles next to π keep their last digits.
+    turned = wrap_angle(angle + 0.5 * (low + high))
+    return jnp.where(low == -high, angle, turned), math.log(2) - _log1p_square(x)
 
 
 def _from_angle(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
-    x = jnp.tan(0.5 * wrap_angle(y))
+    x = jnp.tan(0.5 * wrap_angle(wrap_angle(y) - 0.5 * (low + high)))
     return x, _log1p_square(x) - math.log(2)
 
 

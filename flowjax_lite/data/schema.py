@@ -26,7 +26,8 @@ def domain_map(columns: Sequence[str], x: ArrayLike, *, checks: str = "error") -
 
     Args:
         columns: For each column "real", "positive", "interval(a, b)", "circular" (angles in
-            radians) or "integer"; see `bijectors.Domains`.
+            radians, projected from the middle of the widest gap between them) or "integer"; see
+            `bijectors.Domains`.
         x: Training data, `(n, d)`, of a float type; whole numbers with noise added, as by
             `dequantize_integers`.
         checks: "error", "warn" or "off", as for `check_data`. Domains always count.
@@ -50,7 +51,7 @@ def domain_map(columns: Sequence[str], x: ArrayLike, *, checks: str = "error") -
     check_data(data, name="x", checks=checks)
     outside = np.stack([_outside(*pair) for pair in zip(domains, data.T, strict=True)], axis=1)
     _refuse(outside, data, lambda j: f"outside of its domain {columns[j]!r}: mend one of the two")
-    to_domains = Domains(columns)
+    to_domains = Domains([_centred(*pair) for pair in zip(columns, data.T, strict=True)])
     unconstrained = np.array(jax.vmap(to_domains.inverse)(jnp.asarray(data)))
     for j, domain in enumerate(domains):
         if domain.word == "circular":
@@ -121,7 +122,23 @@ def _domains(columns: Sequence[str], table: np.ndarray) -> list[Domain]:
 
 
 def _outside(domain: Domain, column: np.ndarray) -> np.ndarray:
+    if domain.word == "circular":
+        return np.zeros(len(column), bool)
     return (column <= domain.low) | (column >= domain.high)
+
+
+def _centred(word: str, angles: np.ndarray) -> str:
+    """The word of a circle, cut open where it is farthest from all angles; others as they are.
+
+    The projection sends the cut to infinity, where an angle would cost a million nats.
+    """
+    if word != "circular":
+        return word
+    sorted_angles = np.sort(np.arctan2(np.sin(angles), np.cos(angles)).astype(np.float64))
+    gaps = np.diff(sorted_angles, append=sorted_angles[0] + 2 * np.pi)
+    widest = np.argmax(gaps)
+    centre = sorted_angles[widest] + 0.5 * gaps[widest] - np.pi
+    return f"circular({np.arctan2(np.sin(centre), np.cos(centre)):.6g})"
 
 
 def _refuse(bad: np.ndarray, table: np.ndarray, why: Callable[[int], str]) -> None:

@@ -85,6 +85,18 @@ def test_whole_turns():
     np.testing.assert_allclose(np.sin(forward(x)), np.sin(angles), atol=1e-5)
 
 
+@pytest.mark.parametrize("centre", [-2.0, 1.25, 3.0])
+def test_a_circle_around_another_centre(centre: float):
+    """Catches a centre of the wrong sign, or one that is left out of one direction."""
+    angles = jnp.array([-3.1, -1.0, 0.5, 3.0])[:, None]
+    turned = Domains([f"circular({centre})"])
+    x, log_det = jax.vmap(turned.inverse_and_log_det)(angles)
+    plain, plain_log_det = jax.vmap(Domains(["circular"]).inverse_and_log_det)(angles - centre)
+    np.testing.assert_allclose(x, plain, rtol=2e-5)
+    np.testing.assert_allclose(log_det, plain_log_det, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(turned.forward)(x), angles, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("columns", "error", "message"),
     [
@@ -98,6 +110,8 @@ def test_whole_turns():
         (["interval(2, 1)"], ValueError, "expected finite ends, the lower one first"),
         (["interval(0, inf)"], ValueError, "expected finite ends"),
         (["interval(0, nan)"], ValueError, "expected finite ends"),
+        (["circular(4)"], ValueError, r"the centre of the projection.*'circular\(1.5\)'"),
+        (["circular(one)"], ValueError, "the centre of the projection"),
     ],
 )
 def test_mistakes_are_named(columns: object, error: type[Exception], message: str):
