@@ -9,7 +9,7 @@ from typing import Any
 import flowjax_lite as fl
 from flowjax_lite.cli import families
 from flowjax_lite.cli.errors import require
-from flowjax_lite.data.checks import CHECKS
+from flowjax_lite.data import CHECKS
 
 # Of layers, widths and the like: where products of sizes overflow, XLA ends the process.
 _MAX_SIZE = 1_000_000

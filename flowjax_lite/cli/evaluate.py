@@ -11,8 +11,7 @@ from flowjax_lite.cli import batched, build, report, rows, run
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import load_data
-from flowjax_lite.data import Dataset, Split
-from flowjax_lite.data.splits import join
+from flowjax_lite.data import Dataset, Split, join
 from flowjax_lite.diagnostics import Diagnosis
 from flowjax_lite.distributions import Flow
 

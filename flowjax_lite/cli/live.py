@@ -11,8 +11,7 @@ from flowjax_lite.cli import batched, plots, run
 from flowjax_lite.cli.experiment import Experiment
 from flowjax_lite.cli.report import number
 from flowjax_lite.cli.rows import head
-from flowjax_lite.data import Split
-from flowjax_lite.data.splits import join
+from flowjax_lite.data import Split, join
 from flowjax_lite.distributions import Flow
 from flowjax_lite.training import Callback, LogFile, Progress, TensorBoard
 

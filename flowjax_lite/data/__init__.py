@@ -4,22 +4,27 @@
 pyarrow are imported only by the functions that need them.
 """
 
-from flowjax_lite.data.benchmarks import bsds300, uci
-from flowjax_lite.data.checks import DataWarning, check_data, enforce
-from flowjax_lite.data.dataset import Dataset, Split
-from flowjax_lite.data.dequantize import dequantize
-from flowjax_lite.data.embedded import breast_cancer, digits, iris, wine
-from flowjax_lite.data.files import read_table
-from flowjax_lite.data.findings import Finding, findings
-from flowjax_lite.data.schema import dequantize_integers, domain_map, quantize_integers
-from flowjax_lite.data.sources import load
-from flowjax_lite.data.splits import split, split_sizes
-from flowjax_lite.data.stream import Stream, stream
-from flowjax_lite.data.survey import Survey
-from flowjax_lite.data.table import Table
-from flowjax_lite.data.toy import TOYS, toy
+from flowjax_lite.data.dataset import Dataset, Split, join, split, split_sizes
+from flowjax_lite.data.dequantization import dequantize
+from flowjax_lite.data.domains import dequantize_integers, domain_map, quantize_integers
+from flowjax_lite.data.loading import load
+from flowjax_lite.data.named.benchmarks import bsds300, uci
+from flowjax_lite.data.named.embedded import breast_cancer, digits, iris, wine
+from flowjax_lite.data.named.toys import TOYS, toy
+from flowjax_lite.data.quality import (
+    CHECKS,
+    DataWarning,
+    Finding,
+    Survey,
+    check_data,
+    enforce,
+    findings,
+)
+from flowjax_lite.data.read import Table, read_table
+from flowjax_lite.data.streams import Stream, stream
 
 __all__ = [
+    "CHECKS",
     "TOYS",
     "DataWarning",
     "Dataset",
@@ -38,6 +43,7 @@ __all__ = [
     "enforce",
     "findings",
     "iris",
+    "join",
     "load",
     "quantize_integers",
     "read_table",

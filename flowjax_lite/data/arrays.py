@@ -1,51 +1,123 @@
-"""Turning what users give into rows of real numbers."""
+"""What users bring, as arrays: frames, tensors and lists; refused where something would be lost."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
 
-def as_rows(x: ArrayLike, *, name: str, dtype: DTypeLike | None = None) -> np.ndarray:
-    """Return x as an array of rows, or say why it is none.
+def frame_columns(x: Any) -> dict[str, np.ndarray] | None:
+    """Return the columns of a table whose columns have names.
 
     Args:
-        x: Data, `(n, d)`, of a float type.
-        name: What messages call the array.
-        dtype: Float type of the result; None keeps that of x. Numbers may overflow.
+        x: A frame or a series of pandas or polars, or a mapping from names to columns.
 
     Returns:
-        The array, `(n, d)`.
+        The columns, `(n,)` each, by name; None for anything else.
+
+    Raises:
+        ValueError: Two columns have the same name.
+    """
+    if hasattr(x, "iter_columns"):  # polars
+        pairs = [(column.name, column) for column in x.iter_columns()]
+    elif isinstance(x, Mapping) or (hasattr(x, "columns") and hasattr(x, "items")):
+        pairs = list(x.items())
+    elif hasattr(x, "to_numpy") and hasattr(x, "name"):  # one column
+        pairs = [(x.name, x)]
+    else:
+        return None
+    columns = {str(name): np.asarray(column) for name, column in pairs}
+    if len(columns) < len(pairs):
+        names = [str(name) for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the table has several columns {twice!r}; rename all but one")
+    return columns
+
+
+def column_names(x: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns of a frame; None for what has no names."""
+    columns = frame_columns(x)
+    return None if columns is None else tuple(columns)
+
+
+def as_array(x: Any, *, name: str) -> np.ndarray:
+    """Return what a user gave as an array, of its own type.
+
+    Args:
+        x: An array, a frame of pandas or polars, a tensor of PyTorch, or nested lists.
+        name: What messages call it.
+
+    Returns:
+        The array; `(n, d)` for a frame, with its columns side by side.
+
+    Raises:
+        TypeError: A column of a frame holds no numbers.
+        ValueError: Cells are masked, or the lists are ragged.
+    """
+    columns = frame_columns(x)
+    if columns is not None:
+        for column, values in columns.items():
+            if values.dtype.kind not in "fiub":
+                raise TypeError(
+                    f"{name} has column {column!r} of type {values.dtype}; expected numbers. Leave "
+                    "it out, or encode words as a condition: fl.data.infer_schema(frame) makes a "
+                    "schema, whose to_array gives numbers."
+                )
+        return np.stack(list(columns.values()), axis=1) if columns else np.empty((0, 0))
+    if hasattr(x, "detach"):  # a tensor of PyTorch, which may need gradients or lie on a GPU
+        x = x.detach().cpu()
+    if np.ma.is_masked(x):
+        raise ValueError(
+            f"{name} is a masked array with {np.ma.count_masked(x)} masked cells, which a flow "
+            "would see as numbers. Drop their rows: x[~np.ma.getmaskarray(x).any(axis=1)].data."
+        )
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be made into an array (n, d): {error}") from error
+
+
+def as_rows(
+    x: Any, *, name: str, dtype: DTypeLike | None = None, whole_numbers: bool = False
+) -> np.ndarray:
+    """Return what a user gave as rows of real numbers, or say why it is none.
+
+    Args:
+        x: Data, `(n, d)` or `(n, *event_shape)`, of a float type; anything that `as_array` takes.
+        name: What messages call it.
+        dtype: Float type of the result; None keeps that of x. Numbers may overflow.
+        whole_numbers: Cast whole numbers and flags to floats, as in conditions, which need no
+            density; otherwise they are refused.
+
+    Returns:
+        The array, of x's shape.
 
     Raises:
         TypeError: Complex, integer, bool or other values that are not floats.
-        ValueError: Wrong rank, or no rows or columns.
+        ValueError: Wrong rank, no rows or columns, or what `as_array` refuses.
     """
-    array = _as_float_array(x, name, dtype)
-    if array.ndim != 2:
-        fix = "x[:, None] makes one column" if array.ndim == 1 else "x.reshape(len(x), -1) flattens"
-        raise ValueError(
-            f"{name} has shape {array.shape}; expected (n, d), a row for each event; {fix}."
-        )
-    if array.size == 0:
-        raise ValueError(f"{name} is empty: it has shape {array.shape}. Give at least one row.")
-    return array
-
-
-def _as_float_array(x: ArrayLike, name: str, dtype: DTypeLike | None) -> np.ndarray:
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be made into an array (n, d): {error}") from error
+    array = as_array(x, name=name)
     kind = array.dtype.kind
-    if kind == "f":
-        with np.errstate(over="ignore"):  # checks name the cells that overflow
-            return array if dtype is None else array.astype(dtype, copy=False)
-    if kind in "iu":
+    if whole_numbers and kind in "iub":
+        array = array.astype(dtype or np.float64)
+    elif kind in "iu":
         raise TypeError(
             f"{name} has type {array.dtype}; discrete data has no density. Dequantise it with "
             "fl.data.dequantize, or cast it with .astype(float) if it is truly continuous."
         )
-    fix = {
-        "c": "Stack its real and imaginary parts as columns.",
-        "b": "A flag has no density: drop it or give it as a condition, cast with .astype(float).",
-    }.get(kind, "Convert it with .astype(float).")
-    raise TypeError(f"{name} has type {array.dtype}; expected real floats. {fix}")
+    elif kind != "f":
+        fix = {
+            "c": "Stack its real and imaginary parts as columns.",
+            "b": "A flag has no density: drop it or give it as a condition.",
+        }.get(kind, "Convert it with .astype(float).")
+        raise TypeError(f"{name} has type {array.dtype}; expected real floats. {fix}")
+    if array.ndim < 2:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected (n, d), a row for each event; "
+            "x[:, None] makes one column."
+        )
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: it has shape {array.shape}. Give at least one row.")
+    with np.errstate(over="ignore"):  # checks name the cells that overflow
+        return array if dtype is None else array.astype(dtype, copy=False)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from flowjax_lite.core.checks import as_key, check_choice, check_positive_int
 from flowjax_lite.core.fingerprint import fingerprint
 from flowjax_lite.core.mesh import Placement, Rule, check_same_everywhere, replicated
-from flowjax_lite.data.stream import Stream, stream
+from flowjax_lite.data import Stream, stream
 from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import negative_log_likelihood

@@ -15,7 +15,8 @@ from flowjax_lite.core.checks import (
     condition_shape_message,
     default_dtype,
 )
-from flowjax_lite.data.checks import check_data
+from flowjax_lite.data import check_data
+from flowjax_lite.data.arrays import as_array
 from flowjax_lite.distributions import Flow
 
 
@@ -67,7 +68,12 @@ def check_rows(
     )
     if condition is not None and flow.condition_shape is not None:
         condition = check_data(
-            condition, name="condition", dtype=dtype, allow_degenerate=True, checks=checks
+            condition,
+            name="condition",
+            dtype=dtype,
+            allow_degenerate=True,
+            whole_numbers=True,
+            checks=checks,
         )
     given = None if condition is None else np.shape(condition)
     check_shapes(flow, x.shape, given, name=name)
@@ -101,7 +107,12 @@ def check_weights(weights: Any, name: str, count: int) -> np.ndarray:
     dtype = default_dtype()
     if weights is None:
         return np.broadcast_to(np.ones((), dtype), (count,))  # takes no memory
-    weights = np.asarray(weights, np.float64)
+    weights = as_array(weights, name="weights")
+    if weights.dtype.kind not in "fiub":
+        raise TypeError(f"weights has type {weights.dtype}; expected real numbers")
+    weights = weights.astype(np.float64)
+    if weights.ndim == 2 and weights.shape[1] == 1:  # a column of a frame
+        weights = weights[:, 0]
     if weights.ndim != 1:
         raise ValueError(f"weights has shape {weights.shape}; expected ({count},), one a row")
     _check_count("weights", len(weights), name, count)

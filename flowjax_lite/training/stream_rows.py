@@ -8,11 +8,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from flowjax_lite.core.checks import check_choice, default_dtype
+from flowjax_lite.data import CHECKS, Stream, Survey, enforce, findings
 from flowjax_lite.data.arrays import as_rows
-from flowjax_lite.data.checks import CHECKS, enforce
-from flowjax_lite.data.findings import findings
-from flowjax_lite.data.stream import Stream
-from flowjax_lite.data.survey import Survey
 from flowjax_lite.distributions import Flow
 from flowjax_lite.training.feed import Piece, join
 from flowjax_lite.training.rows import Rows, check_shapes, check_weights, expects_unit_scale
@@ -51,10 +48,10 @@ class StreamRows:
     ) -> None:
         self._stream, self._seed = stream, seed
         self._weights = check_weights(weights, stream.name, len(stream))
-        self._ends = np.cumsum(stream.blocks.sizes)
+        self._ends = np.cumsum(stream.sizes)
         share = num_held_out / len(stream)
         self._held_out = np.diff(np.rint(self._ends * share).astype(np.int64), prepend=0)
-        self.sizes = stream.blocks.sizes - self._held_out
+        self.sizes = stream.sizes - self._held_out
 
     def block_order(self, epoch: int) -> np.ndarray:
         """The order of the blocks in an epoch."""
@@ -82,8 +79,8 @@ class StreamRows:
         """
         check_choice(checks, CHECKS, "checks")
         stream, rows = self._stream, len(self._stream)
-        given = (rows, len(stream.condition_columns)) if stream.condition_columns else None
-        check_shapes(flow, (rows, len(stream.x_columns)), given, name=stream.name)
+        given = (rows, *stream.condition_shape) if stream.condition_shape else None
+        check_shapes(flow, (rows, *stream.event_shape), given, name=stream.name)
         digest, held_out = hashlib.sha256(), []
         survey, of_conditions = Survey(), Survey()
         blocks = range(len(self.sizes))
@@ -98,19 +95,21 @@ class StreamRows:
                 digest.update(np.ascontiguousarray(array).data)
             held_out.append(piece.take(self._held_out_first(block)[: self._held_out[block]]))
         if checks != "off":
-            name, names = stream.name, stream.blocks.columns
-            of_x = [names[i] for i in stream.x_columns]
-            unit_scale = expects_unit_scale(flow)
-            enforce(findings(survey, name=name, columns=of_x, unit_scale=unit_scale), checks=checks)
+            problems = findings(
+                survey,
+                name=stream.name,
+                columns=stream.columns,
+                unit_scale=expects_unit_scale(flow),
+            )
+            enforce(problems, checks=checks)
             if of_conditions.num_rows:
-                of_condition = [names[i] for i in stream.condition_columns]
-                found = findings(
+                problems = findings(
                     of_conditions,
-                    name=f"the condition of {name}",
-                    columns=of_condition,
+                    name=f"the condition of {stream.name}",
+                    columns=stream.condition_columns,
                     allow_degenerate=True,
                 )
-                enforce(found, checks=checks)
+                enforce(problems, checks=checks)
         return Scanned(join(held_out).rows, digest.hexdigest())
 
     def _read(self, block: int) -> Piece:
@@ -119,12 +118,14 @@ class StreamRows:
         positions = np.arange(self._ends[block] - len(split), self._ends[block])
         x, condition = as_rows(split.x, name=name, dtype=dtype), split.condition
         if condition is not None:
-            condition = as_rows(condition, name=f"the condition of {name}", dtype=dtype)
+            condition = as_rows(
+                condition, name=f"the condition of {name}", dtype=dtype, whole_numbers=True
+            )
         return Piece(Rows(x, condition, self._weights[positions]), positions)
 
     def _held_out_first(self, block: int) -> np.ndarray:
         """An order of the rows of a block in which those that are held out come first."""
-        return self._random(_HELD_OUT, block).permutation(int(self._stream.blocks.sizes[block]))
+        return self._random(_HELD_OUT, block).permutation(int(self._stream.sizes[block]))
 
     def _random(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([*purpose, *self._seed])

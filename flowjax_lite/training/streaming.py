@@ -1,5 +1,6 @@
 """Training rows that are read as they are needed: for data larger than memory."""
 
+import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,7 @@ from jax import Array
 
 from flowjax_lite.core.checks import default_dtype
 from flowjax_lite.core.mesh import Placement
-from flowjax_lite.data.stream import Stream
+from flowjax_lite.data import Stream
 from flowjax_lite.distributions import Flow
 from flowjax_lite.training.feed import AbstractFeed, Piece, check_batch_size, join
 from flowjax_lite.training.rows import Rows, given_rows, key_data, num_held_out
@@ -151,10 +152,10 @@ class Streamed(AbstractFeed):
 
 def _check_held_out(stream: Stream, count: int) -> None:
     """Check that held-out rows, which stay in memory, are not themselves too large."""
-    columns = len(stream.x_columns) + len(stream.condition_columns)
-    if count * columns * 4 > _MOST_HELD_OUT:
+    width = math.prod(stream.event_shape) + len(stream.condition_columns)
+    if count * width * 4 > _MOST_HELD_OUT:
         raise ValueError(
-            f"validation holds out {count} rows of {columns} columns, which stay in memory; "
+            f"validation holds out {count} rows of {width} numbers, which stay in memory; "
             f"expected at most {_MOST_HELD_OUT >> 20} MiB: pass a smaller fraction of the "
             f"{len(stream)} rows, or an array"
         )

@@ -5,8 +5,7 @@ import pytest
 
 from flowjax_lite.cli import rows
 from flowjax_lite.cli.errors import CommandError
-from flowjax_lite.data import Split
-from flowjax_lite.data.splits import join
+from flowjax_lite.data import Split, join
 
 
 @pytest.mark.parametrize("suffix", rows.SUFFIXES)

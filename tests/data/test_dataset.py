@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from flowjax_lite.data.dataset import Dataset, Split
+from flowjax_lite.data import Dataset, Split
 
 
 def make(num_levels: int | None) -> Dataset:
@@ -37,3 +37,35 @@ def test_split_has_a_length_and_checks_shapes() -> None:
     for condition in (np.zeros((2, 1)), np.zeros(3)):
         with pytest.raises(ValueError, match=r"condition has shape .*expected \(3, c\)"):
             Split(x, condition)
+
+
+def test_masked_rows_are_refused() -> None:
+    """Would catch a mask that is dropped on the way into a data set."""
+    x = np.ma.masked_array(np.zeros((3, 2)), mask=[[0, 0], [1, 0], [0, 0]])
+    with pytest.raises(ValueError, match="x is a masked array with 1 masked cells"):
+        Split(x)
+    with pytest.raises(ValueError, match="condition is a masked array"):
+        Split(x.data, x)
+
+
+def test_splits_are_indexed_like_arrays() -> None:
+    """Would catch conditions that stay with other rows."""
+    rows = Split(np.arange(6.0)[:, None], -np.arange(6.0)[:, None])
+    for index in (slice(1, 4), np.array([4, 0])):
+        np.testing.assert_array_equal(rows[index].x[:, 0], np.arange(6.0)[index])
+        np.testing.assert_array_equal(rows[index].condition, -rows[index].x)
+
+
+def test_repr_says_what_there_is() -> None:
+    """Would catch a page of numbers in place of a few lines."""
+    part = Split(np.zeros((3000, 2), np.float32), np.zeros((3000, 1), np.float32))
+    data = Dataset("pair", part, part, part, columns=("a", "b"), condition_columns=("c",))
+    assert repr(data).split("\n") == [
+        "Dataset 'pair': 3,000 training, 3,000 validation and 3,000 test rows",
+        "  x: 2 columns (a, b)",
+        "  condition: 1 column (c)",
+    ]
+    assert repr(part) == "Split(x (3000, 2), condition (3000, 1))"
+    images = Split(np.zeros((3, 4, 5, 3), np.float32))
+    shown = repr(Dataset("images", images, images, images, columns=(), num_levels=256))
+    assert "x: shape (4, 5, 3)" in shown and "256 grey levels" in shown

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flowjax_lite.data.splits import split, split_sizes
+from flowjax_lite.data import split, split_sizes
 
 
 def test_sizes_from_fractions_and_counts() -> None:

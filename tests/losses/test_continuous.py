@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 import flowjax_lite as fl
 from flowjax_lite.bijectors import Invert, Standardize
 from flowjax_lite.continuous import AbstractDynamics, ContinuousFlow, MLPDynamics, transport
-from flowjax_lite.data.toy import moons
+from flowjax_lite.data.named.toys import moons
 from flowjax_lite.distributions import Flow, StandardNormal
 from flowjax_lite.losses.continuous import _assignment, _on_path
 

@@ -1,0 +1,86 @@
+"""Small real data sets that come with scikit-learn."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from flowjax_lite.data.dataset import Dataset, Split, split
+from flowjax_lite.data.dequantization import dequantize
+from flowjax_lite.data.extra import import_extra
+
+NUM_LEVELS = 17  # of the digits' pixels
+
+
+def digits(seed: int = 0, *, noise_copies: int = 1) -> Dataset:
+    """1797 handwritten digits of 8 × 8 pixels with 17 grey levels, dequantised.
+
+    Args:
+        seed: Seed of the noise and of the split into 1300, 200 and 297 rows.
+        noise_copies: How often each training image appears, each time with noise of its own;
+            more copies keep a flow from learning the noise. Validation and test images appear
+            once.
+
+    Returns:
+        The data set, 64 columns in [0, 1).
+    """
+    bunch = import_extra("sklearn.datasets").load_digits()
+    train, validation, test = (
+        part.x for part in split(bunch.data, seed=seed, validation=200, test=297)
+    )
+    copies = np.tile(train, (noise_copies, 1))
+    return Dataset(
+        "digits",
+        Split(dequantize(copies, NUM_LEVELS, seed=[seed, 0])),
+        Split(dequantize(validation, NUM_LEVELS, seed=[seed, 1])),
+        Split(dequantize(test, NUM_LEVELS, seed=[seed, 2])),
+        columns=tuple(bunch.feature_names),
+        image_shape=(8, 8),
+        num_levels=NUM_LEVELS,
+    )
+
+
+def breast_cancer(seed: int = 0) -> Dataset:
+    """569 breast tumours, 30 measurements of each.
+
+    Args:
+        seed: Seed of the split into 70, 15 and 15 per cent.
+
+    Returns:
+        The data set, 30 columns.
+    """
+    return _table("breast_cancer", seed)
+
+
+def wine(seed: int = 0) -> Dataset:
+    """178 wines, 13 chemical measurements of each.
+
+    Args:
+        seed: Seed of the split into 70, 15 and 15 per cent.
+
+    Returns:
+        The data set, 13 columns.
+    """
+    return _table("wine", seed)
+
+
+def iris(seed: int = 0) -> Dataset:
+    """150 iris flowers, 4 measurements of each.
+
+    Args:
+        seed: Seed of the split into 70, 15 and 15 per cent.
+
+    Returns:
+        The data set, 4 columns.
+    """
+    return _table("iris", seed)
+
+
+EMBEDDED: dict[str, Callable[[int], Dataset]] = {
+    loader.__name__: loader for loader in (digits, breast_cancer, wine, iris)
+}
+
+
+def _table(name: str, seed: int) -> Dataset:
+    bunch = getattr(import_extra("sklearn.datasets"), f"load_{name}")()
+    train, validation, test = split(bunch.data, seed=seed, validation=0.15, test=0.15)
+    return Dataset(name, train, validation, test, columns=tuple(map(str, bunch.feature_names)))

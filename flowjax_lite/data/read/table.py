@@ -1,0 +1,172 @@
+"""Rows of numbers, as read from a file, and the words for what can be wrong with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowjax_lite.core.checks import listed, suggest
+
+_MOST_NAMED = 20
+_MAX_COLUMNS = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of numbers, or events of more than one axis, such as images.
+
+    Args:
+        values: `(n, d)` or `(n, *event_shape)`. The type is that of the file, so that whole
+            numbers can be told from continuous ones; csv files give float64.
+        columns: Names of the d columns: those of the file, else `x0`, `x1`, ...; empty for events
+            of more than one axis.
+        image_shape: (height, width) where each row is a flattened image.
+    """
+
+    values: np.ndarray
+    columns: tuple[str, ...]
+    image_shape: tuple[int, int] | None = None
+
+
+class TableError(ValueError):
+    """What is wrong inside a file and how to mend it; `read_table` puts the file's name before."""
+
+
+def table_from_array(values: np.ndarray, columns: Sequence[str] | None) -> Table:
+    """Make a table of an array without column names.
+
+    Args:
+        values: `(n, d)` or `(n, *event_shape)`, or `(n,)` for one column, of real numbers.
+        columns: Names of the columns to keep, of `x0`, `x1`, ...; all by default.
+
+    Returns:
+        The table.
+
+    Raises:
+        TableError: The array has another rank or type, or lacks a column.
+    """
+    check_kind(values.dtype)
+    check_shape(values.shape)
+    if values.ndim > 2:
+        if columns is not None:
+            raise TableError(f"holds events of shape {values.shape[1:]} without columns to choose.")
+        return Table(values, ())
+    values = values.reshape(len(values), -1) if values.size else values.reshape(0, 1)
+    names = numbered("x", values.shape[1])
+    if columns is None:
+        return Table(values, names)
+    return Table(values[:, column_positions(columns, names)], tuple(columns))
+
+
+def check_kind(dtype: np.dtype) -> None:
+    """Check that a type is one of real numbers.
+
+    Raises:
+        TableError: It is not.
+    """
+    if dtype.kind not in "fiub":
+        raise TableError(f"holds values of type {dtype}; expected real numbers. Convert them.")
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Check that a shape is `(n, d)` or `(n, *event_shape)`, or `(n,)` for one column.
+
+    Raises:
+        TableError: It is that of a scalar, or there are more than a million columns.
+    """
+    if not shape:
+        raise TableError("holds a single number; expected (n, d), a row for each event.")
+    if len(shape) == 2:
+        check_num_columns(shape[1])
+
+
+def check_num_columns(num: int) -> None:
+    """Check a number of columns, each of which gets a name that is longer than a number.
+
+    Raises:
+        TableError: There are more than a million.
+    """
+    if num > _MAX_COLUMNS:
+        raise TableError(
+            f"has {num} columns; expected at most {_MAX_COLUMNS}, with a row for each event. "
+            "Transpose or divide it."
+        )
+
+
+def column_positions(columns: Sequence[str] | None, names: Sequence[str]) -> list[int]:
+    """Find columns by name.
+
+    Args:
+        columns: Names asked for; None asks for all.
+        names: Names there are.
+
+    Returns:
+        Positions in `names`, in the order asked for.
+
+    Raises:
+        TableError: A name is not there, or there more than once.
+    """
+    if columns is None:
+        return list(range(len(names)))
+    for column in columns:
+        if column not in names:
+            shown = listed(names, most=_MOST_NAMED)
+            raise TableError(f"has no column {column!r}.{suggest(column, names)} It has {shown}.")
+        if names.count(column) > 1:
+            raise TableError(f"has several columns {column!r}. Rename all but one.")
+    return [names.index(column) for column in columns]
+
+
+def numbered(prefix: str, num: int) -> tuple[str, ...]:
+    """Name columns by their numbers: `x0`, `x1`, ...
+
+    Args:
+        prefix: What stands before the number.
+        num: How many names.
+
+    Returns:
+        The names.
+    """
+    return tuple(f"{prefix}{i}" for i in range(num))
+
+
+def check_apart(columns: Sequence[str] | None, condition_columns: Sequence[str] | None) -> None:
+    """Check that no column is asked for both as data and as condition.
+
+    Raises:
+        TableError: One is.
+    """
+    both = [column for column in columns or () if column in (condition_columns or ())]
+    if both:
+        raise TableError(
+            f"is asked for {', '.join(both)} both as data and as condition; a column is either. "
+            "Take it out of columns or of condition_columns."
+        )
+
+
+def divide_columns(
+    columns: Sequence[str] | None, condition_columns: Sequence[str] | None, names: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Find the columns that make x and those that make the condition.
+
+    Args:
+        columns: Names of the former; None takes all that are left.
+        condition_columns: Names of the latter, if any.
+        names: Names there are.
+
+    Returns:
+        Positions in `names` of the former and of the latter, in the orders asked for.
+
+    Raises:
+        TableError: A name is not there, there more than once, or asked for as both; or nothing is
+            left for x.
+    """
+    check_apart(columns, condition_columns)
+    of_condition = column_positions(condition_columns or (), names)
+    if columns is None:
+        of_x = [i for i in range(len(names)) if i not in of_condition]
+    else:
+        of_x = column_positions(columns, names)
+    if not of_x:
+        raise TableError("has no column left for the data: condition_columns takes every column.")
+    return tuple(of_x), tuple(of_condition)
