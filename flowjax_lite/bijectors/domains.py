@@ -26,13 +26,14 @@ class Domain(NamedTuple):
     Attributes:
         word: "real", "positive", "interval", "circular" or "integer".
         low: lower end, not part of it; -inf where there is none.
-        high: upper end, not part of it; inf where there is none. On a circle the ends are one
-            point, opposite to the centre of the projection, and angles beyond them are wrapped.
+        high: upper end, not part of it; inf where there is none.
+        centre: of a circle, the angle that is projected to 0.
     """
 
     word: str
     low: float = -math.inf
     high: float = math.inf
+    centre: float = 0.0
 
 
 def read_domains(columns: Sequence[str]) -> list[Domain]:
@@ -89,7 +90,7 @@ def _read_circle(text: str, name: str) -> Domain:
             f"{name} is {text!r}; expected 'circular', or with the angle at the centre of the "
             "projection, from -pi to pi: 'circular(1.5)'"
         )
-    return Domain("circular", angle - math.pi, angle + math.pi)
+    return Domain("circular", centre=angle)
 
 
 class Domains(AbstractElementwise):
@@ -124,19 +125,26 @@ class Domains(AbstractElementwise):
 
     @property
     def image(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[override]
-        _, low, high = zip(*read_domains(self.columns), strict=True)
+        _, low, high, _ = zip(*read_domains(self.columns), strict=True)
         return np.array(low), np.array(high)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
-        return self._apply(x, {"positive": _exp, "interval": _to_interval, "circular": _to_angle})
+        maps = {"positive": _exp, "interval": _to_interval, "circular": _to_angle}
+        y, log_derivative = self._apply(x, maps)
+        return self._turned(y, 1.0), log_derivative
 
     def _inverse(self, y: Array) -> tuple[Array, Array]:
-        return self._apply(
-            y, {"positive": _log, "interval": _from_interval, "circular": _from_angle}
-        )
+        maps = {"positive": _log, "interval": _from_interval, "circular": _from_angle}
+        return self._apply(self._turned(y, -1.0), maps)
+
+    def _turned(self, y: Array, sign: float) -> Array:
+        """Turn circles around another centre than 0; others keep all digits next to π."""
+        centres = np.array([domain.centre for domain in read_domains(self.columns)], y.dtype)
+        at = np.flatnonzero(centres)
+        return y.at[at].set(wrap_angle(wrap_angle(y[at]) + sign * centres[at]))
 
     def _apply(self, value: Array, maps: dict[str, "_Map"]) -> tuple[Array, Array]:
-        words, low, high = zip(*read_domains(self.columns), strict=True)
+        words, low, high, _ = zip(*read_domains(self.columns), strict=True)
         result, log_derivative = value, jnp.zeros_like(value)
         for word, function in maps.items():
             at = np.flatnonzero(np.equal(words, word))
@@ -172,14 +180,11 @@ def _from_interval(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, 
 
 
 def _to_angle(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
-    angle = 2 * jnp.arctan(x)
-    # At zero nothing is added, so that angles next to π keep their last digits.
-    turned = wrap_angle(angle + 0.5 * (low + high))
-    return jnp.where(low == -high, angle, turned), math.log(2) - _log1p_square(x)
+    return 2 * jnp.arctan(x), math.log(2) - _log1p_square(x)
 
 
 def _from_angle(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
-    x = jnp.tan(0.5 * wrap_angle(wrap_angle(y) - 0.5 * (low + high)))
+    x = jnp.tan(0.5 * wrap_angle(y))
     return x, _log1p_square(x) - math.log(2)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import flowjax_lite as fl
 from flowjax_lite.cli import batched, build, report, rows, run
-from flowjax_lite.cli.config import Config
+from flowjax_lite.cli.config import Config, DataConfig
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import load_data
 from flowjax_lite.data import Dataset, Split, join
@@ -93,7 +93,9 @@ def _data(config: Config, summary: dict[str, Any], source: str | None) -> Datase
         return dataclasses.replace(data, name=f"{data.name}, test")
     if Path(source).is_file() or Path(source).suffix:
         return _file(config, summary, source)
-    data = load_data(dataclasses.replace(config.data, source=source))
+    own = config.data
+    kept = own if source in fl.data.TOYS else DataConfig(source, own.data_dir, own.seed)
+    data = load_data(dataclasses.replace(kept, source=source, checks=own.checks, logit=own.logit))
     every = join(data.train, data.validation, data.test)
     return dataclasses.replace(data, name=f"{data.name}, all", test=every)
 

@@ -122,8 +122,6 @@ def _domains(columns: Sequence[str], table: np.ndarray) -> list[Domain]:
 
 
 def _outside(domain: Domain, column: np.ndarray) -> np.ndarray:
-    if domain.word == "circular":
-        return np.zeros(len(column), bool)
     return (column <= domain.low) | (column >= domain.high)
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from flowjax_lite.cli.main import main
+from flowjax_lite.data import TOYS
 
 TINY = """\
 name: {name}
 output: {output}
-data: {{source: {source}, num: 300{data}}}
+data: {{source: {source}{data}}}
 flow: {{family: realnvp, num_layers: 2, hidden: [8]}}
 training: {{learning_rate: 1e-2, batch_size: 64, max_epochs: 3, patience: 5}}
 """
@@ -22,6 +23,7 @@ def write_tiny(
 ) -> Path:
     """Write a config that trains in seconds into `directory`, with runs beside it."""
     path = directory / f"{name}.yaml"
+    data += ", num: 300" * (source in TOYS)
     path.write_text(TINY.format(name=name, output=directory / "runs", source=source, data=data))
     return path
 

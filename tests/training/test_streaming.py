@@ -141,7 +141,7 @@ def test_every_row_comes_once_an_epoch(tmp_path: Path):
 def test_rows_of_a_large_block_are_mixed(tmp_path: Path):
     """Catches windows of neighbouring rows, where a block has more rows than a window."""
     one_block = stream(list(rows(1000, 3)), buffer=64 * 1000)
-    assert len(one_block.blocks.sizes) == 1
+    assert len(one_block.sizes) == 1
     object.__setattr__(one_block, "buffer", 100)
     order = taken(feed_of(one_block, validation=None), 0)
     assert len(set(order)) == 1000
