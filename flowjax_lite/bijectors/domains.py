@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -143,7 +143,7 @@ class Domains(AbstractElementwise):
         at = np.flatnonzero(centres)
         return y.at[at].set(wrap_angle(wrap_angle(y[at]) + sign * centres[at]))
 
-    def _apply(self, value: Array, maps: dict[str, "_Map"]) -> tuple[Array, Array]:
+    def _apply(self, value: Array, maps: Mapping[str, "_Map"]) -> tuple[Array, Array]:
         words, low, high, _ = zip(*read_domains(self.columns), strict=True)
         result, log_derivative = value, jnp.zeros_like(value)
         for word, function in maps.items():
