@@ -2,11 +2,11 @@
 
 from flowjax_lite.bijectors.affine import Affine, Scale, Shift, Standardize
 from flowjax_lite.bijectors.autoregressive import MaskedAutoregressive
-from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.bijectors.base import AbstractBijector, AbstractNormalization, Buffer, Part
 from flowjax_lite.bijectors.block_autoregressive import BlockAutoregressive
 from flowjax_lite.bijectors.cdf import BetaCDF, GaussianMixtureCDF, NormalCDF
 from flowjax_lite.bijectors.channelwise import Channelwise
-from flowjax_lite.bijectors.compose import Chain, Invert
+from flowjax_lite.bijectors.compose import Chain, Invert, unrolled
 from flowjax_lite.bijectors.coupling import Coupling
 from flowjax_lite.bijectors.domains import Domains
 from flowjax_lite.bijectors.elementwise import Exp, Identity, Logit, Sigmoid, Softplus, Tanh
@@ -21,7 +21,6 @@ from flowjax_lite.bijectors.radial import Radial
 from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
 from flowjax_lite.bijectors.residual import LOG_DETS, InvertibleResidual
 from flowjax_lite.bijectors.sylvester import SYLVESTER_FORMS, Sylvester
-from flowjax_lite.bijectors.unrolled import unrolled
 
 __all__ = [
     "GRADIENTS",
@@ -32,6 +31,7 @@ __all__ = [
     "QR",
     "SYLVESTER_FORMS",
     "AbstractBijector",
+    "AbstractNormalization",
     "ActNorm",
     "Affine",
     "BatchNorm",
@@ -53,6 +53,7 @@ __all__ = [
     "Logit",
     "MaskedAutoregressive",
     "NormalCDF",
+    "Part",
     "Permutation",
     "Planar",
     "Radial",

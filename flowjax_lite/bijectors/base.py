@@ -3,16 +3,42 @@
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, Self, TypeAlias, final
 
+import jax
 from flax import nnx
 from jax import Array
 
 from flowjax_lite.core.checks import check_condition, check_event
+from flowjax_lite.core.pytree import holds
 
 
 class Buffer(nnx.Variable[Array]):
     """An array that belongs to a model and is saved with it, but is never trained."""
+
+
+class Part(NamedTuple):
+    """One layer of a composition, and the direction in which the composition's forward runs it."""
+
+    bijector: "AbstractBijector"
+    forward: bool
+
+    def turned(self) -> "Part":
+        """The same layer, run in the other direction."""
+        return self._replace(forward=not self.forward)
+
+    def apply(
+        self, value: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Run the layer in its direction, with the condition if it takes one."""
+        bijector = self.bijector
+        function = bijector.forward_and_log_det if self.forward else bijector.inverse_and_log_det
+        return function(value, condition_of(bijector, condition), key)
+
+
+# From a normalising layer, the batch that reaches it, weights, and whether it comes in the forward
+# direction, to the layer to use in its place.
+Renew: TypeAlias = Callable[["AbstractNormalization", Array, Array, bool], "AbstractNormalization"]
 
 
 class AbstractBijector(nnx.Module, ABC):
@@ -32,6 +58,10 @@ class AbstractBijector(nnx.Module, ABC):
     Where an event alone costs less than the
     compiler finds out by itself, as along a differential equation, a subclass also writes
     `forward` and `inverse`.
+
+    A bijector made of bijectors says so by two methods, which answer for a single layer here:
+    `parts` lists them, for all who follow an event from layer to layer, and `_renewed` sends a
+    batch through them, whose statistics set the normalising layers inside.
 
     Attributes:
         event_shape: shape of x and of y.
@@ -92,6 +122,94 @@ class AbstractBijector(nnx.Module, ABC):
     def inverse(self, y: Array, condition: Array | None = None) -> Array:
         """The event on the latent side alone; under `jit` the log-determinant costs nothing."""
         return self.inverse_and_log_det(y, condition)[0]
+
+    def parts(self) -> list[Part]:
+        """The layers that the map applies one after the other, in the order of `forward`.
+
+        A composition asks each of its bijectors for the parts of that one, and puts them
+        together; a layer that is no composition is its only part.
+        """
+        return [Part(self, forward=True)]
+
+    @final
+    def renewed(
+        self,
+        renew: Renew,
+        batch: Array,
+        condition: Array | None,
+        weights: Array,
+        *,
+        forward: bool = False,
+    ) -> tuple[Self, Array]:
+        """Send a batch through, replacing each normalising layer by one made from what reaches it.
+
+        Args:
+            renew: makes the new layer.
+            batch: (rows, *event_shape).
+            condition: (rows, *condition_shape), or None.
+            weights: (rows,).
+            forward: the direction; by default from the data side to the latent side.
+
+        Returns:
+            A bijector of the same structure, and the batch as it leaves that.
+
+        Raises:
+            TypeError: a normalising layer lies inside a bijector that has no `_renewed`.
+        """
+        condition = condition_of(self, condition)
+        if holds(self, AbstractNormalization):
+            return self._renewed(renew, batch, condition, weights, forward=forward)
+        return self, jax.vmap(self.forward if forward else self.inverse)(batch, condition)
+
+    def _renewed(
+        self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
+    ) -> tuple[Self, Array]:
+        """What `renewed` does where normalising layers are inside: one after another."""
+        raise TypeError(
+            f"{type(self).__name__} holds a normalising layer, and a batch cannot be followed "
+            f"inside it: build the layer into a Chain, Repeat, Invert or Channelwise, or write "
+            f"the method _renewed of {type(self).__name__}"
+        )
+
+
+class AbstractNormalization(AbstractBijector):
+    """A layer whose constants are statistics of the batches that reach it."""
+
+    @abstractmethod
+    def initialized(self, batch: Array, weights: Array, *, forward: bool) -> Self:
+        """A new layer that gives this batch mean zero and variance one.
+
+        Args:
+            batch: (rows, *event_shape), what reaches the layer.
+            weights: (rows,), not negative; rows of weight zero have no influence.
+            forward: whether the batch goes through the layer in its forward direction, as it
+                does inside `Invert`.
+        """
+
+    def _renewed(
+        self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
+    ) -> tuple[Self, Array]:
+        layer = renew(self, batch, weights, forward)
+        batch = jax.vmap(layer.forward if forward else layer.inverse)(batch, condition)
+        return layer, batch  # type: ignore[return-value]
+
+
+def condition_of(part: Any, condition: Array | None) -> Array | None:
+    """The condition for a part, a bijector or a base, that takes one, and None for the others."""
+    return None if part.condition_shape is None else condition
+
+
+def split_key(key: Array | None, number: int) -> list[Array | None]:
+    """A key for each part, if there is one."""
+    return [None] * number if key is None else list(jax.random.split(key, number))
+
+
+def with_parts(module: Any, **parts: Any) -> Any:
+    """A copy with other modules in some attributes: the same structure, down to the recipe."""
+    copy = jax.tree.map(lambda leaf: leaf, module)
+    for name, part in parts.items():
+        setattr(copy, name, part)
+    return copy
 
 
 def _checked(method: Callable[..., Any], argument: str) -> Callable[..., Any]:

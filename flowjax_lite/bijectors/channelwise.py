@@ -1,12 +1,13 @@
 """One map of the channels at every position of an image or a sequence."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.base import AbstractBijector, Renew, with_parts
 from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.core.recipe import remembers_recipe
 
@@ -60,3 +61,13 @@ class Channelwise(AbstractBijector):
         keys = None if key is None else jax.random.split(key, len(vectors))
         moved, log_dets = jax.vmap(function, in_axes=(0, None, 0))(vectors, condition, keys)
         return moved.reshape(value.shape), jnp.sum(log_dets)
+
+    def _renewed(
+        self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
+    ) -> tuple[Self, Array]:
+        positions = batch[0, ..., 0].size  # each is a row of its own
+        condition = None if condition is None else jnp.repeat(condition, positions, axis=0)
+        vectors = batch.reshape(-1, batch.shape[-1])
+        weights = jnp.repeat(weights, positions)
+        new, vectors = self.bijector.renewed(renew, vectors, condition, weights, forward=forward)
+        return with_parts(self, bijector=new), vectors.reshape(batch.shape)

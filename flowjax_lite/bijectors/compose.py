@@ -1,14 +1,20 @@
 """Bijectors made of bijectors."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Self, overload
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.base import (
+    AbstractBijector,
+    Part,
+    Renew,
+    condition_of,
+    split_key,
+    with_parts,
+)
 from flowjax_lite.core.checks import merge_condition_shapes
 from flowjax_lite.core.recipe import remembers_recipe
 
@@ -67,6 +73,31 @@ class Chain(AbstractBijector):
             y = bijector.inverse(y, condition_of(bijector, condition))
         return y
 
+    def __len__(self) -> int:
+        return len(self.bijectors)
+
+    @overload
+    def __getitem__(self, index: int) -> AbstractBijector: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Chain": ...
+
+    def __getitem__(self, index: int | slice) -> AbstractBijector:
+        """One bijector, or the Chain of a slice of them."""
+        chosen = list(self.bijectors)[index]
+        return Chain(chosen) if isinstance(chosen, list) else chosen
+
+    def parts(self) -> list[Part]:
+        return [part for bijector in self.bijectors for part in bijector.parts()]
+
+    def _renewed(
+        self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
+    ) -> tuple[Self, Array]:
+        new = list(self.bijectors)
+        for i in range(len(new)) if forward else reversed(range(len(new))):
+            new[i], batch = new[i].renewed(renew, batch, condition, weights, forward=forward)
+        return with_parts(self, bijectors=nnx.List(new)), batch
+
 
 class Invert(AbstractBijector):
     """A bijector with its two directions exchanged."""
@@ -98,12 +129,23 @@ class Invert(AbstractBijector):
     def inverse(self, y: Array, condition: Array | None = None) -> Array:
         return self.bijector.forward(y, condition)
 
+    def parts(self) -> list[Part]:
+        return [part.turned() for part in reversed(self.bijector.parts())]
 
-def condition_of(part: Any, condition: Array | None) -> Array | None:
-    """The condition for a part, a bijector or a base, that takes one, and None for the others."""
-    return None if part.condition_shape is None else condition
+    def _renewed(
+        self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
+    ) -> tuple[Self, Array]:
+        new, batch = self.bijector.renewed(renew, batch, condition, weights, forward=not forward)
+        return with_parts(self, bijector=new), batch
 
 
-def split_key(key: Array | None, number: int) -> list[Array | None]:
-    """A key for each part, if there is one."""
-    return [None] * number if key is None else list(jax.random.split(key, number))
+def unrolled(bijector: AbstractBijector) -> list[AbstractBijector]:
+    """The layers of a composition, in the order of the forward direction.
+
+    Args:
+        bijector: any bijector; one that is no composition is its only layer.
+
+    Returns:
+        At least one bijector; a layer that runs backwards is wrapped in `Invert`.
+    """
+    return [layer if forward else Invert(layer) for layer, forward in bijector.parts()]

@@ -1,49 +1,26 @@
 """Layers that bring each entry to unit scale, by statistics of the batches that reach them.
 
-A bijector sees single events, so the statistics come from outside: `bijectors.batch` walks a
-batch through a flow and asks each of these layers for a new one.
+A bijector sees single events, so the statistics come from outside: `AbstractBijector.renewed`
+sends a batch through a map and asks for each of these layers for a new one.
 """
 
-from abc import abstractmethod
-from typing import Self
+from typing import Self, TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from flowjax_lite.bijectors.base import Buffer
+from flowjax_lite.bijectors.base import AbstractNormalization, Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
 
 _MAX_LOG_SCALE = 10.0
+Layer = TypeVar("Layer", bound=AbstractNormalization)
 
 
-class AbstractNormalization(AbstractElementwise):
-    """An elementwise layer whose constants are statistics of a batch."""
-
-    @abstractmethod
-    def initialized(self, batch: Array, weights: Array, *, forward: bool) -> Self:
-        """A new layer that gives this batch mean zero and variance one.
-
-        Args:
-            batch: (rows, dim), what reaches the layer.
-            weights: (rows,), not negative; rows of weight zero have no influence.
-            forward: whether the batch goes through the layer in its forward direction, as it
-                does inside `Invert`.
-        """
-
-    def _with(self, **values: Array) -> Self:
-        """A copy with other numbers in some of its variables."""
-        copy = jax.tree.map(lambda leaf: leaf, self)
-        for name, value in values.items():
-            variable = getattr(copy, name)
-            variable[...] = value.astype(variable[...].dtype)
-        return copy
-
-
-class ActNorm(AbstractNormalization):
+class ActNorm(AbstractNormalization, AbstractElementwise):
     """A learned shift and scale of each entry, on top of the location and scale of a first batch.
 
     The latent side is ((y - loc) / scale - shift) · exp(-s): loc and scale are constants that
@@ -76,10 +53,10 @@ class ActNorm(AbstractNormalization):
         scale = jnp.sqrt(jnp.where(constant, 1.0, variance))
         loc, scale = (-mean / scale, 1 / scale) if forward else (mean, scale)
         zeros = jnp.zeros_like(mean)
-        return self._with(loc=loc, scale=scale, shift=zeros, raw_scale=zeros)
+        return _with(self, loc=loc, scale=scale, shift=zeros, raw_scale=zeros)
 
 
-class BatchNorm(AbstractNormalization):
+class BatchNorm(AbstractNormalization, AbstractElementwise):
     """Normalise each entry by running statistics: x = (y - mean) / √(variance + ε).
 
     Both directions use the stored statistics, as constants: the inverse is exact. In training,
@@ -120,7 +97,7 @@ class BatchNorm(AbstractNormalization):
     def initialized(self, batch: Array, weights: Array, *, forward: bool) -> Self:
         _check_direction(forward)
         mean, variance = moments(batch, weights)
-        return self._with(mean=mean, variance=variance)
+        return _with(self, mean=mean, variance=variance)
 
     def observed(self, batch: Array, weights: Array, *, forward: bool) -> Self:
         """A new layer whose statistics have moved towards this batch's.
@@ -141,7 +118,16 @@ class BatchNorm(AbstractNormalization):
             return self.momentum * lax.stop_gradient(old[...]) + (1 - self.momentum) * new
 
         mean, variance = moments(batch, weights)
-        return self._with(mean=moved(self.mean, mean), variance=moved(self.variance, variance))
+        return _with(self, mean=moved(self.mean, mean), variance=moved(self.variance, variance))
+
+
+def _with(layer: Layer, **values: Array) -> Layer:
+    """A copy with other numbers in some of its variables."""
+    copy = jax.tree.map(lambda leaf: leaf, layer)
+    for name, value in values.items():
+        variable = getattr(copy, name)
+        variable[...] = value.astype(variable[...].dtype)
+    return copy
 
 
 def _check_direction(forward: bool) -> None:

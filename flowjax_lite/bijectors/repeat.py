@@ -2,15 +2,21 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from flowjax_lite.bijectors.base import AbstractBijector
-from flowjax_lite.bijectors.compose import Chain, condition_of, split_key
+from flowjax_lite.bijectors.base import (
+    AbstractBijector,
+    Part,
+    Renew,
+    condition_of,
+    split_key,
+    with_parts,
+)
 from flowjax_lite.bijectors.reversible import Apply, reversible_scan
 from flowjax_lite.core.checks import check_choice, check_positive_int
 
@@ -96,39 +102,53 @@ class Repeat(AbstractBijector):
 
         def body(value: Array, layer: Any) -> tuple[Array, Array]:
             bijector, key = layer
-            return _run(bijector, key, value, condition, forward=forward)
+            return Part(bijector, forward).apply(value, condition, key)
 
         if self.gradient == "recompute":
             body = functools.partial(jax.checkpoint, prevent_cse=False)(body)
         value, log_dets = lax.scan(body, value, layers, **over_layers)
         return value, jnp.sum(log_dets)
 
+    def parts(self) -> list[Part]:
+        return [part for i in range(len(self)) for part in self[i].parts()]
 
-def _run(
-    bijector: AbstractBijector,
-    key: Array | None,
-    value: Array,
-    condition: Array | None,
-    *,
-    forward: bool,
-) -> tuple[Array, Array]:
-    function = bijector.forward_and_log_det if forward else bijector.inverse_and_log_det
-    return function(value, condition_of(bijector, condition), key)
+    def _renewed(
+        self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
+    ) -> tuple[Self, Array]:
+        def body(batch: Array, layer: AbstractBijector) -> tuple[Array, AbstractBijector]:
+            layer, batch = layer.renewed(renew, batch, condition, weights, forward=forward)
+            return batch, layer
+
+        if self.gradient != "store":  # a layer cannot be run back before its statistics are known
+            body = jax.checkpoint(body, prevent_cse=False)
+        batch, layers = lax.scan(
+            body, batch, self.layers, length=self.num_layers, reverse=not forward
+        )
+        return with_parts(self, layers=layers), batch
+
+    def __len__(self) -> int:
+        return self.num_layers
+
+    def __getitem__(self, index: int) -> AbstractBijector:
+        """One layer by itself, counted from the latent side, or from the data side if negative."""
+        if not -self.num_layers <= index < self.num_layers:
+            raise IndexError(f"index is {index}; this Repeat has {self.num_layers} layers")
+        layer: AbstractBijector = jax.tree.map(lambda leaf: leaf[index], self.layers)
+        return layer
 
 
 def _stages(layers: AbstractBijector, *, forward: bool) -> list[tuple[Apply, Apply]]:
     """The parts of a layer, in the order in which they are applied, each with its inverse."""
 
-    def stage(part: int | None, forward: bool) -> Apply:
+    def stage(index: int, forward: bool) -> Apply:
         def apply(layer: Any, value: Array, condition: Array | None) -> tuple[Array, Array]:
             bijector, key = layer
-            if part is not None:
-                keys = split_key(key, len(bijector.bijectors))
-                bijector, key = bijector.bijectors[part], keys[part]
-            return _run(bijector, key, value, condition, forward=forward)
+            parts = bijector.parts()
+            part = parts[index] if forward else parts[index].turned()
+            key = key if len(parts) == 1 else split_key(key, len(parts))[index]
+            return part.apply(value, condition, key)
 
         return apply
 
-    parts = range(len(layers.bijectors)) if isinstance(layers, Chain) else [None]
-    order = parts if forward else reversed(parts)
-    return [(stage(part, forward), stage(part, not forward)) for part in order]
+    order = range(len(layers.parts()))
+    return [(stage(i, forward), stage(i, not forward)) for i in (order if forward else order[::-1])]

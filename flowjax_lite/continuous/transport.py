@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.bijectors import AbstractBijector, Invert, unrolled
-from flowjax_lite.bijectors.batch import holds
-from flowjax_lite.bijectors.compose import condition_of, split_key
+from flowjax_lite.bijectors import AbstractBijector
+from flowjax_lite.bijectors.base import condition_of, split_key
 from flowjax_lite.continuous.flow import ContinuousFlow, Energies, Transport
 from flowjax_lite.continuous.solver import Solver
+from flowjax_lite.core.pytree import holds
 from flowjax_lite.core.recipe import Recipe
 
 M = TypeVar("M", bound=nnx.Module)
@@ -47,23 +47,26 @@ def transport(
     Raises:
         TypeError: a continuous flow lies inside a bijector that is no composition.
     """
-    parts = unrolled(Invert(bijector) if inverse else bijector)
+    parts = bijector.parts()
+    if inverse:
+        parts = [part.turned() for part in reversed(parts)]
     zero = jnp.zeros((), value.dtype)
     nothing = Energies(zero, zero) if energies else None
     whole = Transport(value, zero, nothing, jnp.zeros((), int), jnp.ones((), bool))
     for part, k in zip(parts, split_key(key, len(parts)), strict=True):
-        given = condition_of(part, condition), k
-        if not holds(part, ContinuousFlow):
-            value, log_det = part.forward_and_log_det(whole.value, *given)
+        if not holds(part.bijector, ContinuousFlow):
+            value, log_det = part.apply(whole.value, condition, k)
             whole = whole._replace(value=value, log_det=whole.log_det + log_det)
             continue
-        inner = part.bijector if isinstance(part, Invert) else part
-        if not isinstance(inner, ContinuousFlow):
+        ode = part.bijector
+        if not isinstance(ode, ContinuousFlow):
+            name = type(ode).__name__
             raise TypeError(
-                f"{type(part).__name__} holds a ContinuousFlow, and an event's way cannot be "
-                f"followed inside it: build the flow into a Chain, Repeat or Invert"
+                f"{name} holds a ContinuousFlow, and an event cannot be followed inside it: build "
+                f"the flow into a Chain, Repeat or Invert, or write the method parts of {name}"
             )
-        way = inner.transport(whole.value, *given, inverse=inner is not part, energies=energies)
+        given = condition_of(ode, condition), k
+        way = ode.transport(whole.value, *given, inverse=not part.forward, energies=energies)
         whole = Transport(
             way.value,
             whole.log_det + way.log_det,

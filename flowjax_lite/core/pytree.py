@@ -1,4 +1,4 @@
-"""The arrays of a pytree by name."""
+"""What is inside a pytree: its arrays by name, and its nodes of a kind."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,3 +20,9 @@ def map_named(function: Callable[[str, Any], Any], tree: Any) -> Any:
     """A pytree of the same structure, of function(name, leaf)."""
     leaves = [function(name, leaf) for name, leaf in named_leaves(tree).items()]
     return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+
+
+def holds(tree: Any, kind: type) -> bool:
+    """Whether a pytree is, or has somewhere inside, a node of a kind."""
+    nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, kind))
+    return any(isinstance(node, kind) for node in nodes)

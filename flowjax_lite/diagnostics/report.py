@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from flowjax_lite.bijectors.compose import condition_of
+from flowjax_lite.bijectors.base import condition_of
 from flowjax_lite.continuous import Solver, Transport, change_solvers, solvers, transport
 from flowjax_lite.core.checks import listed
 from flowjax_lite.distributions.flow import Flow

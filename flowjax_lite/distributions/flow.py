@@ -10,8 +10,7 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
-from flowjax_lite.bijectors.base import AbstractBijector
-from flowjax_lite.bijectors.compose import condition_of
+from flowjax_lite.bijectors.base import AbstractBijector, condition_of
 from flowjax_lite.core.checks import (
     Shape,
     check_batch,

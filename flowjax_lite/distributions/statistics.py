@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from flowjax_lite.bijectors.batch import Renew, holds, renew_with_batch
-from flowjax_lite.bijectors.normalization import AbstractNormalization, BatchNorm
+from flowjax_lite.bijectors.base import AbstractNormalization, Renew
+from flowjax_lite.bijectors.normalization import BatchNorm
 from flowjax_lite.core.checks import check_batch, check_condition_batch
+from flowjax_lite.core.pytree import holds
 from flowjax_lite.distributions.flow import Flow, at_least_default, batch_shape
 
 
@@ -147,5 +148,5 @@ def _renewed(
     if condition is not None:
         condition = jax.vmap(flow.map_condition)(condition)
     new = jax.tree.map(lambda leaf: leaf, flow)
-    new.bijector, _ = renew_with_batch(flow.bijector, x, condition, weights, renew)
+    new.bijector, _ = flow.bijector.renewed(renew, x, condition, weights)
     return new

@@ -9,11 +9,11 @@ import numpy as np
 from jax import Array, lax
 
 from flowjax_lite.bijectors import AbstractBijector, unrolled
-from flowjax_lite.bijectors.batch import holds
-from flowjax_lite.bijectors.compose import condition_of
+from flowjax_lite.bijectors.base import condition_of
 from flowjax_lite.continuous import ContinuousFlow, transport
 from flowjax_lite.core.checks import check_batch, check_choice, check_condition_batch
 from flowjax_lite.core.mesh import by_parts
+from flowjax_lite.core.pytree import holds
 from flowjax_lite.distributions import Flow
 from flowjax_lite.distributions.statistics import replace_weightless
 from flowjax_lite.losses.likelihood import Loss, negative_log_likelihood, weighted_mean

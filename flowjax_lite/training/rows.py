@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from flowjax_lite.bijectors.batch import holds
-from flowjax_lite.bijectors.normalization import AbstractNormalization
+from flowjax_lite.bijectors.base import AbstractNormalization
 from flowjax_lite.core.checks import (
     Shape,
     check_condition_presence,
     condition_shape_message,
     default_dtype,
 )
+from flowjax_lite.core.pytree import holds
 from flowjax_lite.data import check_data
 from flowjax_lite.data.arrays import as_array
 from flowjax_lite.distributions import Flow

@@ -12,8 +12,8 @@ from jax import Array, lax
 from jax.sharding import Mesh
 
 from flowjax_lite.bijectors import BatchNorm
-from flowjax_lite.bijectors.batch import holds
 from flowjax_lite.core.mesh import check_mesh
+from flowjax_lite.core.pytree import holds
 from flowjax_lite.distributions import Flow, observe
 from flowjax_lite.losses import Loss
 

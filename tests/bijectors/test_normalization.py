@@ -11,9 +11,9 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite import bijectors as b
-from flowjax_lite.bijectors.batch import holds, renew_with_batch
 from flowjax_lite.bijectors.normalization import moments
 from flowjax_lite.conditioners import MLP
+from flowjax_lite.core.pytree import holds
 from flowjax_lite.transformers import Affine
 
 DIM, NUM_ROWS = 3, 500
@@ -31,7 +31,7 @@ def renewed(
     bijector: b.AbstractBijector, batch: Array, condition: Array | None, weights: Array
 ) -> tuple[b.AbstractBijector, Array]:
     """The bijector that `initialize` makes, and the batch as it leaves that."""
-    return renew_with_batch(bijector, batch, condition, weights, initialized)
+    return bijector.renewed(initialized, batch, condition, weights)
 
 
 def rows(scale: float = 1.0, loc: float = 0.0) -> Array:
@@ -119,11 +119,6 @@ def make_block(rngs: nnx.Rngs) -> b.Chain:
     return b.Chain([layer, b.Triangular(DIM), b.ActNorm(DIM), b.Permutation.random(DIM, rngs=rngs)])
 
 
-def layers_of(repeat: b.Repeat) -> list[b.AbstractBijector]:
-    """The layers one by one."""
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], repeat.layers) for i in range(3)]
-
-
 def bijectors() -> dict[str, b.AbstractBijector]:
     """Compositions in which each part meets a batch in another way."""
     rngs = nnx.Rngs(0)
@@ -158,8 +153,8 @@ def test_every_layer_of_a_deep_stack_is_normalised():
     batch, condition = rows(100.0, 3.0), jax.random.normal(jax.random.key(1), (NUM_ROWS, 2))
     repeat = b.Repeat(make_block, 3, rngs=nnx.Rngs(0))
     new, _ = renewed(repeat, batch, condition, jnp.ones(NUM_ROWS))
-    for layer in reversed(layers_of(new)):
-        network, triangular, norm, order = layer.bijectors
+    for layer in reversed(new):
+        network, triangular, norm, order = layer
         after = jax.vmap(lambda y, n=norm, o=order: n.inverse(o.inverse(y)))(batch)
         np.testing.assert_allclose(jnp.mean(after, 0), 0.0, atol=2e-5)
         np.testing.assert_allclose(jnp.std(after, 0), 1.0, rtol=2e-5)

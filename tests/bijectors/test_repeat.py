@@ -36,14 +36,27 @@ def make_coupling(rngs: nnx.Rngs) -> b.Chain:
 def test_repeat_is_a_chain_of_its_layers(x64: None):
     """Catches layers that share parameters, run in the wrong order, or lose the condition."""
     repeat = randomised(b.Repeat(make_layer, 3, rngs=nnx.Rngs(0)))
-    layers = [jax.tree.map(lambda leaf, i=i: leaf[i], repeat.layers) for i in range(3)]
-    chain = b.Chain(layers)
+    chain = b.Chain(list(repeat))
     x, condition = X.astype(float), CONDITION.astype(float)
     for name in DIRECTIONS:
         value, log_det = jax.jit(getattr(repeat, name))(x, condition)
         expected, expected_log_det = jax.jit(getattr(chain, name))(x, condition)
         np.testing.assert_allclose(value, expected, rtol=1e-12)
         np.testing.assert_allclose(log_det, expected_log_det, rtol=1e-12)
+
+
+def test_layers_by_index():
+    """Catches a layer that is another one's, and an index beyond the ends that is clamped."""
+    repeat = randomised(b.Repeat(make_layer, 3, rngs=nnx.Rngs(0)))
+    assert len(repeat) == len(list(repeat)) == 3
+    for i in (0, 2, -1, -3):
+        expected = jax.tree.map(lambda leaf, i=i: leaf[i], repeat.layers)
+        np.testing.assert_array_equal(
+            repeat[i].forward(X, CONDITION), expected.forward(X, CONDITION)
+        )
+    for index in (3, -4):
+        with pytest.raises(IndexError, match=f"index is {index}; this Repeat has 3 layers"):
+            repeat[index]
 
 
 def test_every_layer_is_drawn_and_trained_by_itself():
