@@ -10,6 +10,7 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
+from flowjax_lite.bijectors.given import before_scale, given_array
 from flowjax_lite.core.checks import check_columns, default_dtype
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
@@ -21,9 +22,21 @@ class Shift(AbstractElementwise):
     """Add a learned number to each entry; it starts at zero."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
         self.shift = nnx.Param(jnp.zeros(dim))
+
+    @classmethod
+    def from_arrays(cls, shift: Any) -> Self:
+        """y = x + shift at the start.
+
+        Args:
+            shift: event_shape.
+        """
+        shift = given_array(shift, "shift")
+        layer = cls(shift.shape)
+        layer.shift[...] = jnp.asarray(shift, default_dtype())
+        return layer
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return x + self.shift[...], jnp.zeros_like(x)
@@ -36,9 +49,25 @@ class Scale(AbstractElementwise):
     """Multiply each entry by a learned positive number; it starts at one."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
         self.raw_scale = nnx.Param(jnp.zeros(dim))
+
+    @classmethod
+    def from_arrays(cls, scale: Any) -> Self:
+        """y = scale · x at the start.
+
+        Args:
+            scale: event_shape, positive.
+
+        Raises:
+            ValueError: a scale is not positive, or beyond the bound e^±10.
+        """
+        scale = given_array(scale, "scale")
+        layer = cls(scale.shape)
+        raw = before_scale(scale, _MAX_LOG_SCALE, "scale")
+        layer.raw_scale[...] = jnp.asarray(raw, default_dtype())
+        return layer
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         s = log_scale(self.raw_scale[...], _MAX_LOG_SCALE)
@@ -53,10 +82,30 @@ class Affine(AbstractElementwise):
     """Multiply each entry by a learned positive number and add a learned one."""
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
         self.shift = nnx.Param(jnp.zeros(dim))
         self.raw_scale = nnx.Param(jnp.zeros(dim))
+
+    @classmethod
+    def from_arrays(cls, loc: Any, scale: Any = 1.0) -> Self:
+        """y = loc + scale · x at the start.
+
+        Args:
+            loc: event_shape.
+            scale: event_shape, positive; or one number for all entries.
+
+        Raises:
+            ValueError: the shapes differ, or a scale is not positive, or beyond the bound e^±10.
+        """
+        loc, scale = given_array(loc, "loc"), given_array(scale, "scale")
+        if scale.shape not in ((), loc.shape):
+            raise ValueError(f"scale has shape {scale.shape}; expected that of loc, {loc.shape}")
+        layer = cls(loc.shape)
+        raw = before_scale(np.broadcast_to(scale, loc.shape), _MAX_LOG_SCALE, "scale")
+        layer.shift[...] = jnp.asarray(loc, default_dtype())
+        layer.raw_scale[...] = jnp.asarray(raw, default_dtype())
+        return layer
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         s = log_scale(self.raw_scale[...], _MAX_LOG_SCALE)

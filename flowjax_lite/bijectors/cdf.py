@@ -11,15 +11,19 @@ tail is too; the lower one is not.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 from jax.scipy.special import betainc, log_ndtr, ndtr, ndtri
 
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
-from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.bijectors.given import before_scale, given_array
+from flowjax_lite.core.checks import check_positive_int, default_dtype
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.root import monotone_root
 from flowjax_lite.numerics.scalar import log_scale
@@ -33,7 +37,7 @@ class NormalCDF(AbstractElementwise):
     image = (0.0, 1.0)
 
     @remembers_recipe
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
@@ -53,11 +57,11 @@ class BetaCDF(AbstractElementwise):
     domain = image = (0.0, 1.0)
 
     @remembers_recipe
-    def __init__(self, dim: int, *, alpha: float, beta: float) -> None:
+    def __init__(self, dim: int | Sequence[int], *, alpha: float, beta: float) -> None:
         """Build it.
 
         Args:
-            dim: number of entries.
+            dim: number of entries, or the shape of an event.
             alpha: shape at 0, positive.
             beta: shape at 1, positive.
 
@@ -101,19 +105,47 @@ class GaussianMixtureCDF(AbstractElementwise):
     image = (0.0, 1.0)
 
     @remembers_recipe
-    def __init__(self, dim: int, *, num_components: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, dim: int | Sequence[int], *, num_components: int, rngs: nnx.Rngs) -> None:
         """Build equal weights, unit scales and standard normal means.
 
         Args:
-            dim: number of entries.
+            dim: number of entries, or the shape of an event.
             num_components: number of normals.
             rngs: source of the initial means; equal ones would never part.
         """
         super().__init__(dim)
-        shape = check_positive_int(num_components, "num_components"), dim
+        shape = (check_positive_int(num_components, "num_components"), *self.event_shape)
         self.logits = nnx.Param(jnp.zeros(shape))
         self.locs = nnx.Param(jax.random.normal(rngs.params(), shape))
         self.raw_scales = nnx.Param(jnp.zeros(shape))
+
+    @classmethod
+    def from_arrays(cls, weights: Any, locs: Any, scales: Any) -> Self:
+        """The distribution function of this mixture at the start.
+
+        Args:
+            weights: (num_components, *event_shape), positive; those of an entry add up to one.
+            locs: (num_components, *event_shape).
+            scales: (num_components, *event_shape), positive.
+
+        Raises:
+            ValueError: the shapes differ, or a weight or scale is not positive.
+        """
+        locs = given_array(locs, "locs")
+        weights, scales = (
+            given_array(value, name, locs.shape)
+            for value, name in ((weights, "weights"), (scales, "scales"))
+        )
+        if np.any(weights <= 0) or not np.allclose(np.sum(weights, axis=0), 1.0, atol=1e-5):
+            raise ValueError("weights must be positive and add up to one over axis 0; divide them")
+        dtype = default_dtype()
+        layer = cls(locs.shape[1:], num_components=len(locs), rngs=nnx.Rngs(0))
+        layer.logits[...], layer.locs[...] = (
+            jnp.asarray(v, dtype) for v in (np.log(weights), locs)
+        )
+        raw_scales = before_scale(scales, _MAX_LOG_SCALE, "scales")
+        layer.raw_scales[...] = jnp.asarray(raw_scales, dtype)
+        return layer
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         log_weights, z, _ = self._components(x)
@@ -137,7 +169,7 @@ class GaussianMixtureCDF(AbstractElementwise):
         return jax.nn.logsumexp(log_weights + _log_normal(z) - log_scales, axis=0)
 
     def _components(self, x: Array) -> tuple[Array, Array, Array]:
-        """Log-weights, standardised values and log-scales, (num_components, dim) each."""
+        """Log-weights, standardised values and log-scales, (num_components, *event_shape) each."""
         log_scales = log_scale(self.raw_scales[...], _MAX_LOG_SCALE)
         z = (x[None] - self.locs[...]) * jnp.exp(-log_scales)
         return jax.nn.log_softmax(self.logits[...], axis=0), z, log_scales

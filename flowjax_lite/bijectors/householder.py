@@ -1,14 +1,17 @@
 """Products of Householder reflections: learned rotations."""
 
+from typing import Any, Self
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.given import given_array
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
-from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.checks import check_positive_int, default_dtype
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.reflections import reflect
 
@@ -66,6 +69,22 @@ class Householder(AbstractBijector):
             rngs=rngs,
         )
         self.condition_shape = self.params.condition_shape
+
+    @classmethod
+    def from_arrays(cls, vectors: Any) -> Self:
+        """The reflections at the hyperplanes orthogonal to these vectors, at the start.
+
+        Args:
+            vectors: (number of reflections, dim), of any length; the first is applied first.
+        """
+        vectors = given_array(vectors, "vectors")
+        if vectors.ndim != 2:
+            raise ValueError(
+                f"vectors has shape {vectors.shape}; expected (number of reflections, dim)"
+            )
+        layer = cls(vectors.shape[1], num_reflections=len(vectors), rngs=nnx.Rngs(0))
+        layer.params.value[...] = jnp.asarray(vectors, default_dtype())
+        return layer
 
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None

@@ -9,6 +9,7 @@ from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.given import before_scale, given_array
 from flowjax_lite.bijectors.permutation import Permutation
 from flowjax_lite.core.checks import check_positive_int, default_dtype
 from flowjax_lite.core.recipe import remembers_recipe
@@ -34,6 +35,36 @@ class LU(AbstractBijector):
         # Strictly below the diagonal lies L, above it U, on it the raw log-diagonal of U.
         self.factors = nnx.Param(jnp.zeros((dim, dim)))
         self.shift = nnx.Param(jnp.zeros(dim))
+
+    @classmethod
+    def from_arrays(cls, matrix: Any, shift: Any = None) -> Self:
+        """The map whose inverse is x = matrix · y + shift at the start.
+
+        Args:
+            matrix: (dim, dim), its leading minors positive.
+            shift: (dim,); None is zero.
+
+        Raises:
+            ValueError: the matrix is not square, or has no factors with a positive diagonal
+                within the bound e^±5.
+        """
+        matrix, shift = _square_and_shift(matrix, shift)
+        upper, lower = matrix.copy(), np.eye(len(matrix))
+        for i in range(len(matrix)):
+            if upper[i, i] <= 0:
+                raise ValueError(
+                    f"pivot {i} of matrix is {upper[i, i]:.4g}; expected a positive number, which "
+                    f"exponentials can be: change the order of rows, or use Linear, which takes "
+                    f"every matrix that has an inverse"
+                )
+            lower[i + 1 :, i] = upper[i + 1 :, i] / upper[i, i]
+            upper[i + 1 :] -= np.outer(lower[i + 1 :, i], upper[i])
+        diagonal = before_scale(np.diag(upper), _MAX_LOG_SCALE, "the diagonal of U, entry")
+        layer, dtype = cls(len(matrix)), default_dtype()
+        factors = np.tril(lower, -1) + np.triu(upper, 1) + np.diag(diagonal)
+        layer.factors[...] = jnp.asarray(factors, dtype)
+        layer.shift[...] = jnp.asarray(shift, dtype)
+        return layer
 
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
@@ -106,6 +137,27 @@ class Triangular(AbstractBijector):
         self.below = nnx.Param(jnp.zeros(num_below(dim)))
         self.shift = nnx.Param(jnp.zeros(dim))
 
+    @classmethod
+    def from_arrays(cls, matrix: Any, shift: Any = None) -> Self:
+        """The map whose inverse is x = matrix · y + shift at the start.
+
+        Args:
+            matrix: (dim, dim), lower triangular with a positive diagonal.
+            shift: (dim,); None is zero.
+
+        Raises:
+            ValueError: the matrix is not square or not lower triangular, or its diagonal is not
+                positive, or beyond the bound e^±5.
+        """
+        matrix, shift = _square_and_shift(matrix, shift)
+        check_lower_triangular(matrix, "matrix")
+        diagonal = before_scale(np.diag(matrix), _MAX_LOG_SCALE, "the diagonal of matrix, entry")
+        layer, dtype = cls(len(matrix)), default_dtype()
+        layer.raw_diagonal[...] = jnp.asarray(diagonal, dtype)
+        layer.below[...] = jnp.asarray(matrix[np.tril_indices(len(matrix), -1)], dtype)
+        layer.shift[...] = jnp.asarray(shift, dtype)
+        return layer
+
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
@@ -135,8 +187,8 @@ class Linear(AbstractBijector):
         self.shift = nnx.Param(jnp.zeros(dim))
 
     @classmethod
-    def from_matrix(cls, matrix: Any, shift: Any = None) -> Self:
-        """The map with that matrix at the start.
+    def from_arrays(cls, matrix: Any, shift: Any = None) -> Self:
+        """y = matrix · x + shift at the start.
 
         Args:
             matrix: (dim, dim), invertible.
@@ -146,21 +198,8 @@ class Linear(AbstractBijector):
             ValueError: the matrix is not square, not finite or singular, or the shift has
                 another length or is not finite.
         """
-        matrix = np.asarray(matrix, np.float64)
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-            raise ValueError(
-                f"matrix has shape {matrix.shape}; expected a square one, (dim, dim): a map "
-                f"between different dimensions has no inverse"
-            )
+        matrix, shift = _square_and_shift(matrix, shift)
         dim, dtype = len(matrix), default_dtype()
-        shift = np.zeros(dim) if shift is None else np.asarray(shift, np.float64)
-        if shift.shape != (dim,):
-            raise ValueError(f"shift has shape {shift.shape}; expected ({dim},), as the matrix")
-        for name, array in (("matrix", matrix), ("shift", shift)):
-            bad = np.argwhere(~np.isfinite(array))
-            if bad.size:
-                place = tuple(bad[0].tolist())
-                raise ValueError(f"{name}{list(place)} is {array[place]}; expected finite numbers")
         condition_number = np.linalg.cond(matrix)
         if not condition_number < _largest_condition_number(dim, dtype):
             raise ValueError(
@@ -197,6 +236,32 @@ class Linear(AbstractBijector):
 def _largest_condition_number(dim: int, dtype: Any) -> float:
     """From here on, rounding the matrix may make it singular."""
     return 1 / (dim * float(jnp.finfo(dtype).eps))
+
+
+def _square_and_shift(matrix: Any, shift: Any) -> tuple[np.ndarray, np.ndarray]:
+    matrix = given_array(matrix, "matrix")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ValueError(
+            f"matrix has shape {matrix.shape}; expected a square one, (dim, dim): a map "
+            f"between different dimensions has no inverse"
+        )
+    dim = len(matrix)
+    return matrix, given_array(np.zeros(dim) if shift is None else shift, "shift", (dim,))
+
+
+def check_lower_triangular(matrix: np.ndarray, name: str) -> None:
+    """Raise unless all entries above the diagonal are zero.
+
+    Raises:
+        ValueError: one is not.
+    """
+    above = np.argwhere(np.triu(matrix, 1))
+    if above.size:
+        i, j = above[0]
+        raise ValueError(
+            f"{name}[{i}, {j}] is {matrix[i, j]:g}; expected zeros above the diagonal: a "
+            f"covariance has such a factor, np.linalg.cholesky(covariance)"
+        )
 
 
 def num_below(dim: int) -> int:

@@ -1,18 +1,26 @@
 """Planar layers: the event moves along one direction, by a function of one projection."""
 
 import math
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.given import before_soft_clip, given_array
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
-from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.checks import check_choice, check_positive_int, default_dtype
 from flowjax_lite.core.recipe import remembers_recipe
-from flowjax_lite.numerics.residual import slope_factor, solve_residual_tanh, tanh_and_slope
+from flowjax_lite.numerics.residual import (
+    before_slope_factor,
+    slope_factor,
+    solve_residual_tanh,
+    tanh_and_slope,
+)
 from flowjax_lite.numerics.scalar import soft_clip
 
 PLANAR_NONLINEARITIES = ("tanh", "leaky_relu")
@@ -72,6 +80,40 @@ class Planar(AbstractBijector):
             rngs=rngs,
         )
         self.condition_shape = self.params.condition_shape
+
+    @classmethod
+    def from_arrays(cls, w: Any, u: Any, b: float = 0.0, *, nonlinearity: str = "tanh") -> Self:
+        """f(x) = x + u h(w·x + b) at the start, with these numbers.
+
+        Args:
+            w: (dim,), entries between -10 and 10.
+            u: (dim,), with w·u above -0.99.
+            b: a number between -100 and 100.
+            nonlinearity: h, "tanh" or "leaky_relu".
+
+        Raises:
+            ValueError: w·u is so low that the map has no inverse, or a number is out of bounds.
+        """
+        w = given_array(w, "w")
+        u = given_array(u, "u", w.shape)
+        product = float(w @ u)
+        raw_product = float(before_slope_factor(jnp.asarray(product)))
+        if math.isnan(raw_product):
+            raise ValueError(
+                f"w·u is {product:.4g}; expected a number between -0.99 and 100. Along u the map "
+                f"has the slope 1 + w·u h′, which must stay positive: shorten u, or pass the "
+                f"paper's û = u + (log(1 + exp(w·u)) - 1 - w·u) w / |w|²"
+            )
+        if raw_product:
+            u = u * (raw_product / product)  # the layer scales it back, to what was given
+        layer = cls(len(w), nonlinearity=nonlinearity, rngs=nnx.Rngs(0))
+        raw = [
+            before_soft_clip(w, _MAX_WEIGHT, "w"),
+            before_soft_clip(u, _MAX_WEIGHT, "u, scaled for w·u > -1,"),
+            before_soft_clip(given_array(b, "b", ())[None], _MAX_SHIFT, "b"),
+        ]
+        layer.params.value[...] = jnp.asarray(np.concatenate(raw), default_dtype())
+        return layer
 
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None

@@ -1,18 +1,21 @@
 """Radial layers: space is stretched or squeezed around one point."""
 
 import math
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.given import before_scale, before_soft_clip, given_array
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
-from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.checks import check_positive_int, default_dtype
 from flowjax_lite.core.recipe import remembers_recipe
-from flowjax_lite.numerics.residual import slope_factor
+from flowjax_lite.numerics.residual import before_slope_factor, slope_factor
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
 from flowjax_lite.numerics.vector import norm
 
@@ -62,6 +65,38 @@ class Radial(AbstractBijector):
             rngs=rngs,
         )
         self.condition_shape = self.params.condition_shape
+
+    @classmethod
+    def from_arrays(cls, center: Any, alpha: float, beta: float) -> Self:
+        """f(x) = x + β (x - x₀) / (α + |x - x₀|) at the start, with these numbers.
+
+        Args:
+            center: x₀, (dim,), entries between -50 and 50.
+            alpha: α, positive.
+            beta: β, above -α.
+
+        Raises:
+            ValueError: β is so low that the map has no inverse, or a number is out of bounds.
+        """
+        center = given_array(center, "center")
+        alpha, beta = (float(given_array(n, s, ())) for n, s in ((alpha, "alpha"), (beta, "beta")))
+        raw_alpha = before_scale(
+            np.atleast_1d(alpha / math.sqrt(len(center))), _MAX_LOG_SCALE, "alpha / √dim"
+        )
+        raw = float(before_slope_factor(jnp.asarray(beta / alpha)))
+        if not abs(raw) < _MAX_PARAM:
+            low, high = (n * float(slope_factor(jnp.asarray(n))) for n in (-_MAX_PARAM, _MAX_PARAM))
+            raise ValueError(
+                f"beta is {beta:g}; expected a number between {low * alpha:.4g} and "
+                f"{high * alpha:.4g}, as alpha is {alpha:g}: at -alpha a point would be squeezed "
+                f"into x₀, and the map has no inverse"
+            )
+        layer = cls(len(center), rngs=nnx.Rngs(0))
+        raw_center = before_soft_clip(center, _MAX_PARAM, "center")
+        raw_m = before_soft_clip(np.array([raw]), _MAX_PARAM, "beta")
+        params = np.concatenate([raw_center, raw_alpha, raw_m])
+        layer.params.value[...] = jnp.asarray(params, default_dtype())
+        return layer
 
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None

@@ -1,17 +1,22 @@
 """Sylvester layers: planar layers of a higher rank."""
 
+from typing import Any, Self
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.given import before_soft_clip, given_array
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
-from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.checks import check_choice, check_positive_int, default_dtype
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.reflections import reflect
 from flowjax_lite.numerics.residual import (
+    before_slope_factor,
     slope_factor,
     solve_triangular_residual_tanh,
     tanh_and_slope,
@@ -92,6 +97,52 @@ class Sylvester(AbstractBijector):
         )
         self.condition_shape = self.params.condition_shape
 
+    @classmethod
+    def from_arrays(cls, r: Any, r_tilde: Any, b: Any, q: Any = None) -> Self:
+        """f(x) = x + Q R tanh(R̃ Qᵀ x + b) at the start, with these numbers.
+
+        Args:
+            r: R, (rank, rank), upper triangular.
+            r_tilde: R̃, (rank, rank), upper triangular; each product of a diagonal entry with that
+                of R is above -0.99.
+            b: (rank,).
+            q: Q, (dim, rank), of orthonormal columns; None is the identity, the triangular form.
+
+        Raises:
+            ValueError: a matrix is not triangular or Q's columns are not orthonormal, the map has
+                no inverse, or a number is out of bounds.
+        """
+        b = given_array(b, "b")
+        square = (b.size, b.size)
+        outer, inner = (given_array(m, n, square) for m, n in ((r, "r"), (r_tilde, "r_tilde")))
+        for name, matrix in (("r", outer), ("r_tilde", inner)):
+            if np.any(np.tril(matrix, -1)):
+                raise ValueError(f"{name} has entries below its diagonal; expected zeros there")
+        products = np.diag(outer) * np.diag(inner)
+        raw_products = np.asarray(before_slope_factor(jnp.asarray(products)), np.float64)
+        if np.any(np.isnan(raw_products)):
+            i = int(np.flatnonzero(np.isnan(raw_products))[0])
+            raise ValueError(
+                f"r[{i}, {i}] · r_tilde[{i}, {i}] is {products[i]:.4g}; expected a number between "
+                f"-0.99 and 100, as the slope 1 + r r_tilde tanh′ must stay positive: shrink one"
+            )
+        factors = np.divide(raw_products, products, out=np.ones(b.size), where=products != 0)
+        weights = np.triu(outer, 1) + np.diag(np.diag(outer) * factors) + np.triu(inner, 1).T
+        if q is None:
+            vectors = np.zeros((0, b.size))
+            layer = cls(b.size, form="triangular", rngs=nnx.Rngs(0))
+        else:
+            vectors = _vectors_of(given_array(q, "q"), b.size)
+            layer = cls(vectors.shape[1], rank=b.size, rngs=nnx.Rngs(0))
+        raw = [
+            vectors.ravel(),
+            before_soft_clip(weights, _MAX_WEIGHT, "r, or the transpose of r_tilde,").ravel(),
+            before_soft_clip(np.diag(inner), _MAX_WEIGHT, "the diagonal of r_tilde"),
+            before_soft_clip(b, _MAX_SHIFT, "b"),
+        ]
+        layer.params.value[...] = jnp.asarray(np.concatenate(raw), default_dtype())
+        return layer
+
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
@@ -145,6 +196,24 @@ def _check_rank(rank: int | None, dim: int, form: str) -> int:
             f"choose form='orthogonal'"
         )
     return rank
+
+
+def _vectors_of(q: np.ndarray, rank: int) -> np.ndarray:
+    """The vectors (rank, dim) of reflections whose product starts with the columns of q."""
+    orthonormal = q.ndim == 2 and np.allclose(q.T @ q, np.eye(q.shape[1]), atol=1e-5)
+    if not orthonormal or q.shape[1] != rank:
+        raise ValueError(
+            f"q has shape {q.shape}; expected (dim, {rank}) with orthonormal columns, as many as "
+            f"b has entries: see np.linalg.qr"
+        )
+    vectors = []
+    for i in range(rank):
+        # Mirrors column i to the unit vector i and keeps those before it, which are there already.
+        v = q[:, i] - np.eye(len(q))[i]
+        if v @ v > 1e-20:
+            q = q - np.outer(v, 2 * (v @ q) / (v @ v))
+        vectors.append(v)
+    return np.stack(vectors[::-1])  # q is what undoes them, the last one first
 
 
 def _dot(a: Array, b: Array) -> Array:

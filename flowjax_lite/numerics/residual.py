@@ -30,6 +30,18 @@ def slope_factor(s: Array) -> Array:
     return 1 / (middle + down * jax.nn.softplus(-s) + up * jax.nn.softplus(s))
 
 
+def before_slope_factor(s: Array) -> Array:
+    """The raw number whose product with its `slope_factor` is s.
+
+    Args:
+        s: values of any shape.
+
+    Returns:
+        Raw numbers, of s's shape; NaN where s is not between -0.99 and 100.
+    """
+    return monotone_root(lambda raw: raw * slope_factor(raw) - s, s)
+
+
 def tanh_and_slope(a: Array) -> tuple[Array, Array]:
     """tanh(a) and its derivative, without cancellation far from zero; both of a's shape."""
     return jnp.tanh(a), jnp.exp(math.log(4) + sigmoid_log_derivative(2 * a))

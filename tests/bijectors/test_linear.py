@@ -234,7 +234,7 @@ SINGULAR = {
 def test_a_singular_matrix_is_never_used(dtype: np.dtype, name: str):
     """Catches rounding that makes plausible numbers of a map that has no inverse."""
     with pytest.raises(ValueError, match=rf"singular in {dtype}.*condition number is [\dinf]"):
-        b.Linear.from_matrix(SINGULAR[name])
+        b.Linear.from_arrays(SINGULAR[name])
     linear = b.Linear(3)
     linear.matrix[...] = jnp.asarray(SINGULAR[name], dtype)
     x = jnp.asarray(X[:3], dtype)
@@ -260,7 +260,7 @@ def test_random_singular_matrices_are_never_used():
 def test_a_badly_conditioned_matrix_is_used(x64: None):
     """The twin: catches a check that refuses what still has an inverse of some digits."""
     matrix = np.diag([1.0, 1e-6, 1e6]) @ (np.eye(3) + 0.1)
-    linear = b.Linear.from_matrix(matrix, shift=[1.0, 2.0, 3.0])
+    linear = b.Linear.from_arrays(matrix, shift=[1.0, 2.0, 3.0])
     np.testing.assert_allclose(linear.forward(jnp.ones(3)), matrix @ np.ones(3) + [1, 2, 3])
     np.testing.assert_allclose(linear.inverse(linear.forward(jnp.ones(3))), 1.0, rtol=1e-8)
 
@@ -279,7 +279,7 @@ def test_a_badly_conditioned_matrix_is_used(x64: None):
 def test_matrices_are_checked(arguments: dict, message: str):
     """Catches a matrix that fails later, and elsewhere."""
     with pytest.raises(ValueError, match=message):
-        b.Linear.from_matrix(**arguments)
+        b.Linear.from_arrays(**arguments)
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,8 @@ BIJECTORS = {
     "PLU": Item(lambda rngs: b.PLU(DIM, rngs=rngs)),
     "Triangular": Item(lambda rngs: b.Triangular(DIM)),
     "Linear": Item(lambda rngs: b.Linear(DIM)),
-    "Linear.from_matrix": Item(
-        lambda rngs: b.Linear.from_matrix([[0.0, 2.0, 0.5], [-1.0, 0.3, 0.0], [0.2, 0.0, 1.0]])
+    "Linear.from_arrays": Item(
+        lambda rngs: b.Linear.from_arrays([[0.0, 2.0, 0.5], [-1.0, 0.3, 0.0], [0.2, 0.0, 1.0]])
     ),
     "QR": Item(lambda rngs: b.QR(DIM, num_reflections=4)),
     "Rotation": Item(lambda rngs: b.Rotation(DIM)),
