@@ -130,7 +130,10 @@ def test_structure_is_that_of_the_constructor():
         ),
         (lambda: b.Planar.from_arrays(W, X[:2]), r"u has shape \(2,\); expected \(3,\)"),
         (lambda: b.Planar.from_arrays(W, -2 * W), r"w·u is -4.36.*û = u"),
-        (lambda: b.Planar.from_arrays(20 * W, 0 * U), r"w\[0\] is 10; expected numbers between -10"),
+        (
+            lambda: b.Planar.from_arrays(20 * W, 0 * U),
+            r"w\[0\] is 10; expected numbers between -10",
+        ),
         (lambda: b.Radial.from_arrays(CENTER, -1.0, 0.0), r"alpha.*expected positive"),
         (lambda: b.Radial.from_arrays(CENTER, 1.0, -1.0), r"beta is -1; expected.*no inverse"),
         (lambda: b.Householder.from_arrays(X), r"vectors has shape \(3,\); expected \(number"),
