@@ -47,6 +47,7 @@ OPTIONAL = {
     "distrax",
     "matplotlib",
     "pandas",
+    "polars",
     "pyarrow",
     "sklearn",
     "tensorboardX",

@@ -1,7 +1,7 @@
 """Data for flows: reading files, named sets, random splits, and the checks that data must pass.
 
-`load` is the one door: a name or a path in, a `Dataset` of three splits out. scikit-learn and
-pyarrow are imported only by the functions that need them.
+`load` is the one door: a name, a path or a frame in, a `Dataset` of three splits out. scikit-learn
+and pyarrow are imported only by the functions that need them.
 """
 
 from flowjax_lite.data.dataset import Dataset, Split, join, split, split_sizes
@@ -21,6 +21,7 @@ from flowjax_lite.data.quality import (
     findings,
 )
 from flowjax_lite.data.read import Table, read_table
+from flowjax_lite.data.schema import Schema, infer_schema
 from flowjax_lite.data.streams import Stream, stream
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "DataWarning",
     "Dataset",
     "Finding",
+    "Schema",
     "Split",
     "Stream",
     "Survey",
@@ -42,6 +44,7 @@ __all__ = [
     "domain_map",
     "enforce",
     "findings",
+    "infer_schema",
     "iris",
     "join",
     "load",

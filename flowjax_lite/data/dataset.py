@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from flowjax_lite.core.checks import listed
 from flowjax_lite.data.arrays import as_array
+from flowjax_lite.data.schema import Schema
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,6 +73,8 @@ class Dataset:
         condition_columns: Names of the c columns of the condition; empty without one.
         image_shape: (height, width) where a row of x is a grey image.
         num_levels: Number of grey levels, where x holds dequantised levels scaled to [0, 1].
+        schema: What the columns of the table were from which x was made.
+        condition_schema: The same of the condition.
     """
 
     name: str
@@ -81,6 +85,8 @@ class Dataset:
     condition_columns: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
     num_levels: int | None = None
+    schema: Schema | None = None
+    condition_schema: Schema | None = None
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -104,6 +110,24 @@ class Dataset:
         if self.image_shape is not None:
             lines.append("  each row an image of {} × {} pixels".format(*self.image_shape))
         return "\n".join(lines)
+
+    def to_table(self, x: ArrayLike) -> Any:
+        """Turn samples of a flow into a table like the one that was loaded.
+
+        Args:
+            x: `(n, d)`.
+
+        Returns:
+            A frame where the data came from one, otherwise a dict of arrays by column; whole
+            numbers as integers where a schema was inferred.
+
+        Raises:
+            ValueError: x has another number of columns, or the data have none.
+        """
+        if not self.columns:
+            raise ValueError(f"{self.name} has events of shape {self.event_shape}, without columns")
+        schema = self.schema or Schema(dict.fromkeys(self.columns, "real"))
+        return schema.to_table(x)
 
     def bits_per_dim(self, log_prob: ArrayLike) -> np.ndarray:
         """Convert log-densities of x to bits per dimension of the grey levels.

@@ -1,45 +1,65 @@
-"""One door to all data: a name, or a path."""
+"""One door to all data: a name, a path, or a table."""
 
+import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from flowjax_lite.core.checks import suggest
+from flowjax_lite.core.checks import check_choice, listed, suggest
+from flowjax_lite.data.arrays import as_array, frame_columns
 from flowjax_lite.data.dataset import Dataset, split
 from flowjax_lite.data.dequantization import dequantize
 from flowjax_lite.data.named.benchmarks import bsds300, uci
 from flowjax_lite.data.named.embedded import EMBEDDED, digits
 from flowjax_lite.data.named.toys import TOYS, toy
-from flowjax_lite.data.quality import check_data
-from flowjax_lite.data.read import read_table
+from flowjax_lite.data.quality import DataWarning, check_data
+from flowjax_lite.data.read import Table, read_table
 from flowjax_lite.data.read.files import file_errors
-from flowjax_lite.data.read.table import check_apart, divide_columns
+from flowjax_lite.data.read.table import (
+    check_apart,
+    column_positions,
+    divide_columns,
+    table_from_array,
+)
+from flowjax_lite.data.schema import (
+    Schema,
+    described,
+    frame_kind,
+    missing_cells,
+    sort_columns,
+    table_columns,
+)
 
 # Of each option its default, the kinds of data that take it, and what it is for.
-_FILES, _DIVIDED = "files", "files and toy densities; the others have splits of their own"
+_TABLES, _DIVIDED = "files and tables", "files, tables and toys; others have splits of their own"
 _OPTIONS: dict[str, tuple[Any, set[str], str]] = {
     "data_dir": (None, {"benchmark"}, "bsds300 and uci/NAME"),
-    "columns": (None, {"file"}, _FILES),
-    "condition_columns": (None, {"file"}, _FILES),
-    "array": (None, {"file"}, _FILES),
-    "validation": (0.1, {"file", "toy"}, _DIVIDED),
-    "test": (0.1, {"file", "toy"}, _DIVIDED),
+    "columns": (None, {"file", "table"}, _TABLES),
+    "condition_columns": (None, {"file", "table"}, _TABLES),
+    "array": (None, {"file"}, "files"),
+    "schema": (None, {"file", "table"}, _TABLES),
+    "missing": ("error", {"file", "table"}, _TABLES),
+    "validation": (0.1, {"file", "table", "toy"}, _DIVIDED),
+    "test": (0.1, {"file", "table", "toy"}, _DIVIDED),
     "num": (10000, {"toy"}, "toy densities"),
     "noise_copies": (1, {"digits"}, "digits, whose noise is added here"),
 }
 
 
 def load(
-    source: str | PathLike[str],
+    source: Any,
     *,
     data_dir: str | PathLike[str] | None = None,
     seed: int = 0,
     columns: Sequence[str] | None = None,
     condition_columns: Sequence[str] | None = None,
     array: str | None = None,
+    schema: str | None = None,
+    missing: str = "error",
     validation: float | int = 0.1,
     test: float | int = 0.1,
     num: int = 10000,
@@ -50,13 +70,20 @@ def load(
 
     Args:
         source: `digits`, `breast_cancer`, `wine` or `iris`; a toy density such as `moons`;
-            `bsds300` or `uci/NAME`; otherwise the path of a file that `read_table` reads. Names
-            win over files: write `./moons` for a file called so.
+            `bsds300` or `uci/NAME`; the path of a file that `read_table` reads; or a frame of
+            pandas or polars, or an array. Names win over files: write `./moons` for a file called
+            so.
         data_dir: Folder of the benchmark files, for `bsds300` and `uci/NAME`.
         seed: Seed of everything random: draws, dequantisation, splits.
-        columns: Columns of a file that make x; all but `condition_columns` by default.
-        condition_columns: Columns of a file that make the condition.
+        columns: Columns of a table that make x; all but `condition_columns` by default.
+        condition_columns: Columns of a table that make the condition.
         array: Name of the array in an npz file that holds more than one.
+        schema: "auto" finds out what the columns of a frame, or a csv or parquet file, hold (see
+            `infer_schema`): whole numbers get noise, so that they have a density, and words are
+            taken one-hot as the condition, or left out where `condition_columns` does not name
+            them, which a warning tells. None takes numbers alone, as they are.
+        missing: With a schema, what happens to rows without a value in one of the columns: "error"
+            names the columns, "drop" leaves those rows out.
         validation: Fraction (float) or number (int) of validation rows, for files and toys; the
             other sources have splits of their own.
         test: The same for the test rows.
@@ -75,13 +102,19 @@ def load(
         TypeError, ValueError: An unknown name, an option that the source does not take, or data
             that no density fits (see `check_data`).
     """
-    name = str(source)
-    kind = _kind(name)
+    is_name = isinstance(source, str | PathLike)
+    name = str(source) if is_name else "data"
+    kind = _kind(name) if is_name else "table"
+    check_choice(missing, ("error", "drop"), "missing")
+    if schema is not None:
+        check_choice(schema, ("auto",), "schema")
     given = {
         "data_dir": data_dir,
         "columns": columns,
         "condition_columns": condition_columns,
         "array": array,
+        "schema": schema,
+        "missing": missing,
         "validation": validation,
         "test": test,
         "num": num,
@@ -100,13 +133,18 @@ def load(
         return EMBEDDED[name](seed)
     if kind == "toy":
         return toy(name, num=num, seed=seed, validation=validation, test=test)
-    if kind == "file":
-        return _load_file(
-            _existing(name),
+    if missing != "error" and schema is None:
+        raise ValueError(f"missing is {missing!r}, which has no effect without schema='auto'")
+    if kind in ("file", "table"):
+        return _load_rows(
+            _existing(name) if kind == "file" else source,
+            name,
             seed=seed,
             columns=columns,
             condition_columns=condition_columns,
             array=array,
+            schema=schema,
+            missing=missing,
             validation=validation,
             test=test,
             checks=checks,
@@ -146,58 +184,155 @@ def _existing(name: str) -> Path:
     return path
 
 
-def _load_file(
-    path: Path,
+class _Rows(NamedTuple):
+    """Rows before they are checked and divided, and what a `Dataset` tells of them."""
+
+    x: np.ndarray
+    condition: np.ndarray | None
+    facts: dict[str, Any]
+
+
+def _load_rows(
+    source: Any,
+    title: str,
     *,
     seed: int,
     columns: Sequence[str] | None,
     condition_columns: Sequence[str] | None,
     array: str | None,
+    schema: str | None,
+    missing: str,
     validation: float | int,
     test: float | int,
     checks: str,
 ) -> Dataset:
-    conditions = tuple(condition_columns or ())
-    wanted = (*columns, *conditions) if columns else None
-    with file_errors(path):
-        check_apart(columns, conditions)
-    table = read_table(path, columns=wanted, array=array)
-    x, names = table.values, table.columns
-    of_condition: tuple[int, ...] = ()
-    if x.ndim == 2:
-        with file_errors(path):
-            of_x, of_condition = divide_columns(columns, conditions, names)
-        x, names = x[:, of_x], tuple(names[i] for i in of_x)
-    image_shape = None if conditions else table.image_shape  # only all pixels make an image
-    num_levels = None
-    if (image_shape or x.ndim > 2) and x.dtype == np.uint8:
-        num_levels = 256
-        x = dequantize(x, num_levels, seed=seed)
-    x = check_data(x, name=str(path), dtype=np.float32, columns=names, checks=checks)
-    condition = None
-    if conditions:
+    with file_errors(Path(title)):
+        check_apart(columns, condition_columns)
+    if schema is None:
+        rows = _numbers(source, title, columns, tuple(condition_columns or ()), array, seed)
+    else:
+        rows = _by_schema(source, title, columns, condition_columns, missing, seed)
+    names, given = rows.facts["columns"], rows.facts["condition_columns"]
+    x = check_data(rows.x, name=title, dtype=np.float32, columns=names, checks=checks)
+    condition = rows.condition
+    if condition is not None:
         condition = check_data(
-            table.values[:, of_condition],
-            name=f"the condition of {path}",
+            condition,
+            name=f"the condition of {title}",
             dtype=np.float32,
             allow_degenerate=True,
             whole_numbers=True,
-            columns=conditions,
+            columns=given,
             checks=checks,
         )
-    train, held_out, tested = split(
-        x, condition=condition, seed=seed, validation=validation, test=test
+    parts = split(x, condition=condition, seed=seed, validation=validation, test=test)
+    return Dataset(Path(title).stem, *parts, **rows.facts)
+
+
+def _numbers(
+    source: Any,
+    title: str,
+    columns: Sequence[str] | None,
+    conditions: tuple[str, ...],
+    array: str | None,
+    seed: int,
+) -> _Rows:
+    """The columns of a table of numbers, or images."""
+    wanted = (*columns, *conditions) if columns else None
+    frame = frame_columns(source)
+    with nullcontext() if isinstance(source, Path) else file_errors(Path(title)):
+        if isinstance(source, Path):
+            table = read_table(source, columns=wanted, array=array)
+        elif frame is None:
+            table = table_from_array(as_array(source, name=title), wanted)
+        else:
+            names = tuple(frame)
+            chosen = tuple(names[i] for i in column_positions(wanted, names))
+            table = Table(as_array({n: frame[n] for n in chosen}, name=title), chosen)
+    x, names, condition = table.values, table.columns, None
+    if x.ndim == 2:
+        with file_errors(Path(title)):
+            of_x, of_condition = divide_columns(columns, conditions, names)
+        x, names = x[:, of_x], tuple(names[i] for i in of_x)
+        condition = table.values[:, of_condition] if conditions else None
+    image_shape = None if conditions else table.image_shape  # only all pixels make an image
+    num_levels = 256 if (image_shape or x.ndim > 2) and x.dtype == np.uint8 else None
+    if num_levels is not None:
+        x = dequantize(x, num_levels, seed=seed)
+    kind = frame_kind(source)
+    facts = {
+        "columns": names,
+        "condition_columns": conditions,
+        "image_shape": image_shape,
+        "num_levels": num_levels,
+        "schema": Schema(dict.fromkeys(names, "real"), kind) if names else None,
+        "condition_schema": Schema(dict.fromkeys(conditions, "real"), kind) if conditions else None,
+    }
+    return _Rows(x, condition, facts)
+
+
+def _by_schema(
+    source: Any,
+    title: str,
+    columns: Sequence[str] | None,
+    condition_columns: Sequence[str] | None,
+    missing: str,
+    seed: int,
+) -> _Rows:
+    """The columns of a table of numbers and words, as an inferred schema has them."""
+    table = table_columns(source)
+    with file_errors(Path(title)):
+        for asked in (columns, condition_columns):
+            column_positions(asked, tuple(table))
+    kinds, useless = sort_columns(table)
+    words = [name for name, kind in kinds.items() if not isinstance(kind, str)]
+    for name in columns or ():
+        if name in words or name in useless:
+            raise ValueError(
+                f"{title}: column {name!r} holds {useless.get(name, 'words')}, which have no "
+                "density: name it in condition_columns, or leave it out of columns"
+            )
+    for name in condition_columns or ():
+        if name in useless:
+            raise ValueError(f"{title}: column {name!r} ({useless[name]}) is no condition")
+    if condition_columns is None and columns is None:
+        condition_columns = words
+        if words:
+            told = f"{title}: {listed(map(repr, words), most=10)} hold words and are the condition"
+            warnings.warn(told, DataWarning, stacklevel=4)
+    given = tuple(condition_columns or ())
+    if columns is None:
+        useless |= {name: "words" for name in words if name not in given}
+        columns = [name for name in kinds if name not in given and name not in words]
+        if useless:
+            told = f"{title}: left out {described(useless)}"
+            warnings.warn(told, DataWarning, stacklevel=4)
+    if not columns:
+        raise ValueError(f"{title}: no column of numbers is left for the data")
+    table = {name: table[name] for name in (*columns, *given)}
+    gaps = missing_cells(table)
+    if gaps:
+        rows = np.any(list(gaps.values()), axis=0)
+        counts = listed((f"{name!r}: {cells.sum()}" for name, cells in gaps.items()), most=10)
+        if missing == "error":
+            raise ValueError(
+                f"{title} has {rows.sum()} of {len(rows)} rows without a value ({counts}): leave "
+                "out those rows with missing='drop', or those columns with columns=[...]"
+            )
+        table = {name: values[~rows] for name, values in table.items()}
+    schema = Schema({name: kinds[name] for name in columns}, frame_kind(source))
+    condition_schema = Schema(
+        {name: "real" if kinds[name] == "integer" else kinds[name] for name in given},
+        frame_kind(source),
     )
-    return Dataset(
-        path.stem,
-        train,
-        held_out,
-        tested,
-        columns=names,
-        condition_columns=conditions,
-        image_shape=image_shape,
-        num_levels=num_levels,
-    )
+    facts = {
+        "columns": schema.columns,
+        "condition_columns": condition_schema.columns,
+        "schema": schema,
+        "condition_schema": condition_schema if given else None,
+    }
+    condition = condition_schema.to_array(table) if given else None
+    return _Rows(schema.to_array(table, seed=seed), condition, facts)
 
 
 def _check_splits(data: Dataset, checks: str) -> None:
