@@ -249,7 +249,7 @@ def _numbers(name: str, kind: str | Sequence[str], values: np.ndarray) -> np.nda
     """A column as numbers, `(n, 1)`, or `(n, words)`."""
     if isinstance(kind, str):
         if values.dtype.kind not in "fiub":
-            raise ValueError(f"column {name!r} holds {values[0]!r}; expected numbers ({kind})")
+            raise ValueError(f"column {name!r} holds {str(values[0])!r}; expected numbers ({kind})")
         return values[:, None].astype(np.float64)
     words = np.array([str(value) for value in values.tolist()], object)
     one_hot = words[:, None] == np.array(kind, object)
