@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import before_scale, given_array
 from flowjax_lite.core.checks import check_columns, default_dtype
-from flowjax_lite.core.recipe import remembers_recipe
+from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.numerics.scalar import log_scale
 
 _MAX_LOG_SCALE = 10.0
@@ -21,7 +22,6 @@ _MAX_LOG_SCALE = 10.0
 class Shift(AbstractElementwise):
     """Add a learned number to each entry; it starts at zero."""
 
-    @remembers_recipe
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
         self.shift = nnx.Param(jnp.zeros(dim))
@@ -48,7 +48,6 @@ class Shift(AbstractElementwise):
 class Scale(AbstractElementwise):
     """Multiply each entry by a learned positive number; it starts at one."""
 
-    @remembers_recipe
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
         self.raw_scale = nnx.Param(jnp.zeros(dim))
@@ -81,7 +80,6 @@ class Scale(AbstractElementwise):
 class Affine(AbstractElementwise):
     """Multiply each entry by a learned positive number and add a learned one."""
 
-    @remembers_recipe
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
         self.shift = nnx.Param(jnp.zeros(dim))
@@ -123,20 +121,23 @@ class Standardize(AbstractElementwise):
     stays in the data's units. It is not trained.
     """
 
-    @remembers_recipe
-    def __init__(self, dim: int, *, loc: float = 0.0, scale: float = 1.0) -> None:
-        """Fix one location and scale for all entries; `from_data` measures one for each.
+    def __init__(self, dim: int, *, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+        """Fix a location and a scale; `from_data` measures them.
 
         Args:
             dim: number of entries.
-            loc: location, in the data's units.
-            scale: scale, in the data's units; not zero.
+            loc: (dim,) or one number for all entries, in the data's units.
+            scale: the same; not zero.
 
         Raises:
-            ValueError: the scale is zero, or either is not finite.
+            ValueError: a scale is zero, a number is not finite, or there are others than dim.
         """
         super().__init__(dim)
-        self._set(np.full(dim, loc), np.full(dim, scale))
+        _check_loc_and_scale(dim, loc, scale)
+        dtype = default_dtype()
+        self.loc, self.scale = (
+            Buffer(jnp.broadcast_to(jnp.asarray(value, dtype), (dim,))) for value in (loc, scale)
+        )
 
     @classmethod
     def from_data(cls, x: Any, *, keep: Sequence[int] = ()) -> Self:
@@ -153,27 +154,32 @@ class Standardize(AbstractElementwise):
         x = np.asarray(x, dtype=np.float64)
         if x.ndim != 2 or not x.size:
             raise ValueError(f"x has shape {x.shape}; expected (rows, dim) with rows in it")
-        standardize = cls(x.shape[1])
         kept = list(check_columns(keep, x.shape[1], "keep"))
         loc, scale = x.mean(axis=0), x.std(axis=0)
         loc[kept], scale[kept] = 0.0, 1.0
-        standardize._set(loc, scale)
-        return standardize
-
-    def _set(self, loc: np.ndarray, scale: np.ndarray) -> None:
-        bad = np.flatnonzero(~np.isfinite(loc) | ~np.isfinite(scale) | (scale == 0))
-        if bad.size:
-            i = bad[0]
-            raise ValueError(
-                f"column {i} has location {loc[i]} and scale {scale[i]}; expected finite "
-                f"numbers and a scale other than zero: drop a constant column, and repair NaN "
-                f"and inf cells"
-            )
-        dtype = default_dtype()
-        self.loc, self.scale = Buffer(jnp.asarray(loc, dtype)), Buffer(jnp.asarray(scale, dtype))
+        return cls(x.shape[1], loc=loc, scale=scale)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return x * self.scale[...] + self.loc[...], jnp.log(jnp.abs(self.scale[...]))
 
     def _inverse(self, y: Array) -> tuple[Array, Array]:
         return (y - self.loc[...]) / self.scale[...], -jnp.log(jnp.abs(self.scale[...]))
+
+
+def _check_loc_and_scale(dim: int, loc: ArrayLike, scale: ArrayLike) -> None:
+    for name, value in (("loc", loc), ("scale", scale)):
+        if jnp.shape(value) not in ((), (dim,)):
+            raise ValueError(
+                f"{name} has shape {jnp.shape(value)}; expected ({dim},), or one number for all"
+            )
+    locs, scales = known_numbers(loc), known_numbers(scale)
+    if locs is None or scales is None:
+        return
+    locs, scales = np.broadcast_to(locs, dim), np.broadcast_to(scales, dim)
+    bad = np.flatnonzero(~np.isfinite(locs) | ~np.isfinite(scales) | (scales == 0))
+    if bad.size:
+        i = bad[0]
+        raise ValueError(
+            f"column {i} has location {locs[i]} and scale {scales[i]}; expected finite numbers "
+            f"and a scale other than zero: drop a constant column, and repair NaN and inf cells"
+        )

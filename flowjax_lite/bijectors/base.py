@@ -11,6 +11,7 @@ from jax import Array
 
 from flowjax_lite.core.checks import check_condition, check_event
 from flowjax_lite.core.pytree import holds
+from flowjax_lite.core.recipe import Recorded
 
 
 class Buffer(nnx.Variable[Array]):
@@ -41,7 +42,7 @@ class Part(NamedTuple):
 Renew: TypeAlias = Callable[["AbstractNormalization", Array, Array, bool], "AbstractNormalization"]
 
 
-class AbstractBijector(nnx.Module, ABC):
+class AbstractBijector(Recorded, nnx.Module, ABC):
     """An invertible map y = f(x) on one event, with the log-determinant of its Jacobian.
 
     `forward` always leads from the latent side to the data side, so a density uses the

@@ -15,7 +15,6 @@ from flowjax_lite.conditioners.activations import INCREASING, Activation, get_ac
 from flowjax_lite.conditioners.mlp import KERNEL_INIT, check_hidden, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.core.checks import check_positive_int
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.root import monotone_root
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
 
@@ -43,7 +42,6 @@ class BlockAutoregressive(AbstractBijector):
     own units are normalised to a sum, where the paper normalises all weights to a length.
     """
 
-    @remembers_recipe
     def __init__(
         self,
         dim: int,

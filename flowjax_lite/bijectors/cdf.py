@@ -24,7 +24,6 @@ from jax.scipy.special import betainc, log_ndtr, ndtr, ndtri
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import before_scale, given_array
 from flowjax_lite.core.checks import check_positive_int, default_dtype
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.root import monotone_root
 from flowjax_lite.numerics.scalar import log_scale
 
@@ -35,10 +34,6 @@ class NormalCDF(AbstractElementwise):
     """The standard normal distribution function Φ: real numbers to (0, 1)."""
 
     image = (0.0, 1.0)
-
-    @remembers_recipe
-    def __init__(self, dim: int | Sequence[int]) -> None:
-        super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return ndtr(x), _log_normal(x)
@@ -56,7 +51,6 @@ class BetaCDF(AbstractElementwise):
 
     domain = image = (0.0, 1.0)
 
-    @remembers_recipe
     def __init__(self, dim: int | Sequence[int], *, alpha: float, beta: float) -> None:
         """Build it.
 
@@ -104,7 +98,6 @@ class GaussianMixtureCDF(AbstractElementwise):
 
     image = (0.0, 1.0)
 
-    @remembers_recipe
     def __init__(self, dim: int | Sequence[int], *, num_components: int, rngs: nnx.Rngs) -> None:
         """Build equal weights, unit scales and standard normal means.
 

@@ -9,7 +9,6 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector, Renew, with_parts
 from flowjax_lite.core.checks import check_positive_int
-from flowjax_lite.core.recipe import remembers_recipe
 
 
 class Channelwise(AbstractBijector):
@@ -21,7 +20,6 @@ class Channelwise(AbstractBijector):
     Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.2.
     """
 
-    @remembers_recipe
     def __init__(self, bijector: AbstractBijector, leading_shape: Sequence[int]) -> None:
         """Spread a bijector over positions.
 

@@ -16,13 +16,11 @@ from flowjax_lite.bijectors.base import (
     with_parts,
 )
 from flowjax_lite.core.checks import merge_condition_shapes
-from flowjax_lite.core.recipe import remembers_recipe
 
 
 class Chain(AbstractBijector):
     """Apply bijectors one after the other, the first one next to the latent."""
 
-    @remembers_recipe
     def __init__(self, bijectors: Sequence[AbstractBijector]) -> None:
         """Join bijectors.
 
@@ -102,7 +100,6 @@ class Chain(AbstractBijector):
 class Invert(AbstractBijector):
     """A bijector with its two directions exchanged."""
 
-    @remembers_recipe
     def __init__(self, bijector: AbstractBijector) -> None:
         """Turn a bijector around.
 

@@ -12,7 +12,6 @@ from jax import Array
 
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.core.checks import suggest
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import sigmoid_log_derivative, wrap_angle
 
 _WORDS = ("real", "positive", "interval", "circular", "integer")
@@ -109,7 +108,6 @@ class Domains(AbstractElementwise):
       `data.dequantize_integers`.
     """
 
-    @remembers_recipe
     def __init__(self, columns: Sequence[str]) -> None:
         """Choose a map for each column.
 

@@ -11,7 +11,6 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.core.checks import check_event, check_event_shape
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import nearest_inside, sigmoid_log_derivative, softplus_inverse
 
 End = float | np.ndarray  # of an interval, for all entries or for each
@@ -81,10 +80,6 @@ class AbstractElementwise(AbstractBijector):
 class Identity(AbstractElementwise):
     """The map that changes nothing."""
 
-    @remembers_recipe
-    def __init__(self, dim: int | Sequence[int]) -> None:
-        super().__init__(dim)
-
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return x, jnp.zeros((), x.dtype)
 
@@ -96,10 +91,6 @@ class Exp(AbstractElementwise):
     """The exponential: real numbers to positive ones."""
 
     image = (0.0, math.inf)
-
-    @remembers_recipe
-    def __init__(self, dim: int | Sequence[int]) -> None:
-        super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return jnp.exp(x), x
@@ -114,10 +105,6 @@ class Softplus(AbstractElementwise):
 
     image = (0.0, math.inf)
 
-    @remembers_recipe
-    def __init__(self, dim: int | Sequence[int]) -> None:
-        super().__init__(dim)
-
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return jax.nn.softplus(x), jax.nn.log_sigmoid(x)
 
@@ -129,10 +116,6 @@ class Sigmoid(AbstractElementwise):
     """The logistic function: real numbers to (0, 1)."""
 
     image = (0.0, 1.0)
-
-    @remembers_recipe
-    def __init__(self, dim: int | Sequence[int]) -> None:
-        super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return jax.nn.sigmoid(x), sigmoid_log_derivative(x)
@@ -146,10 +129,6 @@ class Logit(AbstractElementwise):
 
     domain = (0.0, 1.0)
 
-    @remembers_recipe
-    def __init__(self, dim: int | Sequence[int]) -> None:
-        super().__init__(dim)
-
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return _logit(x)
 
@@ -161,10 +140,6 @@ class Tanh(AbstractElementwise):
     """The hyperbolic tangent: real numbers to (-1, 1)."""
 
     image = (-1.0, 1.0)
-
-    @remembers_recipe
-    def __init__(self, dim: int | Sequence[int]) -> None:
-        super().__init__(dim)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return jnp.tanh(x), math.log(4) + sigmoid_log_derivative(2 * x)

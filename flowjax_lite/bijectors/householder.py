@@ -12,7 +12,6 @@ from flowjax_lite.bijectors.given import given_array
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
 from flowjax_lite.core.checks import check_positive_int, default_dtype
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.reflections import reflect
 
 
@@ -26,7 +25,6 @@ class Householder(AbstractBijector):
     condition at once, not each from the one before it.
     """
 
-    @remembers_recipe
     def __init__(
         self,
         dim: int,

@@ -12,7 +12,6 @@ from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.bijectors.given import before_scale, given_array
 from flowjax_lite.bijectors.permutation import Permutation
 from flowjax_lite.core.checks import check_positive_int, default_dtype
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
 
 _MAX_LOG_SCALE = 5.0
@@ -28,7 +27,6 @@ class LU(AbstractBijector):
     Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.2.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int) -> None:
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None
@@ -98,7 +96,6 @@ class PLU(AbstractBijector):
     Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.2, equation 10.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int, *, rngs: nnx.Rngs) -> None:
         """Draw the permutation.
 
@@ -129,7 +126,6 @@ class Triangular(AbstractBijector):
     price of `LU`. It starts as the identity.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int) -> None:
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None
@@ -179,7 +175,6 @@ class Linear(AbstractBijector):
     its dtype, both directions give NaN. It starts as the identity.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int) -> None:
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None

@@ -13,7 +13,6 @@ from jax import Array, lax
 
 from flowjax_lite.bijectors.base import AbstractNormalization, Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.scalar import log_scale
 
 _MAX_LOG_SCALE = 10.0
@@ -30,7 +29,6 @@ class ActNorm(AbstractNormalization, AbstractElementwise):
     Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.1.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
         self.loc, self.scale = Buffer(jnp.zeros(dim)), Buffer(jnp.ones(dim))
@@ -66,7 +64,6 @@ class BatchNorm(AbstractNormalization, AbstractElementwise):
     RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, section 3.7 and appendix E.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int, *, momentum: float = 0.9, epsilon: float = 1e-5) -> None:
         """Start with mean zero and variance one.
 

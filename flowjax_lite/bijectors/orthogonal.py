@@ -11,7 +11,6 @@ from jax.scipy.linalg import solve_triangular
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
 from flowjax_lite.bijectors.linear import lower_triangle, num_below, strictly_lower
 from flowjax_lite.core.checks import check_positive_int
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.reflections import reflect
 from flowjax_lite.numerics.scalar import soft_clip
 
@@ -44,7 +43,6 @@ class Rotation(AbstractOrthogonal):
     Q is the square of the Cayley transform (I + S)⁻¹ (I - S) of a skew-symmetric matrix S.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int) -> None:
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None
@@ -65,7 +63,6 @@ class Rotation(AbstractOrthogonal):
 class RandomRotation(AbstractOrthogonal):
     """A fixed orthogonal map drawn uniformly, with or without a reflection. It is not trained."""
 
-    @remembers_recipe
     def __init__(self, dim: int, *, rngs: nnx.Rngs) -> None:
         """Draw the matrix.
 
@@ -91,7 +88,6 @@ class QR(AbstractBijector):
     Emerging convolutions: Hoogeboom, van den Berg and Welling, 2019, arXiv:1901.11137, section 4.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int, *, num_reflections: int) -> None:
         """Build the factors.
 

@@ -11,13 +11,13 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
 from flowjax_lite.core.checks import check_positive_int
-from flowjax_lite.core.recipe import remembers_recipe
+from flowjax_lite.core.recipe import known_numbers
 
 
 class Permutation(AbstractBijector):
     """Reorder the entries: y[i] = x[indices[i]]. It is not trained."""
 
-    def __init__(self, indices: Sequence[int] | np.ndarray) -> None:
+    def __init__(self, indices: Sequence[int] | np.ndarray | Array) -> None:
         """Fix the order.
 
         Args:
@@ -26,14 +26,18 @@ class Permutation(AbstractBijector):
         Raises:
             ValueError: an index is missing or doubled.
         """
-        given = np.asarray(indices)
-        whole = given.ndim == 1 and given.size > 0 and given.dtype.kind in "iu"
-        if not whole or not np.array_equal(np.sort(given), np.arange(given.size)):
-            raise ValueError(
-                f"indices is {given.tolist()}; expected each of 0 … {max(given.size - 1, 0)} "
-                f"exactly once, as whole numbers"
-            )
-        self._set(jnp.asarray(given))
+        given = known_numbers(indices)
+        if given is not None:
+            whole = given.ndim == 1 and given.size > 0 and given.dtype.kind in "iu"
+            if not whole or not np.array_equal(np.sort(given), np.arange(given.size)):
+                raise ValueError(
+                    f"indices is {given.tolist()}; expected each of 0 … {max(given.size - 1, 0)} "
+                    f"exactly once, as whole numbers"
+                )
+        self.indices = Buffer(jnp.asarray(indices))
+        self.inverse_indices = Buffer(jnp.argsort(self.indices[...]))
+        self.event_shape = self.indices.shape
+        self.condition_shape = None
 
     @classmethod
     def random(cls, dim: int, *, parts: Sequence[int] | None = None, rngs: nnx.Rngs) -> Self:
@@ -48,8 +52,7 @@ class Permutation(AbstractBijector):
         Raises:
             ValueError: the parts are not as long as the event.
         """
-        permutation = cls(np.arange(check_positive_int(dim, "dim")))
-        sizes = (dim,) if parts is None else tuple(parts)
+        sizes = (check_positive_int(dim, "dim"),) if parts is None else tuple(parts)
         if sum(sizes) != dim:
             raise ValueError(f"parts is {sizes}, of sum {sum(sizes)}; expected dim = {dim}")
         starts = np.cumsum(sizes) - sizes
@@ -57,14 +60,7 @@ class Permutation(AbstractBijector):
             start + jax.random.permutation(rngs.params(), size)
             for start, size in zip(starts, sizes, strict=True)
         ]
-        permutation._set(jnp.concatenate(orders))
-        return permutation
-
-    def _set(self, indices: Array) -> None:
-        self.indices = Buffer(indices)
-        self.inverse_indices = Buffer(jnp.argsort(indices))
-        self.event_shape = indices.shape
-        self.condition_shape = None
+        return cls(jnp.concatenate(orders))
 
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
@@ -80,7 +76,6 @@ class Permutation(AbstractBijector):
 class Reverse(AbstractBijector):
     """Turn the order of the entries around; cheaper than a permutation given by indices."""
 
-    @remembers_recipe
     def __init__(self, dim: int) -> None:
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None

@@ -14,7 +14,6 @@ from flowjax_lite.bijectors.given import before_scale, before_soft_clip, given_a
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
 from flowjax_lite.core.checks import check_positive_int, default_dtype
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.residual import before_slope_factor, slope_factor
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
 from flowjax_lite.numerics.vector import norm
@@ -32,7 +31,6 @@ class Radial(AbstractBijector):
     the map invertible. Here β = α m with m between -0.99 and 100.
     """
 
-    @remembers_recipe
     def __init__(
         self,
         dim: int,

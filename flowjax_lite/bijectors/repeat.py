@@ -19,6 +19,7 @@ from flowjax_lite.bijectors.base import (
 )
 from flowjax_lite.bijectors.reversible import Apply, reversible_scan
 from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.recipe import Maker, recipe_of
 
 GRADIENTS = ("store", "recompute", "invert")
 
@@ -64,6 +65,10 @@ class Repeat(AbstractBijector):
         self.layers = jax.vmap(lambda key: make_layer(nnx.Rngs(key)))(keys)
         self.event_shape = self.layers.event_shape
         self.condition_shape = self.layers.condition_shape
+
+    def recorded_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        layer = recipe_of(self.layers)  # the same for all, as it is static
+        return arguments if layer is None else arguments | {"make_layer": Maker(layer)}
 
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None

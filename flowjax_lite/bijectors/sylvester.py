@@ -13,7 +13,6 @@ from flowjax_lite.bijectors.given import before_soft_clip, given_array
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
 from flowjax_lite.core.checks import check_choice, check_positive_int, default_dtype
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.numerics.reflections import reflect
 from flowjax_lite.numerics.residual import (
     before_slope_factor,
@@ -45,7 +44,6 @@ class Sylvester(AbstractBijector):
     the parameters.
     """
 
-    @remembers_recipe
     def __init__(
         self,
         dim: int,

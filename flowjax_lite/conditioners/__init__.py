@@ -1,6 +1,7 @@
 """Networks that emit the parameters of transformers."""
 
 from flowjax_lite.conditioners.activations import ACTIVATIONS, get_activation
+from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.lipschitz import LipschitzMLP
 from flowjax_lite.conditioners.made import MADE, AbstractMADE, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
@@ -12,6 +13,7 @@ __all__ = [
     "COMPUTE_DTYPES",
     "MADE",
     "MLP",
+    "AbstractConditioner",
     "AbstractMADE",
     "LipschitzMLP",
     "Periodic",

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from flowjax_lite.core.recipe import register_functions
+
 Activation = Callable[[Array], Array]
 
 
@@ -27,6 +29,12 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": jnp.tanh,
     "lipswish": lipswish,
 }
+register_functions(ACTIVATIONS)
+# Functions that a model file can name too.
+register_functions({f"jax.nn.{name}": f for name, f in vars(jax.nn).items() if callable(f)})
+register_functions(
+    {f"jax.numpy.{f.__name__}": f for f in (jnp.abs, jnp.arctan, jnp.cos, jnp.exp, jnp.sin)}
+)
 # Slopes between -1 and 1, and those among them that never decrease.
 LIPSCHITZ = ("relu", "leaky_relu", "elu", "softplus", "tanh", "lipswish")
 INCREASING = ("relu", "leaky_relu", "elu", "softplus", "tanh")

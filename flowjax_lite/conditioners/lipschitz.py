@@ -9,6 +9,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.conditioners.activations import LIPSCHITZ, Activation, get_activation_among
+from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.mlp import KERNEL_INIT, Dense, check_hidden, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.core.checks import check_condition, check_event, check_positive_int
@@ -18,7 +19,7 @@ from flowjax_lite.numerics.spectral import spectral_norm_bound
 _MAX_LOG_SHARPNESS = 3.0
 
 
-class LipschitzMLP(nnx.Module):
+class LipschitzMLP(AbstractConditioner):
     """A multilayer perceptron from (dim,) to (dim,) with a Lipschitz constant below one.
 
     Each matrix is divided by what a bound of its spectral norm has too much, and each activation

@@ -5,7 +5,7 @@ degree, which changes nothing for the network and lets the sequential evaluation
 unit once, as one contiguous block per step.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from itertools import pairwise
 from typing import Any
 
@@ -15,13 +15,14 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
+from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.masked import MaskedLinear, hidden_units, output_units
 from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype
 from flowjax_lite.core.checks import check_condition, check_event, check_positive_int
 
 
-class AbstractMADE(nnx.Module, ABC):
+class AbstractMADE(AbstractConditioner):
     """A masked network from (dim,) to (num_params, dim), evaluated at once or step by step.
 
     MADE: Germain, Gregor, Murray and Larochelle, 2015, arXiv:1502.03509. The condition enters
@@ -30,7 +31,6 @@ class AbstractMADE(nnx.Module, ABC):
 
     dim: int
     num_params: int
-    condition_shape: tuple[int, ...] | None
 
     @abstractmethod
     def __call__(self, x: Array, condition: Array | None = None) -> Array:

@@ -9,11 +9,12 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
+from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.core.checks import Shape, check_condition, check_event, check_positive_int
 
 
-class MLP(nnx.Module):
+class MLP(AbstractConditioner):
     """A multilayer perceptron from a vector, and a condition, to an array of parameters.
 
     The last layer starts at zero, so the flow around it starts as the identity.
@@ -63,7 +64,7 @@ class MLP(nnx.Module):
         return self.last(h).reshape(self.out_shape)
 
 
-class ResidualMLP(nnx.Module):
+class ResidualMLP(AbstractConditioner):
     """Residual blocks of two dense layers each, the condition entering every block.
 
     The network of Neural Spline Flows: Durkan et al., 2019, arXiv:1906.04032, appendix B.1,

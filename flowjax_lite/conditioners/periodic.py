@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 
+from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
 from flowjax_lite.core.checks import check_columns, check_event
 
 
-class Periodic(nnx.Module):
+class Periodic(AbstractConditioner):
     """A network that sees cosine and sine of each angle, so that full turns change nothing.
 
     Attributes:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.recipe import Recorded
 
 Velocity = Callable[[Array], Array]
 NOISE = ("rademacher", "gaussian")
@@ -33,7 +34,7 @@ class Flux(NamedTuple):
     squared_norm: Array
 
 
-class AbstractDivergence(ABC):
+class AbstractDivergence(Recorded, ABC, kind="divergence"):
     """A way to find the divergence: a frozen dataclass without arrays.
 
     Probes are drawn once for each solve, so that the solver sees a smooth right-hand side.

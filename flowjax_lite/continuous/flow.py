@@ -13,6 +13,7 @@ from flowjax_lite.continuous.solver import Solver
 from flowjax_lite.core.checks import check_condition, check_event, check_float
 
 LATENT, DATA = 0.0, 1.0  # times
+_EXACT, _DEFAULT_SOLVER = Exact(), Solver()
 
 
 class Energies(NamedTuple):
@@ -65,22 +66,22 @@ class ContinuousFlow(AbstractBijector):
         self,
         dynamics: AbstractDynamics,
         *,
-        divergence: AbstractDivergence | None = None,
-        solver: Solver | None = None,
+        divergence: AbstractDivergence = _EXACT,
+        solver: Solver = _DEFAULT_SOLVER,
     ) -> None:
         """Integrate a velocity from time 0 to time 1.
 
         Args:
             dynamics: the velocity.
-            divergence: how its divergence is found where a key is given; None is `Exact()`.
-            solver: method, tolerances and adjoint; None is `Solver()`.
+            divergence: how its divergence is found where a key is given.
+            solver: method, tolerances and adjoint.
 
         Raises:
             ValueError: the dynamics return another shape than their event shape.
         """
         self.dynamics = dynamics
-        self.divergence = Exact() if divergence is None else divergence
-        self.solver = Solver() if solver is None else solver
+        self.divergence = divergence
+        self.solver = solver
         self.event_shape = dynamics.event_shape
         self.condition_shape = dynamics.condition_shape
         self._check_shape()

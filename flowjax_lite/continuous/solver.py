@@ -11,6 +11,7 @@ from jax import Array
 
 from flowjax_lite.continuous.replay import Method, Steps, Tableau, VectorField, end_of_steps
 from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.recipe import Recorded
 
 METHODS = {
     "tsit5": "Tsit5",
@@ -53,7 +54,7 @@ class Solution(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Solver:
+class Solver(Recorded):
     """A Runge-Kutta method, its error control, and how gradients are found.
 
     Attributes:

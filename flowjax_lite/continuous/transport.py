@@ -14,7 +14,7 @@ from flowjax_lite.bijectors.base import condition_of, split_key
 from flowjax_lite.continuous.flow import ContinuousFlow, Energies, Transport
 from flowjax_lite.continuous.solver import Solver
 from flowjax_lite.core.pytree import holds
-from flowjax_lite.core.recipe import Recipe
+from flowjax_lite.core.recipe import Recipe, Recorded, edited
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -88,7 +88,7 @@ def with_solver(module: M, **changes: Any) -> M:
         **changes: fields of `Solver` and their new values.
 
     Returns:
-        The copy; the recipe of a named flow changes with it, so it can be saved.
+        The copy; its recipe changes with it, so it can be saved.
 
     Raises:
         TypeError: `Solver` has no such field.
@@ -106,10 +106,18 @@ def with_solver(module: M, **changes: Any) -> M:
             f"{type(module).__name__} holds no ContinuousFlow, so there is nothing to solve"
         )
     copy = change_solvers(module, lambda solver: dataclasses.replace(solver, **changes))
-    recipe = getattr(copy, "recipe", None)
-    if recipe is not None:
-        arguments = dict(recipe.arguments) | changes
-        copy.recipe = Recipe(recipe.name, tuple(arguments.items()))  # type: ignore[attr-defined]
+    fields = {field.name for field in dataclasses.fields(Solver)}
+
+    def edit(recipe: Recipe) -> Recipe:
+        # A Solver's own recipe, and that of a factory that takes a solver's settings by name.
+        arguments = dict(recipe.arguments)
+        if not fields <= arguments.keys():
+            return recipe
+        return Recipe(recipe.name, tuple((arguments | changes).items()))
+
+    for _, node in nnx.iter_graph(copy):
+        if isinstance(node, Recorded) and node.recipe is not None:
+            node.recipe = edited(node.recipe, edit)
     return copy
 
 

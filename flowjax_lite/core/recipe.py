@@ -1,27 +1,34 @@
 """How a model remembers the call that built it, so that a saved file can repeat the call."""
 
+import dataclasses
 import functools
 import inspect
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from flowjax_lite.core import strict_json
 
-Value: TypeAlias = "bool | int | float | str | tuple[Value, ...] | Recipe | None"
-Constructor = TypeVar("Constructor", bound=Callable[..., Any])
+Value: TypeAlias = (
+    "bool | int | float | str | tuple[Value, ...] | Recipe | ArrayOf | Function | Maker"
+    " | Unrecorded | None"
+)
+Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 _CONSTRUCTORS: dict[str, Callable[..., Any]] = {}
+_FUNCTIONS: list[Mapping[str, Callable[..., Any]]] = []
 _MAX_DEPTH = 32  # calls and lists inside one another; far from Python's limit when they are built
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A call that built a module: hashable, so it can be a static part of the module.
+    """A call that built an object: hashable, so it can be a static part of a module.
 
     Attributes:
         name: the registered name of a class or factory.
@@ -35,71 +42,172 @@ class Recipe:
         return f"{self.name}({', '.join(f'{key}={_text(value)}' for key, value in self.arguments)})"
 
 
-class _NotRecordableError(Exception):
-    """An argument that text cannot hold, such as a function or an array."""
+@dataclass(frozen=True)
+class ArrayOf:
+    """An array among the arguments, without its numbers: they are in the module's own arrays."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
 
 
-def remembers_recipe(constructor: Constructor) -> Constructor:
-    """Decorate a factory, or the `__init__` of a class, so that what it builds has a `recipe`.
+@dataclass(frozen=True)
+class Function:
+    """A function by the name that `register_functions` has for it."""
 
-    The recipe is None when an argument cannot be recorded: anything but None, numbers, text,
-    modules that have a recipe themselves, and lists and tuples of these, or more than 32 of these
-    inside one another.
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Maker:
+    """A function from `rngs` to a module, by the call that builds the module."""
+
+    recipe: Recipe
+
+    def __str__(self) -> str:
+        return f"lambda rngs: {self.recipe}"
+
+
+@dataclass(frozen=True)
+class Unrecorded:
+    """An argument that no file can hold, in words."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"<{self.what}>"
+
+
+class Recorded:
+    """A base of abstract classes: all that derive from them remember how they were built.
+
+    `recipe` holds the call of the constructor. Arguments are recorded as they are if they are
+    None, numbers, text, registered functions, other recorded objects, or lists and tuples of
+    these. Arrays are recorded by shape and dtype, and so is every argument whose annotation names
+    `jax.Array` or `numpy.ndarray`: recipes are static, and equal for objects of other numbers. A
+    recipe is repeated under `jax.eval_shape`, so checks of an array's numbers have to pass over
+    arrays that are traced; see `known_numbers`.
+
+    A frozen dataclass is recorded by its fields. A class whose constructor takes a function that
+    makes parts overrides `recorded_arguments`.
+
+    The name of a class is what saved files hold, so it must stay the same. A name of this library
+    cannot be used again; of other classes of one name, the one that was defined last is built.
+
+    Attributes:
+        recipe: the call that built this object; None where it is nested too deep to be repeated.
+    """
+
+    recipe: Recipe | None = None
+    _kind = ""
+
+    def __init_subclass__(cls, *, kind: str | None = None, **kwargs: Any) -> None:
+        """Register a class, under its name or `kind.name`, which its subclasses inherit.
+
+        Raises:
+            ValueError: a class or factory of this library has the same name.
+        """
+        super().__init_subclass__(**kwargs)
+        cls._kind = cls._kind if kind is None else kind
+        name, library = _name(cls), __name__.partition(".")[0]
+        if name in _CONSTRUCTORS and not _CONSTRUCTORS[name].__module__.startswith(f"{library}."):
+            del _CONSTRUCTORS[name]
+        _register(name, cls)
+        if "__init__" in cls.__dict__:
+            setattr(cls, "__init__", _remembering(cls.__dict__["__init__"]))  # noqa: B010
+
+    def recorded_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The constructor's arguments as they are to be recorded."""
+        return arguments
+
+
+def remembers_recipe(factory: Factory) -> Factory:
+    """Decorate a function that returns a new module, so that `recipe` holds the call of it.
 
     Args:
-        constructor: an `__init__`, or a function that returns a new module. The name of the
-            class or function is what saved files hold: it must be unique and stay the same.
-
-    Returns:
-        The same constructor, which also sets `recipe`.
+        factory: its name is what saved files hold: it must be unique and stay the same.
 
     Raises:
-        TypeError: the constructor takes *args, **kwargs or positional-only arguments.
-        ValueError: another constructor has the same name.
+        TypeError: it takes *args, **kwargs or positional-only arguments.
+        ValueError: another class or factory has the same name.
     """
-    if constructor.__name__ == "__init__":
-        return _RememberingInit(constructor)  # type: ignore[return-value]
-    signature = inspect.signature(constructor)
+    for parameter in _parameters(factory).values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise TypeError(
+                f"{factory.__name__} takes {parameter}; a recipe needs arguments with names"
+            )
 
-    @functools.wraps(constructor)
-    def factory(*args: Any, **kwargs: Any) -> Any:
-        module = constructor(*args, **kwargs)
-        module.recipe = _record(constructor.__name__, signature.bind(*args, **kwargs))
+    @functools.wraps(factory)
+    def remembering(*args: Any, **kwargs: Any) -> Any:
+        module = factory(*args, **kwargs)
+        module.recipe = _record(factory.__name__, _arguments(factory, args, kwargs), factory)
         return module
 
-    _register(factory)
-    return factory  # type: ignore[return-value]
+    _register(factory.__name__, remembering)
+    return remembering  # type: ignore[return-value]
 
 
-class _RememberingInit:
-    """Stands in the place of an `__init__` until the class around it exists."""
+def register_functions(functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Let recipes hold these functions, by name, as well as those that are added later."""
+    _FUNCTIONS.append(functions)
 
-    def __init__(self, original: Callable[..., None]) -> None:
-        self.original = original
 
-    def __set_name__(self, owner: Any, name: str) -> None:
-        original = self.original
-        signature = inspect.signature(original)
+def known_numbers(array: Any) -> np.ndarray | None:
+    """The numbers of an array, for checks; None while they are traced, and so unknown."""
+    return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
 
-        @functools.wraps(original)
-        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-            original(self, *args, **kwargs)
-            if type(self) is owner:  # a subclass is built by a call of its own
-                self.recipe = _record(owner.__name__, signature.bind(self, *args, **kwargs))
 
-        owner.__init__ = __init__
-        _register(owner)
+def recipe_of(value: Any) -> Recipe | None:
+    """The call that built an object; None where it is unknown."""
+    if not isinstance(value, Recorded):
+        return None
+    if value.recipe is not None:
+        return value.recipe
+    cls = type(value)
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+        return _record(_name(cls), fields, cls)
+    return Recipe(_name(cls), ()) if cls.__init__ is object.__init__ else None
+
+
+def unrecorded(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """The arguments that no file can hold, each by its place in the recipe and in words."""
+    for place, value in _places(recipe, ""):
+        if isinstance(value, Unrecorded):
+            yield place, value.what
+
+
+def edited(recipe: Recipe, edit: Callable[[Recipe], Recipe]) -> Recipe:
+    """A recipe in which each call was edited, from the inside outwards."""
+
+    def inside(value: Value) -> Value:
+        match value:
+            case Recipe():
+                return edited(value, edit)
+            case Maker():
+                return Maker(edited(value.recipe, edit))
+            case tuple():
+                return tuple(map(inside, value))
+        return value
+
+    arguments = tuple((key, inside(value)) for key, value in recipe.arguments)
+    return edit(Recipe(recipe.name, arguments))
 
 
 def build(recipe: Recipe, rngs: Any) -> Any:
-    """Repeat the call that a recipe describes.
+    """Repeat the call that a recipe describes; arrays among the arguments are zero.
 
     Args:
         recipe: the call.
         rngs: randomness for those constructors that take an argument `rngs`.
 
     Returns:
-        The new module.
+        The new object.
 
     Raises:
         ValueError: no constructor has that name, or it does not take those arguments.
@@ -146,44 +254,43 @@ def from_json(text: str) -> Recipe | None:
     return recipe
 
 
-def total_size(value: Value) -> int:
+def total_size(recipe: Recipe) -> int:
     """The sum of all whole numbers in a recipe, without their signs.
 
     A constructor that is traced, so that its arrays have no memory, still takes time and memory
     in proportion to such numbers: dimensions, widths, numbers of layers.
     """
-    match value:
-        case Recipe():
-            return sum(total_size(item) for _, item in value.arguments)
-        case tuple():
-            return sum(map(total_size, value))
-        case int():
-            return abs(value)
-    return 0
+    return sum(abs(value) for _, value in _places(recipe, "") if isinstance(value, int))
 
 
-def num_parts(value: Value) -> int:
+def num_parts(recipe: Recipe) -> int:
     """The number of calls in a recipe, and of numbers in its lists.
 
     Each may be a layer, which takes some milliseconds to trace whatever its size.
     """
+    return sum(
+        isinstance(value, Recipe) or (isinstance(value, (int, float)) and place.endswith("]"))
+        for place, value in _places(recipe, "")
+    )
+
+
+def _places(value: Value, place: str) -> Iterator[tuple[str, Value]]:
+    """All values inside a value, itself included, each with its place, such as `hidden[0]`."""
+    yield place, value
     match value:
         case Recipe():
-            return 1 + sum(num_parts(item) for _, item in value.arguments if not _is_number(item))
+            for key, item in value.arguments:
+                yield from _places(item, f"{place}.{key}" if place else key)
+        case Maker():
+            yield from _places(value.recipe, place)
+        case ArrayOf():
+            yield from _places(value.shape, place)
         case tuple():
-            return sum(map(num_parts, value))
-    return _is_number(value)
+            for i, item in enumerate(value):
+                yield from _places(item, f"{place}[{i}]")
 
 
-def _is_number(value: Value) -> bool:
-    return isinstance(value, (int, float))
-
-
-def _register(constructor: Callable[..., Any]) -> None:
-    name = constructor.__name__
-    for parameter in _parameters(constructor).values():
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise TypeError(f"{name} takes {parameter}; a recipe needs arguments with names")
+def _register(name: str, constructor: Callable[..., Any]) -> None:
     known = _CONSTRUCTORS.get(name)
     # Defining the same thing again, as a notebook cell does, is no conflict.
     if known is not None and _origin(known) != _origin(constructor):
@@ -194,64 +301,159 @@ def _register(constructor: Callable[..., Any]) -> None:
     _CONSTRUCTORS[name] = constructor
 
 
-def _parameters(constructor: Any) -> dict[str, inspect.Parameter]:
-    if not isinstance(constructor, type):
-        return dict(inspect.signature(constructor).parameters)
-    # A metaclass with its own __call__, such as Flax's, hides the arguments of __init__.
-    parameters = inspect.signature(constructor.__init__).parameters  # type: ignore[misc]
-    return dict(list(parameters.items())[1:])
+def _name(cls: type[Recorded]) -> str:
+    return f"{cls._kind}.{cls.__name__}" if cls._kind else cls.__name__
 
 
 def _origin(constructor: Callable[..., Any]) -> str:
     return f"{constructor.__module__}.{constructor.__qualname__}"
 
 
-def _record(name: str, bound: inspect.BoundArguments) -> Recipe | None:
-    bound.apply_defaults()
-    arguments = {k: v for k, v in bound.arguments.items() if k not in ("self", "rngs")}
+def _remembering(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that sets `recipe` too, unless it is called by that of a subclass."""
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        cls = type(self)
+        if cls.__init__ is __init__:
+            arguments = self.recorded_arguments(_arguments(cls, args, kwargs))
+            self.recipe = _record(_name(cls), arguments, cls)
+
+    return __init__
+
+
+@functools.cache
+def _parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    # A metaclass with its own __call__, such as Flax's, hides the arguments of __init__.
+    is_class = isinstance(constructor, type)
+    function = constructor.__init__ if is_class else constructor
     try:
-        recipe = Recipe(name, tuple((key, _value(value)) for key, value in arguments.items()))
-    except _NotRecordableError:
-        return None
+        signature = inspect.signature(function, eval_str=True)
+    except NameError:  # an annotation of something that is imported for type checkers alone
+        signature = inspect.signature(function)
+    parameters = list(signature.parameters.items())
+    return dict(parameters[1:] if is_class else parameters)
+
+
+def _arguments(
+    constructor: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call that has been made, by name."""
+    signature = inspect.Signature(list(_parameters(constructor).values()))
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return {key: value for key, value in bound.arguments.items() if key != "rngs"}
+
+
+def _record(name: str, arguments: dict[str, Any], constructor: Callable[..., Any]) -> Recipe | None:
+    parameters = _parameters(constructor)
+    values = [
+        (key, _value(value, is_array=_takes_array(parameters[key])))
+        if parameters[key].kind not in _NAMELESS
+        else (key, Unrecorded(f"{parameters[key]}, arguments without names"))
+        for key, value in arguments.items()
+    ]
+    recipe = Recipe(name, tuple(values))
     return recipe if _depth(recipe) <= _MAX_DEPTH else None
+
+
+_NAMELESS = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.VAR_KEYWORD,
+)
+
+
+def _takes_array(parameter: inspect.Parameter) -> bool:
+    kinds = get_args(parameter.annotation) or (parameter.annotation,)
+    return jax.Array in kinds or np.ndarray in kinds
 
 
 def _depth(value: Value) -> int:
     """How many recipes and tuples are inside one another."""
-    if isinstance(value, Recipe):
-        value = tuple(item for _, item in value.arguments)
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, tuple) else 0
+    match value:
+        case Recipe():
+            return _depth(tuple(item for _, item in value.arguments))
+        case Maker():
+            return 1 + _depth(value.recipe)
+        case tuple():
+            return 1 + max(map(_depth, value), default=0)
+    return 0
 
 
-def _value(value: Any) -> Value:
-    recipe = getattr(value, "recipe", None)
-    if isinstance(recipe, Recipe):
-        return recipe
+def _value(value: Any, *, is_array: bool = False) -> Value:
+    if value is None or isinstance(value, (Maker, Unrecorded)):
+        return value
+    if is_array or isinstance(value, (jax.Array, np.ndarray)):
+        return _array_of(value)
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, (list, tuple)):
-        return tuple(_value(item) for item in value)
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, (bool, int, float, str)):
         return value
-    raise _NotRecordableError
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_value, value))
+    return recipe_of(value) or _function(value) or Unrecorded(_describe(value))
+
+
+def _array_of(value: Any) -> ArrayOf | Unrecorded:
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (np.number, np.bool_)):
+        return Unrecorded(f"an array of {array.dtype}")
+    return ArrayOf(array.shape, str(jax.dtypes.canonicalize_dtype(array.dtype)))
+
+
+def _function(value: Any) -> Function | None:
+    names = (name for table in _FUNCTIONS for name, function in table.items() if function is value)
+    name = next(names, None)
+    return None if name is None else Function(name)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Recorded):
+        return f"a {type(value).__name__} that does not know how it was built"
+    kind = type(value).__name__
+    return f"the {kind} {value.__qualname__}" if hasattr(value, "__qualname__") else f"a {kind}"
 
 
 def _build_value(value: Value, rngs: Any) -> Any:
-    if isinstance(value, Recipe):
-        return build(value, rngs)
-    if isinstance(value, tuple):
-        return tuple(_build_value(item, rngs) for item in value)
+    match value:
+        case Recipe():
+            return build(value, rngs)
+        case Maker():
+            return functools.partial(build, value.recipe)
+        case tuple():
+            return tuple(_build_value(item, rngs) for item in value)
+        case ArrayOf():
+            return jnp.zeros(value.shape, value.dtype)
+        case Function():
+            for table in _FUNCTIONS:
+                if value.name in table:
+                    return table[value.name]
+            known = sorted(name for table in _FUNCTIONS for name in table)
+            raise ValueError(f"no function is called {value.name!r}; expected one of {known}")
+        case Unrecorded():
+            raise ValueError(f"an argument is {value.what}, which no file can hold")
     return value
 
 
 def _encode(value: Value) -> Any:
-    if isinstance(value, Recipe):
-        arguments = {key: _encode(item) for key, item in value.arguments}
-        return {"name": value.name, "arguments": arguments}
-    if isinstance(value, tuple):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}  # JSON has no word for infinity
+    match value:
+        case Recipe():
+            arguments = {key: _encode(item) for key, item in value.arguments}
+            return {"name": value.name, "arguments": arguments}
+        case Maker():
+            return {"maker": _encode(value.recipe)}
+        case ArrayOf():
+            return {"array": list(value.shape), "dtype": value.dtype}
+        case Function():
+            return {"function": value.name}
+        case Unrecorded():
+            return {"unrecorded": value.what}
+        case tuple():
+            return [_encode(item) for item in value]
+        case float() if not math.isfinite(value):
+            return {"float": str(value)}  # JSON has no word for infinity
     return value
 
 
@@ -259,21 +461,38 @@ def _decode(data: Any) -> Value:
     match data:
         case {"name": str(name), "arguments": dict(arguments)}:
             # Names go into messages as they are.
-            wrong = [word for word in (name, *arguments) if not word.isidentifier()]
-            if wrong:
-                raise ValueError(f"expected a name in Python, got {wrong[0][:80]!r}")
+            for word in (*name.split("."), *arguments):
+                if not word.isidentifier():
+                    raise ValueError(f"expected a name in Python, got {word[:80]!r}")
             return Recipe(name, tuple((key, _decode(item)) for key, item in arguments.items()))
+        case {"maker": maker}:
+            recipe = _decode(maker)
+            if isinstance(recipe, Recipe):
+                return Maker(recipe)
+        case {"array": list(shape), "dtype": str(dtype)}:
+            if all(type(size) is int and size >= 0 for size in shape):
+                return ArrayOf(tuple(shape), _printable(dtype))
+        case {"function": str(name)}:
+            return Function(_printable(name))
+        case {"unrecorded": str(what)}:
+            return Unrecorded(_printable(what))
         case {"float": str(text)}:
             return float(text)
         case list():
-            return tuple(_decode(item) for item in data)
-        case dict():
-            raise ValueError(f"expected a recipe or a number, got {str(data)[:80]}")
+            return tuple(map(_decode, data))
+    if isinstance(data, dict):
+        raise ValueError(f"expected a recipe or a number, got {str(data)[:80]}")
     return data
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"expected words, got {text[:80]!r}")
+    return text
 
 
 def _text(value: Value) -> str:
     if isinstance(value, tuple):
         comma = "," if len(value) == 1 else ""
         return f"({', '.join(_text(item) for item in value)}{comma})"
-    return str(value) if isinstance(value, Recipe) else repr(value)
+    return repr(value) if isinstance(value, (str, float, int)) or value is None else str(value)

@@ -19,11 +19,11 @@ from flowjax_lite.core.checks import (
     merge_condition_shapes,
 )
 from flowjax_lite.core.mesh import by_parts
-from flowjax_lite.core.recipe import Recipe
+from flowjax_lite.core.recipe import Recorded
 from flowjax_lite.distributions.bases.base import AbstractBase
 
 
-class Flow(nnx.Module):
+class Flow(Recorded, nnx.Module):
     """The distribution of x = f(z) with z from a base and f a bijector.
 
         log p(x) = log p_Z(f⁻¹(x)) + log |det ∂f⁻¹/∂x|
@@ -37,7 +37,7 @@ class Flow(nnx.Module):
             or None.
         event_shape: shape of one x.
         condition_shape: shape of one condition, or None where none is taken.
-        recipe: how a named flow was built, for saving; None for a flow built by hand.
+        recipe: the call that built the flow, of a named flow or of this class, for saving.
         mesh: devices among which the rows of a batch are divided, in a training step; None
             everywhere else.
     """
@@ -71,7 +71,6 @@ class Flow(nnx.Module):
                 f"condition_map has event shape {condition_map.event_shape}; this flow takes "
                 f"conditions of shape {self.condition_shape}"
             )
-        self.recipe: Recipe | None = None
         self.mesh: Mesh | None = None
 
     def log_prob(self, x: Array, condition: Array | None = None, key: Array | None = None) -> Array:

@@ -11,10 +11,11 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.core.checks import Shape, default_dtype
+from flowjax_lite.core.recipe import Recorded, known_numbers
 from flowjax_lite.distributions.flow import Flow
 
 
-class FlowMixture(nnx.Module):
+class FlowMixture(Recorded, nnx.Module):
     """The mixture of the densities of several flows, with the methods of a `Flow`.
 
         log p(x) = log Σ w_i p_i(x)
@@ -29,7 +30,9 @@ class FlowMixture(nnx.Module):
         condition_shape: shape of one condition, or None where none is taken.
     """
 
-    def __init__(self, flows: Sequence[Flow], *, weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, flows: Sequence[Flow], *, weights: Sequence[float] | np.ndarray | None = None
+    ) -> None:
         """Mix flows.
 
         Args:
@@ -42,8 +45,10 @@ class FlowMixture(nnx.Module):
         """
         check_alike(flows)
         self.stacked = stack(flows)
-        given = one_for_each(weights, "weights", len(flows))
-        self.log_weights = Buffer(jnp.asarray(np.log(given / given.sum()), default_dtype()))
+        if known_numbers(weights) is not None:
+            weights = one_for_each(weights, "weights", len(flows))
+        log_weights = jnp.log(jnp.asarray(weights, default_dtype()))
+        self.log_weights = Buffer(jax.nn.log_softmax(log_weights))
         self.event_shape: Shape = flows[0].event_shape
         self.condition_shape: Shape | None = flows[0].condition_shape
 
@@ -88,7 +93,7 @@ class FlowMixture(nnx.Module):
         return x, self.log_prob(x, condition)
 
 
-def one_for_each(values: Sequence[float] | None, name: str, num: int) -> np.ndarray:
+def one_for_each(values: Sequence[float] | np.ndarray | None, name: str, num: int) -> np.ndarray:
     """Positive numbers, one for each of several flows; None is 1 for all.
 
     Raises:

@@ -21,7 +21,7 @@ from flowjax_lite.core.files import writing_whole
 from flowjax_lite.core.version import library_version
 
 _FORMAT = "flowjax_lite"
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2  # 2 has recipes of all parts; what 1 wrote is read as well
 # As JSON, some ten times its size of memory; 8 MiB name 50,000 arrays.
 _MAX_HEADER = 2**23
 DTYPES = {

@@ -1,10 +1,10 @@
-"""Saving a flow to one self-describing file, and loading it; no file can run code."""
+"""Saving a model to one self-describing file, and loading it; no file can run code."""
 
 import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,20 @@ import numpy as np
 from flax import nnx
 
 from flowjax_lite.core.pytree import named_leaves
-from flowjax_lite.core.recipe import Recipe, build, from_json, num_parts, to_json, total_size
-from flowjax_lite.distributions import Flow
+from flowjax_lite.core.recipe import (
+    Recipe,
+    Recorded,
+    build,
+    from_json,
+    num_parts,
+    recipe_of,
+    to_json,
+    total_size,
+    unrecorded,
+)
 from flowjax_lite.io import model_file
+
+Model = TypeVar("Model", bound=nnx.Module)
 
 # What the whole numbers of a recipe may add up to in a file of few numbers: room for settings
 # that are in no array, such as the largest number of a solver's steps.
@@ -24,26 +35,29 @@ _FREE_SIZE = 2**17
 _FREE_PARTS, _PARTS_AN_ARRAY, _MAX_PARTS = 128, 4, 2**13
 
 
-def save(path: str | os.PathLike[str], flow: Flow, *, overwrite: bool = False) -> None:
-    """Write a flow to one safetensors file, whole or not at all.
+def save(path: str | os.PathLike[str], model: nnx.Module, *, overwrite: bool = False) -> None:
+    """Write a model to one safetensors file, whole or not at all.
 
-    The file holds every array under its place in the flow, such as `bijector/layers/0/kernel`,
-    the recipe that rebuilds the flow, and a checksum.
+    The file holds every array under its place in the model, such as `bijector/layers/0/kernel`,
+    the recipe that rebuilds the model, and a checksum.
 
     Args:
         path: the file to write; its directory must exist.
-        flow: the flow.
+        model: a flow, a mixture of flows, or a bijector, base or network alone.
         overwrite: whether an existing file may be replaced.
 
     Raises:
         FileExistsError: the file exists, and overwrite is False.
         FileNotFoundError: the directory does not exist.
-        TypeError: it is no flow, or an array has a dtype that the format cannot hold.
+        TypeError: it is no such model, or an array has a dtype that the format cannot hold.
+
+    Warns:
+        UserWarning: the file cannot be loaded without a template, and why.
     """
-    if not isinstance(flow, Flow):
+    if not (isinstance(model, Recorded) and isinstance(model, nnx.Module)):
         raise TypeError(
-            f"flow is a {type(flow).__name__}; expected a Flow: of a FlowMixture, save each "
-            f"member(i), and mix the loaded ones again"
+            f"model is a {type(model).__name__}; expected a flow, or another module of a class "
+            f"that derives from those of flowjax_lite"
         )
     path = Path(path)
     if path.exists() and not overwrite:
@@ -52,7 +66,7 @@ def save(path: str | os.PathLike[str], flow: Flow, *, overwrite: bool = False) -
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the directory {path.parent} does not exist; create it first")
-    leaves = named_leaves(flow)
+    leaves = named_leaves(model)
     for name, leaf in leaves.items():
         if str(leaf.dtype) not in model_file.DTYPES:
             raise TypeError(
@@ -60,28 +74,42 @@ def save(path: str | os.PathLike[str], flow: Flow, *, overwrite: bool = False) -
                 f"cast the array, and keep random keys out of modules"
             )
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves.items()}
-    model_file.write(path, arrays, recipe=to_json(_faithful_recipe(flow)))
+    recipe = recipe_of(model)
+    obstacle = _obstacle(model, recipe, num_arrays=len(arrays))
+    if obstacle is not None:
+        warnings.warn(
+            f"{path} will need a template: {obstacle}. Load it into a model that is built in the "
+            f"same way: load(path, template=model)",
+            stacklevel=2,
+        )
+    model_file.write(path, arrays, recipe=to_json(None if obstacle == _CHANGED else recipe))
 
 
-def load(path: str | os.PathLike[str], *, template: Flow | None = None) -> Flow:
-    """Read a flow that `save` wrote; the file may come from a stranger.
+@overload
+def load(path: str | os.PathLike[str]) -> Any: ...
+@overload
+def load(path: str | os.PathLike[str], *, template: Model) -> Model: ...
+
+
+def load(path: str | os.PathLike[str], *, template: Any = None) -> Any:
+    """Read a model that `save` wrote; the file may come from a stranger.
 
     No file can run code, or take more than twice its own size of memory for its arrays: the recipe
     names registered constructors alone, and they are traced, and their shapes compared with the
-    arrays of the file, before there is any flow.
+    arrays of the file, before there is any model.
 
     Args:
         path: the file.
-        template: a flow built like the saved one. It is needed only where the flow was built
-            by hand from parts that a recipe cannot describe; it is not changed.
+        template: a model built like the saved one. It is needed only where `save` warned that it
+            would be: for arguments that no file can hold. It is not changed.
 
     Returns:
-        The flow, every array with the bits and the dtype that were saved.
+        The model, every array with the bits and the dtype that were saved.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, newer than this library, or no model; or the template
-            is missing or differs from the saved flow.
+            is missing or differs from the saved model.
     """
     path = Path(path)
     text, arrays = model_file.read(path)
@@ -93,74 +121,79 @@ def load(path: str | os.PathLike[str], *, template: Flow | None = None) -> Flow:
             f"{path} holds no recipe that can be read ({error}); save the flow again"
         ) from error
     if template is None:
-        if recipe is None:
-            raise ValueError(
-                f"{path} holds a flow without a recipe; build a flow in the same way and pass "
-                f"it: load(path, template=flow)"
-            )
         target, origin = _rebuild(path, recipe, arrays), f"the recipe {recipe}"
     else:
-        _check_same_recipe(path, recipe, template.recipe)
+        _check_same_recipe(path, recipe, recipe_of(template))
         target, origin = template, "the template"
     expected = named_leaves(target)
     _check_same_arrays(path, arrays, expected, origin, same_dtype=template is not None)
     leaves = [jnp.array(arrays[name]) for name in expected]
-    flow: Flow = jax.tree.unflatten(jax.tree.structure(target), leaves)
-    return flow
+    return jax.tree.unflatten(jax.tree.structure(target), leaves)
 
 
-def _abstract(recipe: Recipe) -> Flow:
-    """The flow that a recipe builds, with shapes in place of arrays: no initialiser runs."""
-    flow: Flow = jax.eval_shape(lambda: build(recipe, nnx.Rngs(0)))
-    return flow
+def _abstract(recipe: Recipe) -> Any:
+    """What a recipe builds, with shapes in place of arrays: no initialiser runs."""
+    return jax.eval_shape(lambda: build(recipe, nnx.Rngs(0)))
 
 
-def _rebuild(path: Path, recipe: Recipe, arrays: Mapping[str, np.ndarray]) -> Flow:
-    """The flow that a stranger's recipe builds, with shapes in place of arrays."""
+def _rebuild(path: Path, recipe: Recipe | None, arrays: Mapping[str, np.ndarray]) -> Any:
+    """What a stranger's recipe builds, with shapes in place of arrays."""
+    by_hand = "build the model in the same way and pass it: load(path, template=model)"
+    if recipe is None:
+        raise ValueError(f"{path} holds a model without a recipe; {by_hand}")
+    for place, what in unrecorded(recipe):
+        raise ValueError(f"{path} holds a model of which {place} is {what}; {by_hand}")
+    too_long = _too_long(recipe, num_arrays=len(arrays))
     size, held = total_size(recipe), sum(array.size for array in arrays.values())
-    if size > max(held, _FREE_SIZE):
-        raise ValueError(
-            f"{path} holds {held} numbers, and a recipe whose sizes add up to {size}, which cannot "
-            f"be theirs; if you trust the file, build the flow and pass it: "
-            f"load(path, template=flow)"
-        )
-    parts = num_parts(recipe)
-    if parts > min(_FREE_PARTS + _PARTS_AN_ARRAY * len(arrays), _MAX_PARTS):
-        raise ValueError(
-            f"{path} holds {len(arrays)} arrays, and a recipe of {parts} calls and widths, which "
-            f"would take long to follow; if you trust the file, build the flow and pass it: "
-            f"load(path, template=flow)"
-        )
+    if too_long is None and size > max(held, _FREE_SIZE):
+        too_long = f"sizes in its recipe add up to {size}, which cannot be those of {held} numbers"
+    if too_long is not None:
+        raise ValueError(f"{path} will not be rebuilt: {too_long}; if you trust it, {by_hand}")
     try:
-        flow = _abstract(recipe)
+        model = _abstract(recipe)
     except Exception as error:  # any constructor with any arguments
         raise ValueError(
             f"{path} holds the recipe {recipe}, which cannot be built ({error}); use the version "
             f"of the library that wrote it"
         ) from error
-    if not isinstance(flow, Flow):
-        raise ValueError(f"{path} holds the recipe {recipe}, which builds no flow; save a flow")
-    return flow
+    if not isinstance(model, nnx.Module):
+        raise ValueError(f"{path} holds the recipe {recipe}, which builds no model; save a model")
+    return model
 
 
-def _faithful_recipe(flow: Flow) -> Recipe | None:
-    """The flow's recipe, unless the flow was changed by hand after it was built."""
-    recipe = flow.recipe
-    if recipe is None:
+def _too_long(recipe: Recipe, *, num_arrays: int) -> str | None:
+    """Why a recipe may take long to repeat, in words; None if it does not."""
+    parts = num_parts(recipe)
+    if parts <= min(_FREE_PARTS + _PARTS_AN_ARRAY * num_arrays, _MAX_PARTS):
         return None
+    return f"its recipe has {parts} calls and widths for {num_arrays} arrays, too many to follow"
+
+
+_CHANGED = (
+    "it was changed after it was built, or a class of it was defined again, so its recipe does not "
+    "describe it"
+)
+
+
+def _obstacle(model: nnx.Module, recipe: Recipe | None, *, num_arrays: int) -> str | None:
+    """Why a model cannot be loaded without a template, in words; None if it can."""
+    if recipe is None:
+        return "it is nested too deep, or its class has a constructor that cannot be followed"
+    for place, what in unrecorded(recipe):
+        return (
+            f"{place} is {what}, which no file can hold; give activations by name or from jax.nn, "
+            f"and parts of classes that derive from the abstract ones of flowjax_lite"
+        )
+    too_long = _too_long(recipe, num_arrays=num_arrays)
+    if too_long is not None:
+        return too_long
     rebuilt = _abstract(recipe)
-    if nnx.graphdef(rebuilt) == nnx.graphdef(flow) and _shapes(rebuilt) == _shapes(flow):
-        return recipe
-    warnings.warn(
-        f"the flow was changed after it was built, so its recipe {recipe} does not describe it; "
-        f"it is saved without one and loads into a template: load(path, template=flow)",
-        stacklevel=3,
-    )
-    return None
+    same = nnx.graphdef(rebuilt) == nnx.graphdef(model) and _shapes(rebuilt) == _shapes(model)
+    return None if same else _CHANGED
 
 
-def _shapes(flow: Flow) -> list[tuple[int, ...]]:
-    return [leaf.shape for leaf in jax.tree.leaves(flow)]
+def _shapes(model: nnx.Module) -> list[tuple[int, ...]]:
+    return [leaf.shape for leaf in jax.tree.leaves(model)]
 
 
 def _check_dtypes_enabled(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -199,5 +232,5 @@ def _check_same_arrays(
         if got != want:
             raise ValueError(
                 f"{path}: array {name!r} is {got} in the file; {origin} expects {want}: build "
-                f"the flow as it was when saved"
+                f"the model as it was when saved"
             )

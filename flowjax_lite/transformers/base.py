@@ -6,10 +6,11 @@ from typing import final
 import jax.numpy as jnp
 from jax import Array
 
+from flowjax_lite.core.recipe import Recorded
 from flowjax_lite.numerics.root import monotone_root
 
 
-class AbstractTransformer(ABC):
+class AbstractTransformer(Recorded, ABC, kind="transformer"):
     """A strictly increasing scalar map y = τ(x; θ), applied elementwise.
 
     Transformers are frozen dataclasses: their fields are static settings, their parameters

@@ -1,6 +1,9 @@
 """The battery: what must hold for everything that `registry` lists."""
 
+import tempfile
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import chex
 import jax
@@ -25,6 +28,7 @@ from flax import nnx
 
 from flowjax_lite.bijectors import AbstractBijector
 from flowjax_lite.distributions import AbstractBase, Flow, FlowMixture
+from flowjax_lite.io import load, save
 
 # Relative to each number: what a numerical inverse promises far out.
 FAR_TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
@@ -201,6 +205,21 @@ def check_equal_configurations_share_code(m: Measured) -> None:
         jax.eval_shape(trace, module, 0.0)
 
 
+def check_save_and_load(m: Measured) -> None:
+    """Catches a part that a file cannot rebuild, or that comes back with other settings or bits."""
+    with tempfile.TemporaryDirectory() as directory, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        path = Path(directory) / "model.safetensors"
+        save(path, m.module)
+        assert not said, said[0].message
+        loaded = load(path)
+    assert nnx.graphdef(loaded) == nnx.graphdef(m.module)
+    assert jax.tree.structure(loaded) == jax.tree.structure(m.module)
+    for one, other in zip(jax.tree.leaves(loaded), jax.tree.leaves(m.module), strict=True):
+        assert one.dtype == other.dtype and one.weak_type == other.weak_type
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
 MAP_CHECKS = (check_round_trip, check_far_round_trip, check_log_det, check_log_dets_cancel)
 CHECKS = (
     *MAP_CHECKS,
@@ -213,4 +232,5 @@ CHECKS = (
     check_outside,
     check_mistakes_are_named,
     check_equal_configurations_share_code,
+    check_save_and_load,
 )

@@ -15,6 +15,7 @@ from battery.checks import (
     check_curvature,
     check_eager,
     check_outside,
+    check_save_and_load,
 )
 from battery.measure import Measured, measure
 from flax import nnx
@@ -53,6 +54,9 @@ def applies(check: Callable[[Measured], None], name: str, dtype: str) -> bool:
         return registry.ALL[name].second_order and dtype == "float64"
     if check is check_eager:
         return registry.ALL[name].eager and dtype == "float32"  # as most users run it
+    if check is check_save_and_load:
+        item = registry.ALL[name]
+        return item.recorded and dtype == item.dtypes[0]
     return True
 
 

@@ -29,6 +29,7 @@ FLAWS = {
     "outside": "a number outside of the domain gives NaN",
     "mistakes_are_named": "nothing is checked",
     "equal_configurations_share_code": "an attribute is made anew each time",
+    "save_and_load": "a setting is changed after the call",
 }
 
 
@@ -123,11 +124,18 @@ class Logarithm(AbstractBijector):
         return jnp.log(y), -jnp.sum(jnp.log(y))
 
 
+def changed(module: Flawed) -> Flawed:
+    """The module, with another setting than it was built with."""
+    module.flaw = FLAWS["save_and_load"]
+    return module
+
+
 SOUND = Item(lambda rngs: Flawed("none"))
 # What these checks look at, the map above does not have.
 SPECIAL = {
     "mistakes_are_named": Item(lambda rngs: Unchecked()),
     "outside": Item(lambda rngs: Logarithm(), latent=LOGARITHMIC, data=POSITIVE),
+    "save_and_load": Item(lambda rngs: changed(Flawed("none"))),
 }
 
 

@@ -18,6 +18,7 @@ from flowjax_lite.continuous import (
     transport,
     with_solver,
 )
+from flowjax_lite.continuous.transport import solvers
 
 X = jnp.array([0.3, -0.5])
 
@@ -130,6 +131,17 @@ def test_fast_flow_is_saved(tmp_path):
     fl.save(tmp_path / "fast.safetensors", fast)
     loaded = fl.load(tmp_path / "fast.safetensors")
     assert loaded.bijector.layers.solver == Solver(method="euler", num_steps=2)
+
+
+def test_a_flow_joined_by_hand_is_saved_with_another_solver(tmp_path, composition: Chain):
+    """Catches a part, at any depth, whose recipe keeps the solver of before."""
+    flow = fl.distributions.Flow(fl.distributions.StandardNormal(2), composition)
+    fast = with_solver(flow, method="euler", num_steps=2)
+    fl.save(tmp_path / "fast.safetensors", fast)
+    loaded = fl.load(tmp_path / "fast.safetensors")
+    assert {*solvers(loaded)} == {Solver(method="euler", num_steps=2)}
+    assert jax.tree.structure(loaded) == jax.tree.structure(fast)
+    fl.save(tmp_path / "flow.safetensors", flow)  # it was left as it is
 
 
 def test_mistakes_are_named(composition: Chain):

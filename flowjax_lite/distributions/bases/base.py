@@ -11,11 +11,11 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.core.checks import Shape, check_condition, check_event
-from flowjax_lite.core.recipe import Recipe
+from flowjax_lite.core.recipe import Recorded
 from flowjax_lite.numerics.scalar import nearest_inside
 
 
-class AbstractBase(nnx.Module, ABC):
+class AbstractBase(Recorded, nnx.Module, ABC):
     """The distribution of the latent variable of a flow.
 
     A subclass sets the two shapes in its constructor and writes `log_prob` and `sample` for a
@@ -26,13 +26,11 @@ class AbstractBase(nnx.Module, ABC):
         event_shape: shape of z.
         condition_shape: shape of the condition, or None where none is taken.
         support: ends of the interval that every entry of z lies in, or None for all numbers.
-        recipe: the call that built this module, where it can be repeated.
     """
 
     event_shape: Shape
     condition_shape: Shape | None
     support: tuple[float, float] | None = None
-    recipe: Recipe | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

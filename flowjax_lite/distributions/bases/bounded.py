@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.core.checks import Shape, check_event_shape
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions.bases.base import AbstractBase, check_number
 
 
@@ -16,7 +15,6 @@ from flowjax_lite.distributions.bases.base import AbstractBase, check_number
 class Uniform(AbstractBase):
     """Independent uniforms on [low, high], both ends included."""
 
-    @remembers_recipe
     def __init__(self, dim: int | Shape, *, low: float = 0.0, high: float = 1.0) -> None:
         """Build it.
 
@@ -52,7 +50,6 @@ class Beta(AbstractBase):
     a sample and its gradient are finite.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int | Shape, *, alpha: float, beta: float) -> None:
         """Build it.
 

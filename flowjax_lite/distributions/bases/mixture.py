@@ -8,7 +8,6 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.core.checks import Shape, check_event_shape, check_positive_int
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions.bases.base import AbstractBase
 from flowjax_lite.distributions.bases.normal import LOG_SCALE_BOUND, log_normal
 from flowjax_lite.numerics.scalar import log_scale
@@ -22,7 +21,6 @@ class GaussianMixture(AbstractBase):
     has no gradient.
     """
 
-    @remembers_recipe
     def __init__(self, dim: int | Shape, *, num_components: int, rngs: nnx.Rngs) -> None:
         """Build equal weights, unit scales and standard normal means.
 

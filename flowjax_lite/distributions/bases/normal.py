@@ -11,7 +11,6 @@ from jax import Array
 
 from flowjax_lite.conditioners.mlp import MLP
 from flowjax_lite.core.checks import Shape, check_event_shape, check_float, check_positive_int
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions.bases.base import AbstractBase
 from flowjax_lite.numerics.scalar import log_scale
 
@@ -27,7 +26,6 @@ def log_normal(standardized: Array) -> Array:
 class StandardNormal(AbstractBase):
     """Independent standard normals, without parameters."""
 
-    @remembers_recipe
     def __init__(self, dim: int | Shape) -> None:
         """Build it.
 
@@ -71,7 +69,6 @@ class _AbstractScaledNormal(AbstractBase):
 class DiagonalNormal(_AbstractScaledNormal):
     """Independent normals with trainable means and scales, standard at initialisation."""
 
-    @remembers_recipe
     def __init__(self, dim: int | Shape) -> None:
         """Build it.
 
@@ -91,7 +88,6 @@ class DiagonalNormal(_AbstractScaledNormal):
 class ConditionalNormal(_AbstractScaledNormal):
     """Independent normals, a network giving mean and scale; standard at initialisation."""
 
-    @remembers_recipe
     def __init__(
         self,
         dim: int | Shape,

@@ -11,7 +11,6 @@ from jax import Array
 
 from flowjax_lite.bijectors.compose import condition_of
 from flowjax_lite.core.checks import merge_condition_shapes
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions.bases.base import AbstractBase
 
 
@@ -23,7 +22,6 @@ class Product(AbstractBase):
     not all numbers have a density: the bijector then has to keep each part where it lives.
     """
 
-    @remembers_recipe
     def __init__(self, bases: Sequence[AbstractBase]) -> None:
         """Join bases of vectors.
 

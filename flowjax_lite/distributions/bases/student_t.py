@@ -9,7 +9,6 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.core.checks import Shape, check_event_shape
-from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions.bases.base import AbstractBase, check_number
 from flowjax_lite.numerics.scalar import softplus_inverse
 
@@ -21,7 +20,6 @@ MINIMUM_DF = 0.5
 class StudentT(AbstractBase):
     """Independent Student's t variables, each with its own trainable degrees of freedom."""
 
-    @remembers_recipe
     def __init__(self, dim: int | Shape, *, df: float = 5.0) -> None:
         """Build it.
 

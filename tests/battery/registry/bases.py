@@ -38,6 +38,7 @@ BASES = {
     "FromDistrax": Item(
         lambda rngs: FromDistrax(
             distrax.Independent(distrax.Normal(jnp.zeros(DIM), jnp.ones(DIM)), 1)
-        )
+        ),
+        recorded=False,  # another library's object
     ),
 }

@@ -50,6 +50,7 @@ class Item:
         dtypes: the precisions that it is tried in.
         second_order: whether to check second derivatives too, in float64.
         eager: whether to run it once under `vmap` and without `jit`, in float32.
+        recorded: whether a file alone can rebuild it.
     """
 
     make: Callable[[nnx.Rngs], nnx.Module]
@@ -59,3 +60,4 @@ class Item:
     dtypes: tuple[str, ...] = ("float64", "float32")
     second_order: bool = True
     eager: bool = True
+    recorded: bool = True

@@ -1,0 +1,28 @@
+"""What all networks have in common."""
+
+from abc import ABC, abstractmethod
+
+from flax import nnx
+from jax import Array
+
+from flowjax_lite.core.checks import Shape
+from flowjax_lite.core.recipe import Recorded
+
+
+class AbstractConditioner(Recorded, nnx.Module, ABC, kind="conditioner"):
+    """A network from one vector, and a condition, to an array.
+
+    Attributes:
+        condition_shape: shape of the condition, or None where none is taken.
+    """
+
+    condition_shape: Shape | None
+
+    @abstractmethod
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        """Map one vector.
+
+        Args:
+            x: (in_dim,).
+            condition: one condition, `condition_shape`.
+        """
