@@ -46,7 +46,7 @@ MONOTONE: dict[str, AbstractTransformer] = {
     "QuadraticSpline": QuadraticSpline(num_bins=3, bound=2.0),
     "CubicSpline": CubicSpline(num_bins=3, bound=2.0),
     "LogisticMixture": LogisticMixture(num_components=2),
-    "NormalMixture": NormalMixture(num_components=3),
+    "NormalMixture": NormalMixture(num_components=2),
 }
 # From a domain of their own to itself; tried in one kind of layer.
 ELSEWHERE: dict[str, tuple[AbstractTransformer, Domain]] = {
