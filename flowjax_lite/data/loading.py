@@ -2,10 +2,10 @@
 
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from inspect import signature
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -34,19 +34,20 @@ from flowjax_lite.data.schema import (
     table_columns,
 )
 
-# Of each option its default, the kinds of data that take it, and what it is for.
-_TABLES, _DIVIDED = "files and tables", "files, tables and toys; others have splits of their own"
-_OPTIONS: dict[str, tuple[Any, set[str], str]] = {
-    "data_dir": (None, {"benchmark"}, "bsds300 and uci/NAME"),
-    "columns": (None, {"file", "table"}, _TABLES),
-    "condition_columns": (None, {"file", "table"}, _TABLES),
-    "array": (None, {"file"}, "files"),
-    "schema": (None, {"file", "table"}, _TABLES),
-    "missing": ("error", {"file", "table"}, _TABLES),
-    "validation": (0.1, {"file", "table", "toy"}, _DIVIDED),
-    "test": (0.1, {"file", "table", "toy"}, _DIVIDED),
-    "num": (10000, {"toy"}, "toy densities"),
-    "noise_copies": (1, {"digits"}, "digits, whose noise is added here"),
+# Of each option the kinds of data that take it, and what it is for.
+_TABLES = {"file", "table"}, "files and tables"
+_DIVIDED = {"file", "table", "toy"}, "files, tables and toys; others have splits of their own"
+_OPTIONS: dict[str, tuple[set[str], str]] = {
+    "data_dir": ({"benchmark"}, "bsds300 and uci/NAME"),
+    "columns": _TABLES,
+    "condition_columns": _TABLES,
+    "array": ({"file"}, "files"),
+    "schema": _TABLES,
+    "missing": _TABLES,
+    "validation": _DIVIDED,
+    "test": _DIVIDED,
+    "num": ({"toy"}, "toy densities"),
+    "noise_copies": ({"digits"}, "digits, whose noise is added here"),
 }
 
 
@@ -102,27 +103,13 @@ def load(
         TypeError, ValueError: An unknown name, an option that the source does not take, or data
             that no density fits (see `check_data`).
     """
+    options = locals()
     is_name = isinstance(source, str | PathLike)
     name = str(source) if is_name else "data"
     kind = _kind(name) if is_name else "table"
-    check_choice(missing, ("error", "drop"), "missing")
-    if schema is not None:
-        check_choice(schema, ("auto",), "schema")
-    given = {
-        "data_dir": data_dir,
-        "columns": columns,
-        "condition_columns": condition_columns,
-        "array": array,
-        "schema": schema,
-        "missing": missing,
-        "validation": validation,
-        "test": test,
-        "num": num,
-        "noise_copies": noise_copies,
-    }
-    for option, value in given.items():
-        default, kinds, purpose = _OPTIONS[option]
-        if value != default and kind not in kinds:
+    for option, (kinds, purpose) in _OPTIONS.items():
+        value = options[option]
+        if kind not in kinds and value != signature(load).parameters[option].default:
             raise ValueError(
                 f"{option} is {value!r}, which has no effect on {name}: it is for {purpose}. Leave "
                 "it out."
@@ -133,32 +120,25 @@ def load(
         return EMBEDDED[name](seed)
     if kind == "toy":
         return toy(name, num=num, seed=seed, validation=validation, test=test)
-    if missing != "error" and schema is None:
-        raise ValueError(f"missing is {missing!r}, which has no effect without schema='auto'")
-    if kind in ("file", "table"):
-        return _load_rows(
-            _existing(name) if kind == "file" else source,
-            name,
-            seed=seed,
-            columns=columns,
-            condition_columns=condition_columns,
-            array=array,
-            schema=schema,
-            missing=missing,
-            validation=validation,
-            test=test,
-            checks=checks,
-        )
-    if data_dir is None:
-        raise ValueError(
-            f"{name} is read from files: give data_dir, the folder that holds bsds300/ and uci/."
-        )
-    if name == "bsds300":
-        data = bsds300(data_dir, seed=seed)
+    if kind == "benchmark":
+        return _benchmark(name, data_dir, seed, checks)
+    check_choice(missing, ("error", "drop"), "missing")
+    source = _existing(name) if kind == "file" else source
+    with file_errors(Path(name)):
+        check_apart(columns, condition_columns)
+    if schema is not None:
+        check_choice(schema, ("auto",), "schema")
+        rows = _by_schema(source, name, columns, condition_columns, missing, seed)
+    elif missing == "drop":
+        raise ValueError("missing is 'drop', which has no effect without schema='auto'")
     else:
-        data = uci(data_dir, name.removeprefix("uci/"), seed=seed)
-    _check_splits(data, checks)
-    return data
+        rows = _numbers(source, name, columns, tuple(condition_columns or ()), array, seed)
+    x, condition, facts = rows
+    x = check_data(x, name=name, dtype=np.float32, columns=facts["columns"], checks=checks)
+    if condition is not None:
+        condition = _check_condition(condition, name, facts["condition_columns"], checks)
+    parts = split(x, condition=condition, seed=seed, validation=validation, test=test)
+    return Dataset(Path(name).stem, *parts, **facts)
 
 
 def _kind(name: str) -> str:
@@ -184,49 +164,8 @@ def _existing(name: str) -> Path:
     return path
 
 
-class _Rows(NamedTuple):
-    """Rows before they are checked and divided, and what a `Dataset` tells of them."""
-
-    x: np.ndarray
-    condition: np.ndarray | None
-    facts: dict[str, Any]
-
-
-def _load_rows(
-    source: Any,
-    title: str,
-    *,
-    seed: int,
-    columns: Sequence[str] | None,
-    condition_columns: Sequence[str] | None,
-    array: str | None,
-    schema: str | None,
-    missing: str,
-    validation: float | int,
-    test: float | int,
-    checks: str,
-) -> Dataset:
-    with file_errors(Path(title)):
-        check_apart(columns, condition_columns)
-    if schema is None:
-        rows = _numbers(source, title, columns, tuple(condition_columns or ()), array, seed)
-    else:
-        rows = _by_schema(source, title, columns, condition_columns, missing, seed)
-    names, given = rows.facts["columns"], rows.facts["condition_columns"]
-    x = check_data(rows.x, name=title, dtype=np.float32, columns=names, checks=checks)
-    condition = rows.condition
-    if condition is not None:
-        condition = check_data(
-            condition,
-            name=f"the condition of {title}",
-            dtype=np.float32,
-            allow_degenerate=True,
-            whole_numbers=True,
-            columns=given,
-            checks=checks,
-        )
-    parts = split(x, condition=condition, seed=seed, validation=validation, test=test)
-    return Dataset(Path(title).stem, *parts, **rows.facts)
+# Rows before they are checked and divided: x, condition, and what a `Dataset` tells of them.
+_Rows = tuple[np.ndarray, np.ndarray | None, dict[str, Any]]
 
 
 def _numbers(
@@ -238,17 +177,7 @@ def _numbers(
     seed: int,
 ) -> _Rows:
     """The columns of a table of numbers, or images."""
-    wanted = (*columns, *conditions) if columns else None
-    frame = frame_columns(source)
-    with nullcontext() if isinstance(source, Path) else file_errors(Path(title)):
-        if isinstance(source, Path):
-            table = read_table(source, columns=wanted, array=array)
-        elif frame is None:
-            table = table_from_array(as_array(source, name=title), wanted)
-        else:
-            names = tuple(frame)
-            chosen = tuple(names[i] for i in column_positions(wanted, names))
-            table = Table(as_array({n: frame[n] for n in chosen}, name=title), chosen)
+    table = _table(source, title, (*columns, *conditions) if columns else None, array)
     x, names, condition = table.values, table.columns, None
     if x.ndim == 2:
         with file_errors(Path(title)):
@@ -260,7 +189,7 @@ def _numbers(
     if num_levels is not None:
         x = dequantize(x, num_levels, seed=seed)
     kind = frame_kind(source)
-    facts = {
+    facts: dict[str, Any] = {
         "columns": names,
         "condition_columns": conditions,
         "image_shape": image_shape,
@@ -268,7 +197,19 @@ def _numbers(
         "schema": Schema(dict.fromkeys(names, "real"), kind) if names else None,
         "condition_schema": Schema(dict.fromkeys(conditions, "real"), kind) if conditions else None,
     }
-    return _Rows(x, condition, facts)
+    return x, condition, facts
+
+
+def _table(source: Any, title: str, columns: Sequence[str] | None, array: str | None) -> Table:
+    if isinstance(source, Path):
+        return read_table(source, columns=columns, array=array)
+    frame = frame_columns(source)
+    with file_errors(Path(title)):
+        if frame is None:
+            return table_from_array(as_array(source, name=title), columns)
+        column_positions(columns, tuple(frame))
+        chosen = tuple(columns or frame)
+        return Table(as_array({name: frame[name] for name in chosen}, name=title), chosen)
 
 
 def _by_schema(
@@ -321,33 +262,47 @@ def _by_schema(
             )
         table = {name: values[~rows] for name, values in table.items()}
     schema = Schema({name: kinds[name] for name in columns}, frame_kind(source))
-    condition_schema = Schema(
-        {name: "real" if kinds[name] == "integer" else kinds[name] for name in given},
-        frame_kind(source),
-    )
-    facts = {
+    condition_schema = Schema({name: kinds[name] for name in given}, frame_kind(source))
+    facts: dict[str, Any] = {
         "columns": schema.columns,
         "condition_columns": condition_schema.columns,
         "schema": schema,
         "condition_schema": condition_schema if given else None,
     }
     condition = condition_schema.to_array(table) if given else None
-    return _Rows(schema.to_array(table, seed=seed), condition, facts)
+    return schema.to_array(table, seed=seed), condition, facts
 
 
-def _check_splits(data: Dataset, checks: str) -> None:
-    """Check the rows of each split, and the conditions; only training rows need a density."""
-    for name in ("train", "validation", "test"):
-        part, label = getattr(data, name), f"{data.name} ({name} rows)"
-        held_out = name != "train"
-        check_data(
-            part.x, name=label, allow_degenerate=held_out, columns=data.columns, checks=checks
+def _benchmark(name: str, data_dir: str | PathLike[str] | None, seed: int, checks: str) -> Dataset:
+    """A published set; only training rows need a density."""
+    if data_dir is None:
+        raise ValueError(
+            f"{name} is read from files: give data_dir, the folder that holds bsds300/ and uci/."
         )
-        if part.condition is not None:
-            check_data(
-                part.condition,
-                name=f"the condition of {label}",
-                allow_degenerate=True,
-                columns=data.condition_columns,
-                checks=checks,
-            )
+    if name == "bsds300":
+        data = bsds300(data_dir, seed=seed)
+    else:
+        data = uci(data_dir, name.removeprefix("uci/"), seed=seed)
+    for part in ("train", "validation", "test"):
+        rows, label = getattr(data, part), f"{name} ({part} rows)"
+        held_out = part != "train"
+        check_data(
+            rows.x, name=label, allow_degenerate=held_out, columns=data.columns, checks=checks
+        )
+        if rows.condition is not None:
+            _check_condition(rows.condition, label, data.condition_columns, checks)
+    return data
+
+
+def _check_condition(
+    condition: np.ndarray, name: str, columns: Sequence[str], checks: str
+) -> np.ndarray:
+    return check_data(
+        condition,
+        name=f"the condition of {name}",
+        dtype=np.float32,
+        allow_degenerate=True,
+        whole_numbers=True,
+        columns=columns,
+        checks=checks,
+    )
