@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import ArrayLike
 from flowjax_lite.core.checks import listed
 from flowjax_lite.data.arrays import as_array
 from flowjax_lite.data.schema import Schema
+
+_MOST_SHOWN = 20  # columns of a table in a notebook
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,6 +113,19 @@ class Dataset:
         if self.image_shape is not None:
             lines.append("  each row an image of {} × {} pixels".format(*self.image_shape))
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        text = f"<pre>{escape(repr(self))}</pre>"
+        if not self.columns:
+            return text
+        x = self.train.x[:, :_MOST_SHOWN].astype(np.float64)
+        numbers = zip(x.mean(0), x.std(0), x.min(0), x.max(0), strict=True)
+        rows = [
+            f"<th>{escape(name)}</th>" + "".join(f"<td>{number:.4g}</td>" for number in row)
+            for name, row in zip(self.columns, numbers, strict=False)
+        ]
+        head = "<th>training rows</th><th>mean</th><th>std</th><th>min</th><th>max</th>"
+        return f"{text}<table><tr>{'</tr><tr>'.join([head, *rows])}</tr></table>"
 
     def to_table(self, x: ArrayLike) -> Any:
         """Turn samples of a flow into a table like the one that was loaded.

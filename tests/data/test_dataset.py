@@ -66,6 +66,8 @@ def test_repr_says_what_there_is() -> None:
         "  condition: 1 column (c)",
     ]
     assert repr(part) == "Split(x (3000, 2), condition (3000, 1))"
+    shown = data._repr_html_()
+    assert shown.count("<tr>") == 3 and "<th>b</th><td>0</td>" in shown
     images = Split(np.zeros((3, 4, 5, 3), np.float32))
     shown = repr(Dataset("images", images, images, images, columns=(), num_levels=256))
     assert "x: shape (4, 5, 3)" in shown and "256 grey levels" in shown

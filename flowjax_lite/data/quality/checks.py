@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from flowjax_lite.core.checks import check_choice
+from flowjax_lite.core.checks import check_choice, listed
 from flowjax_lite.data.arrays import as_rows, column_names
 from flowjax_lite.data.quality.findings import Finding, findings
 from flowjax_lite.data.quality.survey import Survey
@@ -44,7 +44,7 @@ def check_data(
         whole_numbers: Cast whole numbers and flags to floats, as in conditions, which need no
             density.
         columns: Names of the d columns for messages; by default those of a frame, or numbers
-            from 0.
+            from 0. A frame must have these, in this order.
         unit_scale: Also warn of columns far from unit scale, for flows without a `data_map`.
         checks: "error" raises where no density fits and warns of what deserves a look, "warn"
             warns of both, "off" looks at the type and shape alone.
@@ -59,6 +59,12 @@ def check_data(
             determine.
     """
     check_choice(checks, CHECKS, "checks")
+    names = column_names(x)
+    if columns and names and tuple(columns) != names:
+        raise ValueError(
+            f"{name} has the columns {listed(names, most=10)}; expected "
+            f"{listed(columns, most=10)}, in this order: frame[[...]] arranges them"
+        )
     array = as_rows(x, name=name, dtype=dtype, whole_numbers=whole_numbers)
     if checks != "off":
         survey = Survey()
@@ -66,7 +72,7 @@ def check_data(
         problems = findings(
             survey,
             name=name,
-            columns=columns or column_names(x),
+            columns=columns or names,
             allow_degenerate=allow_degenerate,
             unit_scale=unit_scale,
         )

@@ -18,6 +18,8 @@ _FEW = 0.02  # part of the rows that may lie far outside and still be a few
 _LOST = 0.01  # rounding, in standard deviations
 _UNIT = 1e-3, 1e3  # scales that layers learn to bring to one
 
+_NOISE = "fl.data.dequantize(levels, 256, seed=0), from the grey levels 0 to 255"
+
 # Of an equation between columns; variances, as parts of a column's own.
 _ROUNDING = 4.0  # of sums of numbers, in squared units in the last place
 _PRODUCTS = 1e-13  # of covariances in float64
@@ -31,7 +33,7 @@ class Finding:
 
     Attributes:
         kind: "not_finite", "constant", "copies", "collinear", "few_rows", "repeated_rows",
-            "whole_numbers", "offset", "scale" or "far_cells".
+            "whole_numbers", "grey_levels", "offset", "scale" or "far_cells".
         message: What was found, where, and how to mend it.
         serious: Whether no density fits. The others are worth a look.
     """
@@ -76,7 +78,7 @@ def findings(
         if not allow_degenerate:
             problems += judge.degenerate()
             problems += judge.repeated_rows()
-            problems += judge.whole_numbers()
+            problems += judge.levels()
             problems += judge.scales(unit_scale)
     return tuple(sorted(problems, key=lambda finding: not finding.serious))
 
@@ -167,28 +169,30 @@ class _Judge:
             )
             yield Finding("repeated_rows", message, serious=False)
 
-    def whole_numbers(self) -> Iterator[Finding]:
+    def levels(self) -> Iterator[Finding]:
+        """Find numbers that are whole, or grey levels: each comes so often that it has weight."""
         survey, sketch = self.survey, self.survey.sketch
         largest = np.maximum(np.abs(survey.low), np.abs(survey.high)).astype(np.float64)
         # Large floats are whole by themselves.
         have_fractions = largest * np.finfo(survey.dtype).eps < 1
         most = _MOST_DISTINCT * sketch.counts.sum()
-        columns = [
-            self.labels[j]
-            for j in np.flatnonzero(survey.whole & have_fractions & self.varying)
-            if len(np.unique(sketch.values[:, j])) <= most
-        ]
-        if columns:
-            fix = (
-                "add noise with fl.data.dequantize_integers, or give them as a condition."
-                if self.is_vector
-                else "add noise with fl.data.dequantize."
-            )
-            message = (
-                f"{self.name} has {self._counted(columns)} with whole numbers alone, which have no "
-                f"density: {fix}"
-            )
-            yield Finding("whole_numbers", message, serious=False)
+        noise = "fl.data.dequantize_integers, or give them as a condition"
+        kinds = (
+            ("whole_numbers", survey.whole, "whole numbers", noise if self.is_vector else _NOISE),
+            ("grey_levels", survey.grey & ~survey.whole, "multiples of 1/255", _NOISE),
+        )
+        for kind, columns, described, fix in kinds:
+            labels = [
+                self.labels[j]
+                for j in np.flatnonzero(columns & have_fractions & self.varying)
+                if len(np.unique(sketch.values[:, j])) <= most
+            ]
+            if labels:
+                message = (
+                    f"{self.name} has {self._counted(labels)} with {described} alone, which have "
+                    f"no density: add noise with {fix}."
+                )
+                yield Finding(kind, message, serious=False)
 
     def scales(self, unit_scale: bool) -> Iterator[Finding]:
         mean, variance, dtype = self.survey.mean, self.survey.variance, self.survey.dtype

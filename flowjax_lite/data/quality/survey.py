@@ -10,6 +10,7 @@ from flowjax_lite.data.arrays import as_rows
 NUM_FARTHEST = 8
 _BLOCK_CELLS = 2**18  # as float64 they fit into a processor's cache
 _MIN_BLOCK_ROWS = 512  # with fewer, adding up products costs more than the products
+_GREY = 1e-3  # rounding of a multiple of 1/255, in grey levels
 _SKETCH_ROWS = 1024, 8192  # at least and at most
 _SKETCH_CELLS = 2**24
 _SEED = 0x5EED
@@ -35,6 +36,7 @@ class Survey:
         first_bad: Row, column and value of the first of them, or None.
         low, high: Extremes of each column, `(d,)`.
         whole: Columns that hold whole numbers alone, `(d,)`.
+        grey: Columns that hold multiples of 1/255 in [0, 1] alone, `(d,)`.
         centre: A location within each column, `(d,)`, from which deviations are measured.
         sketch: A sample of the distinct rows.
         farthest: The largest |deviations| of each column, `(8, d)`, in falling order.
@@ -111,7 +113,7 @@ class Survey:
         is_vector = len(event_shape) == 1
         self._size = max(_BLOCK_CELLS // dim, _MIN_BLOCK_ROWS if is_vector else 1)
         self.low, self.high = np.full(dim, np.inf, dtype), np.full(dim, -np.inf, dtype)
-        self.whole = np.full(dim, True)
+        self.whole, self.grey = np.full(dim, True), np.full(dim, True)
         self.centre = self._sum = np.zeros(dim)
         # Of images, all products would take more memory than the images.
         self._products = np.zeros((dim, dim) if is_vector else dim)
@@ -157,10 +159,10 @@ class Survey:
             self.centre = np.partition(block, middle, axis=0)[middle].astype(np.float64)
         self.num_used += len(block)
         self.sketch.add(block, numbers)
-        candidates = np.flatnonzero(self.whole)
-        if candidates.size:
-            cells = block[:, candidates]
-            self.whole[candidates] = (cells == np.floor(cells)).all(axis=0)
+        for columns, is_so in ((self.whole, _are_whole), (self.grey, _are_grey)):
+            candidates = np.flatnonzero(columns)
+            if candidates.size:
+                columns[candidates] = is_so(block[:, candidates]).all(axis=0)
         with np.errstate(over="ignore", invalid="ignore"):
             deviations = block - self.centre
             self._sum = self._sum + deviations.sum(axis=0)
@@ -188,6 +190,16 @@ class Survey:
         ):
             both = np.concatenate([kept[:, columns], new])
             kept[:, columns] = np.take_along_axis(both, order, axis=0)
+
+
+def _are_whole(cells: np.ndarray) -> np.ndarray:
+    return cells == np.floor(cells)
+
+
+def _are_grey(cells: np.ndarray) -> np.ndarray:
+    inside = np.clip(cells, 0, 1)
+    levels = 255 * inside
+    return (inside == cells) & (np.abs(levels - np.rint(levels)) < _GREY)
 
 
 class RowSketch:

@@ -206,6 +206,14 @@ def test_missing_numbers_of_frames_are_found(kind: str) -> None:
         check_data(FRAMES[kind]({"a": [1, None, 3], "b": [0.1, 0.4, 0.2]}))
 
 
+def test_frames_of_other_columns_are_refused(x: np.ndarray) -> None:
+    """Catches validation rows whose columns stand in another order than those of the data."""
+    frame = pd.DataFrame(x, columns=["a", "b", "c", "d"])
+    check_data(frame, columns=["a", "b", "c", "d"])
+    with pytest.raises(ValueError, match=r"has the columns b, a, c, d; expected a, b, c, d, in"):
+        check_data(frame[["b", "a", "c", "d"]], columns=["a", "b", "c", "d"])
+
+
 def test_columns_of_one_name_are_refused(x: np.ndarray) -> None:
     """Catches a column that hides another of the same name."""
     with pytest.raises(ValueError, match="several columns 'a'"):

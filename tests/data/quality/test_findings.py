@@ -115,6 +115,12 @@ BAD: dict[str, tuple[Callable, str, str, bool]] = {
         r"1 column \(1\)",
         False,
     ),
+    "grey levels": (
+        lambda rng: rng.integers(256, size=(4000, 3)).astype(np.float32) / 255,
+        "grey_levels",
+        r"3 columns \(0, 1, 2\) with multiples of 1/255 alone.*fl.data.dequantize",
+        False,
+    ),
     "year in seconds": (
         column(0, lambda x, rng: 1.7e9 + 1e3 * x[:, 0]),
         "offset",
@@ -173,6 +179,9 @@ GOOD: dict[str, Callable] = {
     "whole without repeats": lambda rng: rng.permutation(ROWS).astype(float)[:, None],
     "nearly collinear": lambda rng: rng.standard_normal((ROWS, 2)) @ [[1, 1], [0, 1e-5]],
     "equal extremes": lambda rng: np.stack([rng.permutation(ROWS) / 7.0 for _ in range(2)], 1),
+    "grey levels with noise": lambda rng: (
+        (rng.integers(256, size=(4000, 3)) + rng.random((4000, 3))) / 256
+    ).astype(np.float32),
     "two narrow clusters": lambda rng: (
         rng.integers(2, size=(20, 1)) * 1e3 + 1e-3 * rng.standard_normal((20, 1))
     ),
