@@ -198,6 +198,19 @@ def test_wrong_import_is_caught(tmp_path: Path, file: str, line: str, complaint:
     assert any(complaint in problem for problem in _problems(package))
 
 
+def test_tests_mirror_the_rooms() -> None:
+    """Would catch tests of a room that moved, left where nobody looks for them."""
+    others = {"battery", "helpers", "packaging"}
+    tests = {path.parents[0] for path in Path(__file__).parent.rglob("test_*.py")}
+    folders = {path.relative_to(Path(__file__).parent).as_posix() for path in tests} - {"."}
+    unknown = {folder for folder in folders - others if not (PACKAGE / folder).is_dir()}
+    assert not unknown, f"no folder of the package has the name of {sorted(unknown)}"
+    untested = {room for room in ROOMS if (PACKAGE / room).is_dir()} - {
+        folder.split("/")[0] for folder in folders
+    }
+    assert not untested, f"no tests of {sorted(untested)}"
+
+
 def _undocumented(module: ModuleType) -> list[str]:
     """List the public names of a module that have no docstring of their own."""
     missing = []
