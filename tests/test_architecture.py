@@ -211,6 +211,25 @@ def test_tests_mirror_the_rooms() -> None:
     assert not untested, f"no tests of {sorted(untested)}"
 
 
+def _shadowed(room: ModuleType) -> list[str]:
+    """List the modules of a room that have the name of something public in it."""
+    modules = {path.stem for path in Path(room.__path__[0]).iterdir()}
+    return sorted(modules & set(room.__all__))
+
+
+def test_no_module_has_the_name_of_a_factory() -> None:
+    """Would catch `flows/maf.py` beside `flows.maf`, which documentation tools confuse."""
+    assert _shadowed(importlib.import_module("flowjax_lite.flows")) == []
+
+
+def test_module_with_the_name_of_a_factory_is_caught(tmp_path: Path) -> None:
+    """The twin: would catch a check that has gone blind."""
+    (tmp_path / "maf.py").touch()
+    room = ModuleType("room")
+    room.__path__, room.__all__ = [str(tmp_path)], ["iaf", "maf"]
+    assert _shadowed(room) == ["maf"]
+
+
 def _undocumented(module: ModuleType) -> list[str]:
     """List the public names of a module that have no docstring of their own."""
     missing = []

@@ -1,7 +1,7 @@
 """Planar layers: the event moves along one direction, by a function of one projection."""
 
 import math
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ from flowjax_lite.numerics.residual import (
 )
 from flowjax_lite.numerics.scalar import soft_clip
 
-PLANAR_NONLINEARITIES = ("tanh", "leaky_relu")
+PlanarNonlinearity = Literal["tanh", "leaky_relu"]
+PLANAR_NONLINEARITIES: tuple[str, ...] = get_args(PlanarNonlinearity)
 _LEAK = 0.1
 _MAX_WEIGHT, _MAX_SHIFT = 10.0, 100.0
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,8 @@ from flowjax_lite.bijectors.reversible import Apply, reversible_scan
 from flowjax_lite.core.checks import check_choice, check_positive_int
 from flowjax_lite.core.recipe import Maker, recipe_of
 
-GRADIENTS = ("store", "recompute", "invert")
+Gradient = Literal["store", "recompute", "invert"]
+GRADIENTS: tuple[str, ...] = get_args(Gradient)
 
 
 class Repeat(AbstractBijector):

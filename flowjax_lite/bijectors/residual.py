@@ -1,5 +1,7 @@
 """Invertible residual layers: an event plus a small step that a free-form network chooses."""
 
+from typing import Literal, get_args
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -10,7 +12,8 @@ from flowjax_lite.core.checks import check_choice, check_positive_int
 from flowjax_lite.numerics.fixed_point import contraction_fixed_point
 from flowjax_lite.numerics.power_series import estimate_log_det
 
-LOG_DETS = ("exact", "series")
+LogDet = Literal["exact", "series"]
+LOG_DETS: tuple[str, ...] = get_args(LogDet)
 
 
 class InvertibleResidual(AbstractBijector):

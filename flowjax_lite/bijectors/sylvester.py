@@ -1,6 +1,6 @@
 """Sylvester layers: planar layers of a higher rank."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ from flowjax_lite.numerics.residual import (
 )
 from flowjax_lite.numerics.scalar import soft_clip
 
-SYLVESTER_FORMS = ("orthogonal", "householder", "triangular")
+SylvesterForm = Literal["orthogonal", "householder", "triangular"]
+SYLVESTER_FORMS: tuple[str, ...] = get_args(SylvesterForm)
 _MAX_WEIGHT, _MAX_SHIFT = 10.0, 100.0
 
 

@@ -1,11 +1,14 @@
 """Matrix products of networks, in a precision of choice."""
 
+from typing import Literal, get_args
+
 import jax.numpy as jnp
 from jax import Array, lax
 
 from flowjax_lite.core.checks import check_choice
 
-COMPUTE_DTYPES = ("float32", "tensorfloat32", "bfloat16")
+ComputeDtype = Literal["float32", "tensorfloat32", "bfloat16"]
+COMPUTE_DTYPES: tuple[str, ...] = get_args(ComputeDtype)
 
 
 def check_compute_dtype(compute_dtype: str) -> str:

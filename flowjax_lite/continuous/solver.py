@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,22 +13,16 @@ from flowjax_lite.continuous.replay import Method, Steps, Tableau, VectorField, 
 from flowjax_lite.core.checks import check_choice, check_positive_int
 from flowjax_lite.core.recipe import Recorded
 
-METHODS = {
-    "tsit5": "Tsit5",
-    "dopri5": "Dopri5",
-    "dopri8": "Dopri8",
-    "bosh3": "Bosh3",
-    "heun": "Heun",
-    "midpoint": "Midpoint",
-    "euler": "Euler",
-}
+SolverMethod = Literal["tsit5", "dopri5", "dopri8", "bosh3", "heun", "midpoint", "euler"]
+METHODS: tuple[str, ...] = get_args(SolverMethod)
 # The gradients that are diffrax's.
 _ADJOINTS = {
     "checkpoint": "RecursiveCheckpointAdjoint",
     "backsolve": "BacksolveAdjoint",
     "direct": "DirectAdjoint",
 }
-ADJOINTS = ("replay", *_ADJOINTS)
+Adjoint = Literal["replay", "checkpoint", "backsolve", "direct"]
+ADJOINTS: tuple[str, ...] = get_args(Adjoint)
 # How the size of the next step follows from the errors of this one and the one before, by
 # proportional and integral control. On networks the error is a third of that by integral control
 # alone, in as many steps, and few are rejected. Söderlind, 2002, doi:10.1023/A:1021160023092.
@@ -84,7 +78,7 @@ class Solver(Recorded):
     adjoint: str = "replay"
 
     def __post_init__(self) -> None:
-        check_choice(self.method, list(METHODS), "method")
+        check_choice(self.method, METHODS, "method")
         check_choice(self.adjoint, ADJOINTS, "adjoint")
         check_positive_int(self.max_steps, "max_steps")
         if self.num_steps is not None:
@@ -137,7 +131,7 @@ class Solver(Recorded):
     ) -> tuple[Any, Steps]:
         """The solve itself, by diffrax: the state at the end, or the first and all that follow."""
         diffrax = _diffrax()
-        method = getattr(diffrax, METHODS[self.method])()
+        method = getattr(diffrax, self.method.capitalize())()
         if self.num_steps is None:
             controller = diffrax.PIDController(rtol=self.rtol, atol=self.atol, **_PI)
             part = _FIRST * max(self.rtol, self.atol) ** (1 / (method.order(None) + 1))
@@ -190,7 +184,7 @@ class Solver(Recorded):
 
     @property
     def _tableau(self) -> Tableau:
-        tableau = getattr(getattr(_diffrax(), METHODS[self.method]), "tableau", None)
+        tableau = getattr(getattr(_diffrax(), self.method.capitalize()), "tableau", None)
         if tableau is None:  # Euler has none
             return Tableau((), (1.0,), (0.0,), first_same_as_last=False)
         used = tableau.num_stages - tableau.fsal  # the last stage may be the next step's first

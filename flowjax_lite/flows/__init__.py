@@ -1,30 +1,35 @@
-"""Named architectures, after their papers."""
+"""Named architectures, after their papers, one file for each construction."""
 
 from collections.abc import Callable
 
 from flowjax_lite.distributions import Flow
-from flowjax_lite.flows.bernstein import bernstein
-from flowjax_lite.flows.bnaf import bnaf
-from flowjax_lite.flows.circular_nsf import circular_nsf
-from flowjax_lite.flows.cnf import cnf
-from flowjax_lite.flows.ffjord import ffjord
-from flowjax_lite.flows.flowpp import flowpp
-from flowjax_lite.flows.gaussianization import gaussianization
-from flowjax_lite.flows.glow_1d import glow_1d
-from flowjax_lite.flows.maf import iaf, maf
-from flowjax_lite.flows.naf import naf
-from flowjax_lite.flows.nice import nice
-from flowjax_lite.flows.nsf import nsf_autoregressive, nsf_coupling
-from flowjax_lite.flows.ode import DIVERGENCES
-from flowjax_lite.flows.planar import planar
-from flowjax_lite.flows.radial import radial
-from flowjax_lite.flows.realnvp import realnvp
-from flowjax_lite.flows.residual import residual
-from flowjax_lite.flows.rnode import rnode
-from flowjax_lite.flows.sos import sos
-from flowjax_lite.flows.sylvester import sylvester
-from flowjax_lite.flows.unaf import unaf
+from flowjax_lite.flows.autoregressive_flows import (
+    autoregressive,
+    bernstein,
+    bnaf,
+    iaf,
+    maf,
+    naf,
+    nsf_autoregressive,
+    sos,
+    unaf,
+)
+from flowjax_lite.flows.continuous_flows import cnf, ffjord, rnode
+from flowjax_lite.flows.coupling_flows import (
+    circular_nsf,
+    coupling,
+    flowpp,
+    glow_1d,
+    nice,
+    nsf_coupling,
+    realnvp,
+)
+from flowjax_lite.flows.gaussianization_flows import gaussianization
+from flowjax_lite.flows.low_rank_flows import planar, radial, sylvester
+from flowjax_lite.flows.options import DIVERGENCES
+from flowjax_lite.flows.residual_flows import residual
 
+# Those that a name alone describes; `coupling` and `autoregressive` need a transformer, too.
 NAMED: dict[str, Callable[..., Flow]] = {
     "nice": nice,
     "realnvp": realnvp,
@@ -53,10 +58,12 @@ NAMED: dict[str, Callable[..., Flow]] = {
 __all__ = [
     "DIVERGENCES",
     "NAMED",
+    "autoregressive",
     "bernstein",
     "bnaf",
     "circular_nsf",
     "cnf",
+    "coupling",
     "ffjord",
     "flowpp",
     "gaussianization",

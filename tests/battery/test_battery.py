@@ -134,4 +134,6 @@ def test_every_architecture_is_named():
         for name, item in public.items()
         if inspect.isfunction(item) and "rngs" in inspect.signature(item).parameters
     }
-    assert factories == set(NAMED)
+    assert factories == {*NAMED, *registry.GENERIC}
+    for name in factories:
+        assert any(item.startswith(f"{name}(") for item in registry.FLOWS), name

@@ -1,7 +1,5 @@
 """Spline couplings on tori: densities without a seam, with real numbers beside angles."""
 
-import functools
-import inspect
 import math
 from pathlib import Path
 
@@ -118,34 +116,6 @@ def test_float32_is_accurate():
     assert np.max(np.abs([angles - 2 * math.pi * turns, reals])) <= 1e-5 * math.pi
     np.testing.assert_allclose(back_log_det, -log_det, rtol=0, atol=2e-5)
     assert np.max(np.abs(log_det)) > 0.1  # not the identity
-
-
-def test_settings_are_passed_on():
-    """Catches a setting that is accepted and ignored."""
-
-    def structure(**settings: object) -> object:
-        common = {"dim": 3, "condition_dim": 2, "num_layers": 2, "hidden": (4,), "circular": (0,)}
-        build = functools.partial(circular_nsf, **common | settings)
-        model = jax.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
-        return jax.tree.structure(model), [leaf.shape for leaf in jax.tree.leaves(model)]
-
-    changes = {
-        "dim": 4,
-        "condition_dim": 3,
-        "num_layers": 4,
-        "hidden": (5,),
-        "circular": (0, 1),
-        "num_bins": 3,
-        "bound": 2.0,
-        "activation": "tanh",
-        "data_map": b.Exp(3),
-        "condition_map": b.Exp(2),
-        "gradient": "recompute",
-        "compute_dtype": "bfloat16",
-    }
-    plain = structure()
-    for setting in set(inspect.signature(circular_nsf).parameters) - {"rngs"}:
-        assert structure(**{setting: changes[setting]}) != plain, setting
 
 
 def test_a_data_map_keeps_angles_and_a_file_keeps_both(tmp_path: Path):

@@ -15,7 +15,6 @@ from jax import Array, lax
 import flowjax_lite as fl
 from flowjax_lite import bijectors as b
 from flowjax_lite.distributions import StandardNormal, observe
-from flowjax_lite.flows.layers import coupling_layer
 
 DIM, MOMENTUM, EPSILON = 2, 0.9, 1e-5
 
@@ -29,18 +28,14 @@ def make_flow() -> fl.Flow:
 
 def deep_flow(condition_dim: int | None = None) -> fl.Flow:
     """Couplings and normalisations in a scan."""
-    make = coupling_layer(
-        fl.transformers.Affine(),
-        fl.conditioners.MLP,
-        dim=DIM,
-        condition_dim=condition_dim,
-        hidden=(8,),
-        activation="tanh",
-        compute_dtype="float32",
+    affine = fl.transformers.Affine()
+    network = functools.partial(
+        fl.conditioners.MLP, 1, hidden=(8,), condition_dim=condition_dim, activation="tanh"
     )
 
     def make_block(rngs: nnx.Rngs) -> b.Chain:
-        return b.Chain([make(rngs), b.BatchNorm(DIM), b.Reverse(DIM)])
+        coupling = b.Coupling(affine, network(out_shape=(affine.num_params, 1), rngs=rngs))
+        return b.Chain([coupling, b.BatchNorm(DIM), b.Reverse(DIM)])
 
     return fl.Flow(StandardNormal(DIM), b.Repeat(make_block, 3, rngs=nnx.Rngs(0)))
 

@@ -4,7 +4,7 @@ from battery.registry.bases import BASES
 from battery.registry.bijectors import BIJECTORS, Flat, autoregressive, coupling, standardize
 from battery.registry.conditioners import CONDITIONERS, made, mlp
 from battery.registry.continuous import CONTINUOUS
-from battery.registry.flows import FLOWS, ON_REALS, flow
+from battery.registry.flows import AMORTIZED, FLOWS, GENERIC, ON_REALS, flow
 from battery.registry.item import CIRCLE, CONDITION_DIM, DIM, HIDDEN, REAL, SMOOTH, Domain, Item
 from battery.registry.transformers import SPLINE, TRANSFORMERS
 
@@ -19,6 +19,7 @@ ALL: dict[str, Item] = {
 
 __all__ = [
     "ALL",
+    "AMORTIZED",
     "BASES",
     "BIJECTORS",
     "CIRCLE",
@@ -27,6 +28,7 @@ __all__ = [
     "CONTINUOUS",
     "DIM",
     "FLOWS",
+    "GENERIC",
     "HIDDEN",
     "ON_REALS",
     "REAL",

@@ -8,7 +8,8 @@ from battery.registry.item import CIRCLE, HIDDEN, REAL, SMOOTH, Domain, Item
 from flax import nnx
 
 from flowjax_lite.distributions import Flow
-from flowjax_lite.flows import NAMED
+from flowjax_lite.flows import NAMED, autoregressive, coupling
+from flowjax_lite.transformers import CubicSpline, SinhArcsinh
 
 # What keeps a flow small, beside the settings that all flows take.
 SMALL: dict[str, dict[str, Any]] = {
@@ -27,6 +28,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "rnode": SHARP,
     "cnf": SHARP | {"num_frequencies": 1},
 }
+# Their layers have a network only where there is a condition.
+AMORTIZED = ("planar", "radial", "sylvester", "gaussianization")
 # Where the entries live, if not among all real numbers with a base of one's choice.
 ELSEWHERE: dict[str, Domain] = {"circular_nsf": CIRCLE}
 # What the tests that give normal latents, or a base, take; the others have tests of their own.
@@ -35,12 +38,32 @@ ON_REALS = tuple(name for name in NAMED if name not in ELSEWHERE)
 
 def flow(rngs: nnx.Rngs, name: str, dim: int, condition_dim: int | None = None) -> Flow:
     """A small flow of that architecture."""
-    common = {"num_layers": 2, "hidden": HIDDEN, "activation": SMOOTH}
-    settings = common | SMALL.get(name, {})
+    settings: dict[str, Any] = {"num_layers": 2}
+    if condition_dim is not None or name not in AMORTIZED:
+        settings |= {"hidden": HIDDEN, "activation": SMOOTH}
+    settings |= SMALL.get(name, {})
     return NAMED[name](dim=dim, condition_dim=condition_dim, rngs=rngs, **settings)
 
 
-FLOWS: dict[str, Item] = {}
+_SIZES: dict[str, Any] = {"num_layers": 2, "hidden": HIDDEN, "activation": SMOOTH}
+# The factories that take a transformer, in settings that no named flow has.
+GENERIC = {"coupling": coupling, "autoregressive": autoregressive}
+FLOWS: dict[str, Item] = {
+    "coupling(3)": Item(
+        lambda rngs: coupling(
+            CubicSpline(num_bins=3, bound=2.0), dim=3, order="reverse", **_SIZES, rngs=rngs
+        ),
+        dtypes=("float64",),
+        second_order=False,
+    ),
+    "autoregressive(3)|condition": Item(
+        lambda rngs: autoregressive(
+            SinhArcsinh(), dim=3, condition_dim=2, invert=True, linear=True, **_SIZES, rngs=rngs
+        ),
+        dtypes=("float64",),
+        second_order=False,
+    ),
+}
 for _name in NAMED:
     _domain = ELSEWHERE.get(_name, REAL)
     _item = partial(Item, latent=_domain, data=_domain)
