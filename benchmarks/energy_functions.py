@@ -24,6 +24,8 @@ from matplotlib.figure import Figure
 import flowjax_lite as fl
 
 SAMPLES, EVALUATION = 256, 100_000
+# Flows that have no network where there is no condition.
+AMORTIZED = ("planar", "radial", "sylvester", "gaussianization")
 VIEW = 4.0  # the square that the paper shows
 
 
@@ -128,7 +130,8 @@ def main() -> None:
         row = [f"U{number}", f"{constant:.4f}"]
         for layers in arguments.layers:
             make = fl.flows.NAMED[arguments.flow]
-            flow = make(dim=2, num_layers=layers, hidden=(32, 32), rngs=nnx.Rngs(0))
+            networks = {} if arguments.flow in AMORTIZED else {"hidden": (32, 32)}
+            flow = make(dim=2, num_layers=layers, rngs=nnx.Rngs(0), **networks)
             loss = fl.reverse_kl(target, num_samples=SAMPLES)
             settings = {"loss": loss, "steps": arguments.steps, "learning_rate": 5e-3}
             flow, _ = train_on_samples(flow, jax.random.key(0), **settings)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from battery.measure import randomised
-from battery.registry import ON_REALS, flow
+from battery.registry import ON_REALS, flow, network
 from flax import nnx
 from helpers.grid import agreement, density_and_flipped
 from scipy import stats
@@ -57,8 +57,8 @@ def test_one_dimension(name: str):
 @pytest.mark.parametrize("name", NAMED)
 def test_every_entry_depends_on_every_other(name: str):
     """Catches layers between which nothing is reordered."""
-    model = NAMED[name](dim=4, num_layers=6, hidden=(8,), activation="tanh", rngs=nnx.Rngs(0))
-    model = randomised(model)
+    settings = network(name, hidden=(8,), activation="tanh")
+    model = randomised(NAMED[name](dim=4, num_layers=6, rngs=nnx.Rngs(0), **settings))
     jacobian = jax.jit(jax.jacfwd(model.bijector.inverse))(jnp.linspace(-1.0, 1.0, 4))
     assert jnp.all(jacobian != 0)
 
@@ -82,7 +82,8 @@ def test_starts_as_the_identity_and_then_the_data_map(name: str):
 def test_bounded_base(name: str):
     """Catches layers that leave the support of a base on an interval."""
     base = Uniform(2, low=-1.0, high=3.0)
-    model = NAMED[name](dim=2, num_layers=2, hidden=(8,), base=base, rngs=nnx.Rngs(0))
+    settings = network(name, hidden=(8,)) | {"num_layers": 2, "base": base}
+    model = NAMED[name](dim=2, rngs=nnx.Rngs(0), **settings)
     log_prob = jax.jit(lambda model, x: model.log_prob(x))
     x = jnp.array([[-30.0, 0.3], [2.0, 50.0], [0.0, 0.0]])
     expected = stats.logistic.logpdf(x).sum(axis=-1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from battery.measure import randomised
-from battery.registry import ON_REALS
+from battery.registry import ON_REALS, network
 from battery.registry.continuous import SHARP
 from flax import nnx
 
@@ -22,8 +22,8 @@ SETTINGS = {"ffjord": SHARP, "rnode": SHARP, "cnf": SHARP}
 @pytest.mark.parametrize("name", ON_REALS)
 def test_float32_is_accurate(name):
     """Catches a formula that cancels: errors beyond rounding after eight layers."""
-    settings = {"num_layers": LAYERS, "hidden": (32, 32)} | SETTINGS.get(name, {})
-    flow = fl.flows.NAMED[name](dim=DIM, rngs=nnx.Rngs(0), **settings)
+    settings = network(name, hidden=(32, 32)) | SETTINGS.get(name, {})
+    flow = fl.flows.NAMED[name](dim=DIM, num_layers=LAYERS, rngs=nnx.Rngs(0), **settings)
     flow = randomised(flow, scale=NOISE.get(name, 0.02))
     z = jax.random.normal(jax.random.key(0), (EVENTS, DIM))
 

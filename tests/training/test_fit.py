@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from battery.measure import randomised
+from battery.registry import network
 from flax import nnx
 
 import flowjax_lite as fl
@@ -42,7 +43,8 @@ def test_every_named_flow_trains(name):
     """Catches a family whose gradient does not reach its parameters."""
     # Steps whose number is fixed compile far faster than adaptive ones, tried with their losses.
     few = {"method": "midpoint", "num_steps": 4} if name in ("ffjord", "rnode", "cnf") else {}
-    flow = fl.flows.NAMED[name](dim=2, num_layers=2, hidden=(8, 8), **few, rngs=nnx.Rngs(0))
+    settings = network(name, hidden=(8, 8)) | few
+    flow = fl.flows.NAMED[name](dim=2, num_layers=2, rngs=nnx.Rngs(0), **settings)
     optimizer, x, losses = optax.adam(1e-2), jnp.asarray(rows()), []
     step = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
     state = fl.TrainState.create(flow, optimizer)

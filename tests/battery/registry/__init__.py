@@ -4,7 +4,7 @@ from battery.registry.bases import BASES
 from battery.registry.bijectors import BIJECTORS, Flat, autoregressive, coupling, standardize
 from battery.registry.conditioners import CONDITIONERS, made, mlp
 from battery.registry.continuous import CONTINUOUS
-from battery.registry.flows import AMORTIZED, FLOWS, GENERIC, ON_REALS, flow
+from battery.registry.flows import AMORTIZED, FLOWS, GENERIC, ON_REALS, flow, network
 from battery.registry.item import CIRCLE, CONDITION_DIM, DIM, HIDDEN, REAL, SMOOTH, Domain, Item
 from battery.registry.transformers import SPLINE, TRANSFORMERS
 
@@ -43,5 +43,6 @@ __all__ = [
     "flow",
     "made",
     "mlp",
+    "network",
     "standardize",
 ]

@@ -36,12 +36,17 @@ ELSEWHERE: dict[str, Domain] = {"circular_nsf": CIRCLE}
 ON_REALS = tuple(name for name in NAMED if name not in ELSEWHERE)
 
 
+def network(name: str, **settings: Any) -> dict[str, Any]:
+    """Settings of the networks of a flow without a condition; none where it has no network."""
+    return {} if name in AMORTIZED else settings
+
+
 def flow(rngs: nnx.Rngs, name: str, dim: int, condition_dim: int | None = None) -> Flow:
     """A small flow of that architecture."""
-    settings: dict[str, Any] = {"num_layers": 2}
-    if condition_dim is not None or name not in AMORTIZED:
-        settings |= {"hidden": HIDDEN, "activation": SMOOTH}
-    settings |= SMALL.get(name, {})
+    networks = {"hidden": HIDDEN, "activation": SMOOTH}
+    if condition_dim is None:
+        networks = network(name, **networks)
+    settings = {"num_layers": 2} | networks | SMALL.get(name, {})
     return NAMED[name](dim=dim, condition_dim=condition_dim, rngs=rngs, **settings)
 
 
