@@ -22,6 +22,7 @@ from flowjax_lite.flows.options import (
     FlowOptions,
     Network,
     NetworkOptions,
+    check_transformer,
     flow_factory,
     network_options,
 )
@@ -73,6 +74,7 @@ def autoregressive(
         >>> skewed = fl.transformers.SinhArcsinh()
         >>> flow = fl.flows.autoregressive(skewed, dim=4, hidden=(64,), rngs=nnx.Rngs(0))
     """
+    check_transformer(transformer)
     make_network = _NETWORKS[check_choice(network, tuple(_NETWORKS), "network")]
 
     def make_layer(rngs: nnx.Rngs) -> AbstractBijector:

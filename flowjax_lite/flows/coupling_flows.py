@@ -29,6 +29,7 @@ from flowjax_lite.distributions import AbstractBase, Flow, Product, StandardNorm
 from flowjax_lite.flows.options import (
     Network,
     NetworkOptions,
+    check_transformer,
     flow_factory,
     network_options,
     without_effect,
@@ -72,7 +73,7 @@ def coupling(
         >>> cubic = fl.transformers.CubicSpline(num_bins=8)
         >>> flow = fl.flows.coupling(cubic, dim=4, network="residual", rngs=nnx.Rngs(0))
     """
-    layer = _coupling_layer(transformer, network, options)
+    layer = _coupling_layer(check_transformer(transformer), network, options)
     return stack(layer, num_layers, options, order=order, linear=linear)
 
 
