@@ -93,7 +93,7 @@ def structure(name: str, settings: dict[str, Any]) -> object:
     make = functools.partial(FACTORIES[name], **generic | {"dim": 3} | settings)
     model = jax.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
     for _, node in nnx.iter_graph(model):
-        if hasattr(node, "recipe"):
+        if isinstance(node, nnx.Module):
             node.recipe = None
     return jax.tree.structure(model), [leaf.shape for leaf in jax.tree.leaves(model)]
 
