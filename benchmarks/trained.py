@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from flowjax_lite.cli import compare, plots
+from flowjax_lite.cli import compare
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.report import ComparisonRow, Score
 
@@ -37,4 +37,4 @@ def write(rows: Sequence[ComparisonRow], stem: Path, *, title: str, text: str = 
     """Write the table to stem.md and the picture to stem.png."""
     stem.parent.mkdir(exist_ok=True)
     stem.with_suffix(".md").write_text(f"# {title}\n\n{text}{compare.table(rows)}")
-    plots.save(plots.comparison(rows, title=title), stem.with_suffix(".png"))
+    compare.picture(rows, title=title).savefig(stem.with_suffix(".png"), dpi=150)

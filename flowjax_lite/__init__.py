@@ -12,6 +12,7 @@ from flowjax_lite import (
     interop,
     io,
     losses,
+    plot,
     training,
     transformers,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "losses",
     "make_train_step",
     "negative_log_likelihood",
+    "plot",
     "regularized_likelihood",
     "reverse_kl",
     "save",

@@ -1,5 +1,6 @@
 """Log-densities and samples of many rows, a batch at a time, with one compilation for all."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from flowjax_lite.core.checks import check_memory
 from flowjax_lite.distributions import Flow
 
 BATCH = 1000
@@ -43,17 +45,21 @@ def sample(flow: Flow, num: int, *, seed: int, condition: np.ndarray | None = No
 
     Returns:
         Samples, `(num, d)`, or `(n * num, d)` where those of one condition follow each other.
+
+    Raises:
+        ValueError: They do not fit in memory.
     """
+    total = num if condition is None else num * len(condition)
+    check_memory(4 * total * math.prod(flow.event_shape), f"{total:,} samples")
+    samples = np.empty((total, *flow.event_shape), np.float32)
     graph, state = nnx.split(flow)
     key = jax.random.key(seed)
-    if condition is not None:
-        condition = np.repeat(condition, num, axis=0)
-    total = num if condition is None else len(condition)
-    parts = []
-    for index, (rows, batch) in enumerate(_batches(np.zeros((total, 0)), condition)):
-        step_key = jax.random.fold_in(key, index)
-        parts.append(np.asarray(sample_step(graph, state, step_key, len(rows), batch)))
-    return np.concatenate(parts)[:total]
+    for index, start in enumerate(range(0, total, BATCH)):
+        rows = np.arange(start, start + BATCH) % total
+        given = None if condition is None else condition[rows // num]
+        drawn = sample_step(graph, state, jax.random.fold_in(key, index), BATCH, given)
+        samples[start : start + BATCH] = drawn[: total - start]
+    return samples
 
 
 @partial(jax.jit, static_argnums=0)

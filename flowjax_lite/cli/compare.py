@@ -13,9 +13,10 @@ import flax
 import jax
 import numpy as np
 from flax import nnx
+from matplotlib.figure import Figure
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, live, plots, report, run
+from flowjax_lite.cli import batched, live, report, run
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.experiment import (
@@ -59,7 +60,6 @@ def compare(
     """
     out = Path(out)
     run.check_target(out, overwrite=overwrite)
-    plots.require_matplotlib()
     entries = [
         dataclasses.replace(entry, output=str(out)) if isinstance(entry, Config) else entry
         for entry in entries
@@ -68,19 +68,21 @@ def compare(
     _check_comparable(configs)
     data = load_data(configs[0].data)
     ready = [_prepare(entry, data) for entry in entries]
-    baselines = baseline_scores(data, logit=configs[0].data.logit)
-    rows = []
-    for entry in ready:
-        trained = entry if isinstance(entry, run.Trained) else _train(entry, baselines)
-        rows.append(_row(trained, data))
-    rows += [ComparisonRow(score) for score in baselines]
-    text = table(rows)
-    with run.writing(out, files=(TABLE, ROWS, PICTURE)) as directory:
-        (directory / TABLE).write_text(text, encoding="utf-8")
-        lines = [json.dumps(dataclasses.asdict(row)) + "\n" for row in rows]
-        (directory / ROWS).write_text("".join(lines), encoding="utf-8")
-        title = f"{data.name}: {len(configs)} flows beside three baselines"
-        plots.save(plots.comparison(rows, title=title), directory / PICTURE)
+    with run.exclusive(out, overwrite=overwrite):
+        baselines = baseline_scores(data, logit=configs[0].data.logit)
+        rows = []
+        for entry in ready:
+            trained = entry if isinstance(entry, run.Trained) else _train(entry, baselines)
+            rows.append(_row(trained, data))
+        rows += [ComparisonRow(score) for score in baselines]
+        text = table(rows)
+        with run.writing(out, files=(TABLE, ROWS, PICTURE)) as directory:
+            (directory / TABLE).write_text(text, encoding="utf-8")
+            lines = [json.dumps(dataclasses.asdict(row)) + "\n" for row in rows]
+            (directory / ROWS).write_text("".join(lines), encoding="utf-8")
+            flows = "one flow" if len(configs) == 1 else f"{len(configs)} flows"
+            title = f"{data.name}: {flows} beside three baselines"
+            picture(rows, title=title).savefig(directory / PICTURE, dpi=live.DPI)
     print(f"\n{text}\nWrote {out}")
     return rows
 
@@ -109,6 +111,16 @@ def table(rows: Sequence[ComparisonRow]) -> str:
         cells.append(line)
     notes = report.notes([row.score for row in rows])
     return f"{report.markdown(columns, cells)}{notes}\n\n{_footer()}\n"
+
+
+def picture(rows: Sequence[ComparisonRow], *, title: str) -> Figure:
+    """Return the comparison as a picture."""
+    return fl.plot.comparison(
+        {row.score.name: (row.score.test, row.score.test_error) for row in rows},
+        curves={row.score.name: tuple(zip(*row.curve, strict=True)) for row in rows if row.curve},
+        levels={row.score.name: row.score.validation for row in rows if row.epochs is None},
+        title=title,
+    )
 
 
 def _check_comparable(configs: Sequence[Config]) -> None:
@@ -149,9 +161,10 @@ def _train(ready: Ready, baselines: Sequence[Score]) -> run.Trained:
     """Train a config, write its run directory, and read it."""
     experiment, callbacks = ready
     print(describe(experiment), flush=True)
-    run.begin(experiment.config, overwrite=True, resume=False)
-    outcome = train(experiment, callbacks=callbacks)
-    write(outcome, [outcome.score, *baselines])
+    with run.exclusive(experiment.config.run_dir, overwrite=True):
+        run.begin(experiment.config, overwrite=True, resume=False)
+        outcome = train(experiment, callbacks=callbacks)
+        write(outcome, [outcome.score, *baselines])
     return run.read_trained(experiment.config.run_dir)
 
 

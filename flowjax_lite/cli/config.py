@@ -52,9 +52,9 @@ class DataConfig:
         require(self, "test", 0 < self.test < 1, "a fraction between 0 and 1")
         left = 1 - self.validation - self.test
         require(self, "test", left > 0, f"below {1 - self.validation:g}, so that rows are left")
-        require(self, "num", self.num >= 10, "at least 10")
+        require(self, "num", 10 <= self.num <= 10**8, "from 10 to 100 million")
         families.check_name("checks", self.checks, CHECKS)
-        require(self, "noise_copies", self.noise_copies >= 1, "at least 1")
+        require(self, "noise_copies", 1 <= self.noise_copies <= 10**4, "from 1 to 10,000")
         ok = self.logit is None or 0 < self.logit < 0.5
         require(self, "logit", ok, "a number between 0 and 0.5, or nothing")
 

@@ -3,15 +3,15 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, live, plots, report, run
 from flowjax_lite.cli import config_file as configs
+from flowjax_lite.cli import live, report, run
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.experiment import (
     Outcome,
@@ -23,11 +23,6 @@ from flowjax_lite.cli.experiment import (
 )
 from flowjax_lite.cli.report import Score
 from flowjax_lite.cli.rows import head
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-GRID = 200
 
 
 def fit(
@@ -50,17 +45,17 @@ def fit(
         DivergedError: Training failed; the best model until then was written, if any was good.
     """
     run.check_target(config.run_dir, overwrite=overwrite)
-    plots.require_matplotlib()
     experiment = prepare(config, load_data(config.data))
     print(describe(experiment), flush=True)
     callbacks = live.callbacks(experiment)
-    checkpoint = run.begin(config, overwrite=overwrite, resume=resume)
-    print(f"Its progress is in {config.live_dir}", flush=True)
-    outcome = train(experiment, checkpoint=checkpoint, mesh=mesh, callbacks=callbacks)
-    if jax.process_index() > 0:
-        return [outcome.score]
-    scores = [outcome.score, *baseline_scores(experiment.data, logit=config.data.logit)]
-    write(outcome, scores)
+    with run.exclusive(config.run_dir, overwrite=overwrite):
+        checkpoint = run.begin(config, overwrite=overwrite, resume=resume)
+        print(f"Its progress is in {config.live_dir}", flush=True)
+        outcome = train(experiment, checkpoint=checkpoint, mesh=mesh, callbacks=callbacks)
+        if jax.process_index() > 0:
+            return [outcome.score]
+        scores = [outcome.score, *baseline_scores(experiment.data, logit=config.data.logit)]
+        write(outcome, scores)
     print(f"\n{report.score_table(scores)}")
     print(f"\nWrote {config.run_dir}")
     if outcome.failure:
@@ -82,10 +77,7 @@ def write(outcome: Outcome, scores: Sequence[Score]) -> None:
         (directory / run.CONFIG).write_text(configs.dump(config), encoding="utf-8")
         (directory / run.METRICS).write_text(_metrics(outcome, scores), encoding="utf-8")
         fl.save(directory / run.MODEL, outcome.result.flow)
-        plots.save(_samples(outcome), directory / run.SAMPLES)
-        plots.save(_training(outcome), directory / run.TRAINING)
-        if data.dim == 2 and not data.condition_columns:
-            plots.save(_density(outcome), directory / run.DENSITY)
+        _draw(outcome, directory)
 
 
 def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
@@ -125,34 +117,18 @@ def _title(outcome: Outcome) -> str:
     return f"{outcome.experiment.data.name}, {family}: test {report.with_error(score)} nats{bits}"
 
 
-def _samples(outcome: Outcome) -> "Figure":
-    return live.draw_samples(outcome.experiment, outcome.result.flow, title=_title(outcome))
-
-
-def _training(outcome: Outcome) -> "Figure":
-    epochs, seconds = len(outcome.result.history["train"]), outcome.seconds
-    title = f"{_title(outcome)} after {epochs} epochs, {seconds:.0f} s"
-    config = outcome.experiment.config.training
-    return plots.training(
-        outcome.result.history,
-        best_epoch=outcome.result.best_epoch,
-        title=title,
-        loss=None if config.likelihood else config.loss,
-    )
-
-
-def _density(outcome: Outcome) -> "Figure":
-    data = outcome.experiment.data
-    rows = head(data.test, live.NUM_POINTS).x
-    margin = 0.15 * (rows.max(0) - rows.min(0))
-    (left, bottom), (right, top) = rows.min(0) - margin, rows.max(0) + margin
-    x, y = np.meshgrid(np.linspace(left, right, GRID), np.linspace(bottom, top, GRID))
-    points = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
-    log_prob = batched.log_prob(outcome.result.flow, points).reshape(GRID, GRID)
-    return plots.density(
-        log_prob,
-        rows,
-        extent=(left, right, bottom, top),
-        columns=data.columns,
-        title=_title(outcome),
-    )
+def _draw(outcome: Outcome, directory: Path) -> None:
+    """Write the pictures of a run."""
+    data, result, title = outcome.experiment.data, outcome.result, _title(outcome)
+    training = outcome.experiment.config.training
+    samples = live.draw_samples(outcome.experiment, result.flow, title=title)
+    samples.savefig(directory / run.SAMPLES, dpi=live.DPI)
+    fl.plot.training(
+        result,
+        loss=None if training.likelihood else training.loss,
+        title=f"{title} after {len(result.history['train'])} epochs, {outcome.seconds:.0f} s",
+    ).savefig(directory / run.TRAINING, dpi=live.DPI)
+    if data.dim == 2 and not data.condition_columns:
+        rows = head(data.test, live.NUM_POINTS).x
+        density = fl.plot.density(result.flow, rows, columns=data.columns, title=title)
+        density.savefig(directory / run.DENSITY, dpi=live.DPI)

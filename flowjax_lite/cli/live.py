@@ -1,13 +1,14 @@
 """What can be seen of a run on its way: its history, and pictures of samples."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from matplotlib.figure import Figure
 
-from flowjax_lite.cli import batched, plots, run
+import flowjax_lite as fl
+from flowjax_lite.cli import batched, run
 from flowjax_lite.cli.experiment import Experiment
 from flowjax_lite.cli.report import number
 from flowjax_lite.cli.rows import head
@@ -15,11 +16,9 @@ from flowjax_lite.data import Split, join
 from flowjax_lite.distributions import Flow
 from flowjax_lite.training import Callback, LogFile, Progress, TensorBoard
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 NUM_IMAGES = 64
 NUM_POINTS = 2000
+DPI = 150
 
 
 def callbacks(experiment: Experiment) -> list[Callback]:
@@ -76,10 +75,10 @@ class Pictures:
         directory = config.live_dir / run.PICTURES
         directory.mkdir(parents=True, exist_ok=True)
         figure = draw_samples(self.experiment, flow, title=title)
-        plots.save(figure, directory / f"epoch_{epoch:05d}.png")
+        figure.savefig(directory / f"epoch_{epoch:05d}.png", dpi=DPI)
 
 
-def draw_samples(experiment: Experiment, flow: Flow, *, title: str) -> "Figure":
+def draw_samples(experiment: Experiment, flow: Flow, *, title: str) -> Figure:
     """Draw data beside as many samples, under the same conditions where there are any.
 
     Args:
@@ -90,10 +89,12 @@ def draw_samples(experiment: Experiment, flow: Flow, *, title: str) -> "Figure":
     data, seed = experiment.data, experiment.config.training.seed
     if data.image_shape is not None:
         rows = head(data.test, NUM_IMAGES)
-        samples = _draw_like(rows, flow, seed=seed)
-        return plots.image_samples(rows.x, samples, image_shape=data.image_shape, title=title)
+        panels = {"held-out images": rows.x, "samples": _draw_like(rows, flow, seed=seed)}
+        images = {name: x.reshape(-1, *data.image_shape) for name, x in panels.items()}
+        return fl.plot.images(images, title=title)
     rows = head(join(data.test, data.validation, data.train), NUM_POINTS)
-    return plots.pairs(rows.x, _draw_like(rows, flow, seed=seed), columns=data.columns, title=title)
+    samples = _draw_like(rows, flow, seed=seed)
+    return fl.plot.pairs(rows.x, samples, columns=data.columns, title=title)
 
 
 def _draw_like(rows: Split, flow: Flow, *, seed: int) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The console command `flowjax-lite`."""
 
 import argparse
+import codecs
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +14,20 @@ PROGRAM = "flowjax-lite"
 INSTALL = 'the command line needs its extra: pip install "flowjax-lite[cli]"'
 # What the rooms below raise for input that they cannot take.
 EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
+
+
+# How a terminal without these characters is told them.
+_SPELLED = {"±": "+/-", "–": "-", "×": "x", "π": "pi"}
+SPELL_OUT = "flowjax_lite_spell_out"
+
+
+def _spell_out(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(_SPELLED.get(character, "?") for character in text), error.end
+
+
+codecs.register_error(SPELL_OUT, _spell_out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: `--help` and `--version` (0), and arguments that do not parse (2).
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=SPELL_OUT)
     traceback = "--traceback" in (sys.argv if argv is None else argv)
     try:
         arguments, rest = _parser().parse_known_args(argv)

@@ -8,6 +8,7 @@ import numpy as np
 import flowjax_lite as fl
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.run import check_target
+from flowjax_lite.core.files import writing_whole
 from flowjax_lite.data import Split
 
 SUFFIXES = (".npy", ".csv")
@@ -27,14 +28,15 @@ def check_out(path: Path, *, overwrite: bool) -> None:
 
 
 def write(path: Path, values: np.ndarray, *, columns: Sequence[str]) -> None:
-    """Write rows `(n, d)` as `.npy`, or as `.csv` with a line of column names."""
+    """Write rows `(n, d)` as `.npy`, or as `.csv` with a line of column names, whole or not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, values)
-    else:
-        quoted = ['"' + column.replace('"', '""') + '"' for column in columns]
-        header = ",".join(quoted)
-        np.savetxt(path, values, delimiter=",", fmt="%.9g", header=header, comments="")
+    with writing_whole(path) as file:
+        if path.suffix == ".npy":
+            np.save(file, values)
+        else:
+            quoted = ['"' + column.replace('"', '""') + '"' for column in columns]
+            header = ",".join(quoted)
+            np.savetxt(file, values, delimiter=",", fmt="%.9g", header=header, comments="")
 
 
 def read(path: str | Path, *, columns: Sequence[str], array: str | None = None) -> fl.data.Table:

@@ -18,6 +18,7 @@ from flowjax_lite.cli import config_file as configs
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.report import Score
+from flowjax_lite.core.files import locked
 from flowjax_lite.distributions import Flow
 
 CONFIG, METRICS, MODEL = "config.yaml", "metrics.jsonl", "model.safetensors"
@@ -51,6 +52,31 @@ def check_target(path: Path, *, overwrite: bool, is_file: bool = False) -> None:
             pass  # Permissions do not tell the whole story; a trial does.
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error}") from None
+
+
+@contextmanager
+def exclusive(path: Path, *, overwrite: bool) -> Iterator[None]:
+    """Keep other processes from writing a directory of results at the same time.
+
+    Args:
+        path: The directory, which need not exist yet.
+        overwrite: As in `check_target`: another process may have finished since that was called.
+
+    Raises:
+        CommandError: Another process is writing it, or it exists.
+    """
+    if jax.process_index() > 0:  # the first of several processes holds the lock for all
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f".{path.name}.lock")) as ours:
+        if not ours:
+            raise CommandError(
+                f"{path} is being written by another process: wait for its end, or give another "
+                "name"
+            )
+        check_target(path, overwrite=overwrite)
+        yield
 
 
 def begin(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoint:

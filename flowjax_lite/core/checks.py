@@ -1,5 +1,6 @@
 """Static checks of shapes and dtypes: one wording for every error, before anything compiles."""
 
+import os
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Integral
@@ -247,3 +248,20 @@ def listed(items: Iterable[object], *, most: int = 5, separator: str = ", ") -> 
     """The first items, with dots in place of the others."""
     words = [str(item) for item in items]
     return separator.join([*words[:most], *["..."] * (len(words) > most)])
+
+
+def check_memory(num_bytes: int, what: str) -> None:
+    """Raise if an array cannot fit in the memory of this machine.
+
+    Raises:
+        ValueError: it is larger than the whole memory.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        return
+    if num_bytes > memory:
+        raise ValueError(
+            f"{what} would be an array of {num_bytes / 2**30:,.0f} GiB; this machine has "
+            f"{memory / 2**30:,.0f} GiB of memory: ask for fewer"
+        )

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Files that are written whole or not at all, and locks between processes."""
 
 import os
 from collections.abc import Iterator
@@ -23,3 +23,35 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold a lock that one process at a time can have; it ends with the process, however that ends.
+
+    Args:
+        path: the file that stands for the lock, in a directory that exists; it is removed at the
+            end. Other processes must name the same file.
+
+    Yields:
+        Whether the lock is held: False where another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # a system without such locks: nothing is kept out
+        yield True
+        return
+    while True:
+        with path.open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+                return
+            # The holder before may have removed the file that was just opened.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                try:
+                    yield True
+                finally:
+                    path.unlink(missing_ok=True)
+                return

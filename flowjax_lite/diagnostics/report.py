@@ -102,9 +102,14 @@ def diagnose(flow: Flow, x: Any, condition: Any = None) -> Diagnosis:
 
     Raises:
         TypeError: x or the condition is not floating-point, or a condition is missing.
-        ValueError: x or the condition has the wrong shape.
+        ValueError: x or the condition has the wrong shape, or no rows.
     """
     x, condition = jnp.asarray(x), None if condition is None else jnp.asarray(condition)
+    if x.ndim != 1 + len(flow.event_shape) or not len(x):
+        raise ValueError(
+            f"x has shape {x.shape}; diagnose expects (rows, "
+            f"{', '.join(map(str, flow.event_shape))}) with at least one row"
+        )
     finite = np.isfinite(flow.log_prob(x, condition))
     error = np.asarray(_round_trip(flow, x, condition))[finite]
     num_jacobians = min(len(x), max(1, MOST_ENTRIES // x[0].size ** 2))

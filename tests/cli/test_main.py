@@ -108,6 +108,17 @@ def test_a_missing_extra_and_an_interruption(
     assert "interrupted" in capsys.readouterr().err
 
 
+def test_a_terminal_without_unicode(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Would catch a result that is lost because the terminal has no ±."""
+    out = tmp_path / "out.txt"
+    with out.open("w", encoding="ascii") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert main(["evaluate", str(tiny_run)]) == 0
+    assert " +/- 0." in out.read_text()
+
+
 def test_python_m_runs_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,24 @@ def test_what_was_written_on_the_way_moves_in(tmp_path: Path) -> None:
     assert (target / run.PROGRESS).read_text() == "run.running"
     assert [path.name for path in (target / run.BOARD).iterdir()] == ["run.running"]
     assert not live.exists()
+
+
+def test_two_runs_of_one_name_do_not_mix(tmp_path: Path) -> None:
+    """Would catch two processes that write over each other, and a result that just appeared."""
+    target = tmp_path / "runs" / "run"
+    with run.exclusive(target, overwrite=False):
+        held = "with run.exclusive(Path(sys.argv[1]), overwrite=True): pass"
+        code = f"import sys\nfrom pathlib import Path\nfrom flowjax_lite.cli import run\n{held}"
+        other = subprocess.run(
+            [sys.executable, "-c", code, str(target)], capture_output=True, text=True
+        )
+        assert "run is being written by another process" in other.stderr
+        target.mkdir()
+    with pytest.raises(CommandError, match="exists"), run.exclusive(target, overwrite=False):
+        pass
+    with run.exclusive(target, overwrite=True):
+        pass
+    assert [path.name for path in target.parent.iterdir()] == ["run"]
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import csv
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,7 @@ def test_a_missing_or_needless_condition(
     ("num", "name", "message"),
     [
         ("0", "s.npy", "--num is 0"),
+        ("99999999999", "s.npy", "99,999,999,999 samples would be an array of 745 GiB"),
         ("3", "s.txt", "give a name in .npy or .csv"),
         ("3", "kept.npy", "--overwrite"),
     ],
@@ -79,3 +81,24 @@ def test_bad_arguments_write_nothing(
     assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["kept.npy"]
     assert (tmp_path / "kept.npy").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["kept.npy", "kept.csv"])
+def test_a_full_disk_leaves_the_old_file(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Would catch a file that is emptied before its replacement is whole."""
+    out = tmp_path / name
+    out.write_text("kept")
+    command = ["sample", str(tiny_run), "--num", "1000", "--out", str(out), "--overwrite"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        assert main(command) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert capsys.readouterr().err.startswith("flowjax-lite: error: ")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert out.read_text() == "kept"
+    assert main(command) == 0
+    assert out.stat().st_size > 2000

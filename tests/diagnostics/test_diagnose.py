@@ -47,6 +47,14 @@ def test_a_healthy_flow():
         solver_error(flow, jnp.zeros((1, 2)))
 
 
+@pytest.mark.parametrize("shape", [(0, 2), (2,), (3, 1, 2)])
+def test_what_is_no_list_of_rows(shape):
+    """Catches an IndexError for no rows, and a report on entries taken for rows."""
+    flow = fl.flows.realnvp(dim=2, num_layers=2, hidden=(4,), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"diagnose expects \(rows, 2\) with at least one row"):
+        fl.diagnose(flow, jnp.zeros(shape))
+
+
 class Halved(fl.bijectors.AbstractBijector):
     """A map whose log-determinant is that of a quarter of it."""
 
