@@ -1,6 +1,20 @@
-"""Densities to compare a flow with: a Gaussian, kernels, a mixture."""
+"""Densities to compare a flow with: a Gaussian, a mixture of Gaussians, kernels.
 
-from flowjax_lite.baselines.gaussian_kde import Gaussian, Kernels, fit_gaussian, fit_kernels
-from flowjax_lite.baselines.mixture import Mixture, fit_mixture
+All are fitted to training rows and choose their settings on validation rows. A condition c is put
+beside the event y, and log p(y | c) = log p(c, y) - log p(c): for the Gaussian that is linear
+regression, for the others the ratio of the joint to the marginal density.
+"""
 
-__all__ = ["Gaussian", "Kernels", "Mixture", "fit_gaussian", "fit_kernels", "fit_mixture"]
+from flowjax_lite.baselines.examples import Baseline, Examples
+from flowjax_lite.baselines.gaussian import Mixture, fit_gaussian, fit_mixture
+from flowjax_lite.baselines.kernels import Kernels, fit_kernels
+
+__all__ = [
+    "Baseline",
+    "Examples",
+    "Kernels",
+    "Mixture",
+    "fit_gaussian",
+    "fit_kernels",
+    "fit_mixture",
+]

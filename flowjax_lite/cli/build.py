@@ -4,7 +4,7 @@ import numpy as np
 from flax import nnx
 
 import flowjax_lite as fl
-from flowjax_lite.baselines.gaussian_kde import Examples
+from flowjax_lite.baselines import Examples
 from flowjax_lite.bijectors import AbstractBijector
 from flowjax_lite.cli.config import DataConfig, FlowConfig
 from flowjax_lite.cli.errors import FieldError
@@ -63,7 +63,7 @@ def examples(split: Split, *, logit: float | None) -> Examples:
     x = split.x.astype(np.float64)
     condition = None if split.condition is None else split.condition.astype(np.float64)
     if logit is None:
-        return Examples(x, condition, np.zeros(len(x)))
+        return Examples(x, condition)
     inside = logit + (1 - 2 * logit) * x
     log_det = np.log(1 - 2 * logit) - np.log(inside) - np.log1p(-inside)
     return Examples(np.log(inside) - np.log1p(-inside), condition, log_det.sum(1))

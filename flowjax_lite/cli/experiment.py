@@ -13,8 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import flowjax_lite as fl
-from flowjax_lite.baselines.gaussian_kde import Baseline, fit_gaussian, fit_kernels
-from flowjax_lite.baselines.mixture import fit_mixture
+from flowjax_lite.baselines import Baseline, fit_gaussian, fit_kernels, fit_mixture
 from flowjax_lite.cli import batched, build, families, report
 from flowjax_lite.cli.config import Config, DataConfig
 from flowjax_lite.cli.report import Score

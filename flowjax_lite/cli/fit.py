@@ -72,7 +72,7 @@ def write(outcome: Outcome, scores: Sequence[Score]) -> None:
         outcome: The trained experiment.
         scores: The scores of the flow and of the baselines.
     """
-    config, data = outcome.experiment.config, outcome.experiment.data
+    config = outcome.experiment.config
     with run.writing(config.run_dir, live=config.live_dir) as directory:
         (directory / run.CONFIG).write_text(configs.dump(config), encoding="utf-8")
         (directory / run.METRICS).write_text(_metrics(outcome, scores), encoding="utf-8")

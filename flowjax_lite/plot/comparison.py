@@ -17,7 +17,7 @@ _DASHES = (":", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
 def comparison(
     test: Mapping[str, tuple[float, float]],
     *,
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+    curves: Mapping[str, Sequence[Sequence[float]]] | None = None,
     levels: Mapping[str, float] | None = None,
     title: str | None = None,
 ) -> "Figure":
@@ -26,8 +26,8 @@ def comparison(
     Args:
         test: For each density, its name, and the mean and standard error of its log-likelihood of
             the test rows.
-        curves: For those that were trained, the seconds since the start of training after each
-            epoch, and the validation log-likelihood then. They are drawn from the end of
+        curves: For those that were trained, a pair: the seconds since the start of training after
+            each epoch, and the validation log-likelihood then. They are drawn from the end of
             compilation on.
         levels: For the others, their validation log-likelihood, drawn as a line.
         title: The title.

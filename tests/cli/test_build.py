@@ -68,7 +68,7 @@ def test_without_logit_rows_stay() -> None:
     rows = build.examples(Split(x, c), logit=None)
     np.testing.assert_array_equal(rows.x, x)
     np.testing.assert_array_equal(rows.condition, c)
-    np.testing.assert_array_equal(rows.log_det, [0.0])
+    np.testing.assert_array_equal(rows.log_det, 0.0)
 
 
 def test_new_flow_stands_on_the_data_scale() -> None:
