@@ -14,8 +14,8 @@ from common import environment, markdown_table
 from jax import Array
 
 import flowjax_lite as fl
-from flowjax_lite.cli import run
-from flowjax_lite.cli.experiment import load_data
+from flowjax_lite.cli.run import directory as run
+from flowjax_lite.cli.run.experiment import load_data
 from flowjax_lite.continuous import AbstractDivergence, ContinuousFlow, Hutchinson, HutchPlusPlus
 
 ROWS, KEYS = 100, 50

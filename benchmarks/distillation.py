@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from timing import interleaved
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, experiment
+from flowjax_lite.cli.run import batched, experiment
 
 SAMPLES, BATCH, EVALUATION = 256, 1000, 20_000
 GRID = 8  # images along each side of a picture
@@ -129,8 +129,8 @@ def main() -> None:
     student_of_logits = fl.flows.iaf(
         dim=data.dim,
         num_layers=arguments.layers,
-        hidden=config.flow.hidden,
-        activation=config.flow.activation,
+        hidden=config.flow.options["hidden"],
+        activation=config.flow.options["activation"],
         rngs=nnx.Rngs(0),
     )
     student_of_logits, losses = train_on_samples(

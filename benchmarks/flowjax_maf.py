@@ -29,8 +29,8 @@ from flowjax.train.losses import MaximumLikelihoodLoss
 from paramax import NonTrainable, non_trainable
 
 import flowjax_lite as fl
-from flowjax_lite.cli import compare
-from flowjax_lite.cli.report import Score
+from flowjax_lite.cli.commands import compare
+from flowjax_lite.cli.report.score import Score
 
 
 @eqx.filter_jit
@@ -57,9 +57,9 @@ def main() -> None:
     flow = masked_autoregressive_flow(
         key,
         base_dist=Normal(jnp.zeros(dim)),
-        flow_layers=config.flow.num_layers,
-        nn_width=config.flow.hidden[0],
-        nn_depth=len(config.flow.hidden),
+        flow_layers=config.flow.options["num_layers"],
+        nn_width=config.flow.options["hidden"][0],
+        nn_depth=len(config.flow.options["hidden"]),
     )
     unit_to_data = non_trainable(Affine(jnp.asarray(x.mean(0)), jnp.asarray(x.std(0))))
     flow = Transformed(flow, unit_to_data)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from flowjax_lite.cli import compare
+from flowjax_lite.cli.commands import compare
 from flowjax_lite.cli.config import Config
-from flowjax_lite.cli.report import ComparisonRow, Score
+from flowjax_lite.cli.report.score import ComparisonRow, Score
 
 
 def train_missing(configs: Iterable[Config], directory: Path) -> None:

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
 
 
 class CommandError(ValueError):
@@ -27,11 +26,3 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` for the closest choice, or nothing if none is close."""
     close = difflib.get_close_matches(word, list(choices), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def require(config: Any, field: str, holds: bool, expected: str) -> None:
-    """Raise a `FieldError` that says what was expected, unless the condition holds."""
-    if not holds:
-        value = getattr(config, field)
-        got = list(value) if isinstance(value, tuple) else value
-        raise FieldError(field, f"expected {expected}, got {got!r}")

@@ -3,7 +3,7 @@ import pytest
 from flax import nnx
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched
+from flowjax_lite.cli.run import batched
 
 
 def _flow(condition_dim: int | None = None) -> fl.Flow:

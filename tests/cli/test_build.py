@@ -8,12 +8,11 @@ from flax import nnx
 from scipy.stats import norm
 
 import flowjax_lite as fl
-from flowjax_lite.cli import build
-from flowjax_lite.cli import config_file as configs
-from flowjax_lite.cli.config import DataConfig, FlowConfig
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.config import BASES, DataConfig, FlowConfig
 from flowjax_lite.cli.errors import FieldError
-from flowjax_lite.cli.experiment import load_data, prepare
-from flowjax_lite.cli.families import BASES
+from flowjax_lite.cli.run import build
+from flowjax_lite.cli.run.experiment import load_data, prepare
 from flowjax_lite.data import Dataset, Split
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

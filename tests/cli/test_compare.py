@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flowjax_lite.cli import config_file as configs
-from flowjax_lite.cli import run
-from flowjax_lite.cli.compare import PICTURE, ROWS, TABLE, compare
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.commands.compare import PICTURE, ROWS, TABLE, compare
 from flowjax_lite.cli.main import main
+from flowjax_lite.cli.run import directory as run
 
 
 def test_comparison_end_to_end(

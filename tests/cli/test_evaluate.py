@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import flowjax_lite as fl
-from flowjax_lite.cli import run
-from flowjax_lite.cli.evaluate import evaluate
+from flowjax_lite.cli.commands.evaluate import evaluate
 from flowjax_lite.cli.main import main
+from flowjax_lite.cli.run import directory as run
 
 
 def test_the_default_is_the_test_split(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,8 +25,10 @@ def test_a_named_set_is_scored_whole(tiny_run: Path) -> None:
     assert evaluate(tiny_run, source="circles").shape == (300,)
 
 
-def test_rows_of_a_file_keep_their_order(tiny_run: Path, tmp_path: Path) -> None:
-    """Would catch likelihoods that belong to other rows, or columns taken by position."""
+def test_rows_of_a_file_keep_their_order(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Would catch likelihoods or ranks of other rows, or columns taken by position."""
     x = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
     swapped = np.stack([x[:, 1], x[:, 0]], axis=1)
     np.savetxt(tmp_path / "x.csv", swapped, delimiter=",", header="x1,x0", comments="")
@@ -34,8 +36,14 @@ def test_rows_of_a_file_keep_their_order(tiny_run: Path, tmp_path: Path) -> None
     command = ["evaluate", str(tiny_run), "--data", str(tmp_path / "x.csv"), "--out", str(out)]
     assert main(command) == 0
     expected = fl.load(tiny_run / run.MODEL).log_prob(x)
-    assert out.read_text().startswith('"log_prob"\n')
-    np.testing.assert_allclose(np.loadtxt(out, skiprows=1), expected, rtol=1e-4)
+    assert out.read_text().startswith('"row","log_prob","rank"\n')
+    row, log_prob, rank = np.loadtxt(out, skiprows=1, delimiter=",").T
+    np.testing.assert_array_equal(row, np.arange(40))
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-4)
+    np.testing.assert_array_equal(np.argsort(log_prob), np.argsort(rank))
+    assert (rank.min(), rank.max()) == (1, 40)
+    lowest = int(np.argmin(log_prob))
+    assert f"Least likely rows, counted from 0: {lowest} (" in capsys.readouterr().out
     assert main(command) == 2
     assert main([*command, "--overwrite"]) == 0
 

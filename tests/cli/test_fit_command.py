@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, experiment, run
-from flowjax_lite.cli import config_file as configs
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.commands.fit import fit
 from flowjax_lite.cli.errors import CommandError
-from flowjax_lite.cli.experiment import load_data
-from flowjax_lite.cli.fit import fit
 from flowjax_lite.cli.main import main
+from flowjax_lite.cli.run import batched, experiment
+from flowjax_lite.cli.run import directory as run
+from flowjax_lite.cli.run.experiment import load_data
 
 DEFAULT = set(run.FILES) - {run.TABLE, run.BOARD, run.PICTURES}
 
@@ -77,6 +78,17 @@ def test_table_is_printed(
     assert "moons: 240/30/30 training/validation/test rows of 2 columns" in printed
     for name in ("| other ", "| Gaussian ", "| KDE ", "train", "validation", "test", "Wrote"):
         assert name in printed
+
+
+def test_a_run_that_still_improves_says_so(
+    tiny_config: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Would catch a user who compares a flow that was stopped half-way."""
+    assert main(["fit", str(tiny_config(name="short")), "--training.max-epochs", "2"]) == 0
+    best = _lines(tiny_config().parent / "runs" / "short")[-1]["best_epoch"]
+    hint = "still improving. Raise training.max_epochs from 2"
+    assert (hint in capsys.readouterr().out) is (best == 2)
+    assert best == 2
 
 
 def test_conditional_runs_beat_what_ignores_the_condition(conditional_run: Path) -> None:
@@ -184,7 +196,7 @@ def test_an_interrupted_run_goes_on(
         fit(config)
     monkeypatch.undo()
     assert [left.name for left in config.run_dir.parent.iterdir()] == ["tiny.running"]
-    before = (config.live_dir / run.PROGRESS).read_text()
+    before = (config.progress_dir / run.PROGRESS).read_text()
     assert before.count("\n") == 3
     with pytest.raises(CommandError, match=r"was interrupted.*--resume.*--overwrite"):
         fit(config)
@@ -199,7 +211,7 @@ def test_an_interrupted_run_is_begun_anew(
 ) -> None:
     """Would catch epochs or pictures of the old run among those of the new one."""
     path = tiny_config()
-    pictures = configs.load(path).live_dir / run.PICTURES
+    pictures = configs.load(path).progress_dir / run.PICTURES
     pictures.mkdir(parents=True)
     (pictures / "epoch_00009.png").write_text("old")
     assert main(["fit", str(path)]) == 2
@@ -218,8 +230,8 @@ def test_a_run_can_be_watched(
 
     def watched(*arguments: object, callbacks: list, **options: object) -> fl.FitResult:
         def look(progress: fl.training.Progress) -> None:
-            seen.append(sorted(path.name for path in config.live_dir.iterdir()))
-            seen.append((config.live_dir / run.PROGRESS).read_text().count("\n"))
+            seen.append(sorted(path.name for path in config.progress_dir.iterdir()))
+            seen.append((config.progress_dir / run.PROGRESS).read_text().count("\n"))
 
         return trained(*arguments, callbacks=[*callbacks, look], **options)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import flowjax_lite as fl
-from flowjax_lite.cli import main as module
+from flowjax_lite.cli import commands
+from flowjax_lite.cli import config as configs
 from flowjax_lite.cli.main import main
 
 
@@ -22,13 +23,16 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     """Would catch a command that is not listed, and a version of another package."""
     assert _exit(["--help"]) == 0
     printed = capsys.readouterr().out
-    assert all(
-        command in printed for command in ("fit", "evaluate", "diagnose", "sample", "compare")
-    )
+    assert all(f"\n    {command} " in printed for command in commands.COMMANDS)
     assert _exit(["--version"]) == 0
     assert capsys.readouterr().out == f"flowjax-lite {fl.__version__}\n"
     assert _exit(["fit", "--help"]) == 0
-    assert "--training.learning-rate" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    for key, option in configs.all_options().items():
+        assert f"--{key.replace('_', '-')} " in printed
+        assert option.meaning in printed
+    assert "--training.patience INT The epochs without a better validation loss" in printed
+    assert "One of cosine, linear, exponential, constant. Default: cosine." in printed
 
 
 @pytest.mark.parametrize(
@@ -39,7 +43,10 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["fit"], "CONFIG"),
         (["fit", "none.yaml"], "none.yaml: no such file"),
         (["evaluate", "."], "is not a run directory"),
-        (["evaluate", ".", "--date", "x"], "unknown arguments: --date x"),
+        (["evaluate", ".", "--date", "x"], "unknown arguments: --date x (did you mean '--data'?)"),
+        (["list", "mav"], "did you mean 'maf'"),
+        (["init", "none.csv"], "none.csv"),
+        (["init", "iris", "--family", "mav"], "did you mean 'maf'"),
         (["sample", ".", "--num", "x", "--out", "s.npy"], "--num"),
         (["compare"], "CONFIG_OR_RUN"),
         (["compare", "."], "is not a run directory"),
@@ -64,12 +71,27 @@ def test_mistakes_end_in_one_line_and_status_two(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--training.lerning-rate 1e-4", "did you mean '--training.learning-rate'"),
+        ("--training.learning-rate fast", "training.learning_rate: expected a number, got 'fast'"),
+        ("--name", "--name"),
+        ("stray", "stray"),
+    ],
+)
 def test_wrong_overrides_stop_the_fit(
-    tiny_config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_config: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    message: str,
 ) -> None:
     """Would catch a mistyped option that trains with the default instead."""
-    assert main(["fit", str(tiny_config()), "--training.lerning-rate", "1e-4"]) == 2
-    assert "--training.learning-rate" in capsys.readouterr().err
+    assert _exit(["fit", str(tiny_config()), *arguments.split()]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
     assert not (tmp_path / "runs").exists()
 
 
@@ -82,10 +104,10 @@ def test_tracebacks_on_request() -> None:
 def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Would catch every exception turned into a message, which would hide our own mistakes."""
 
-    def broken(arguments, rest) -> None:
+    def broken(arguments) -> None:
         raise AttributeError
 
-    monkeypatch.setitem(module.COMMANDS, "evaluate", broken)
+    monkeypatch.setattr(commands.evaluate, "run", broken)
     with pytest.raises(AttributeError):
         main(["evaluate", "x"])
 
@@ -96,13 +118,13 @@ def test_a_missing_extra_and_an_interruption(
     """Would catch a missing package that is not named with its extra, and Ctrl-C as a traceback."""
 
     def raises(error: BaseException):
-        def command(arguments, rest) -> None:
+        def command(arguments) -> None:
             raise error
 
-        monkeypatch.setitem(module.COMMANDS, "evaluate", command)
+        monkeypatch.setattr(commands.evaluate, "run", command)
         return main(["evaluate", "x"])
 
-    assert raises(ModuleNotFoundError("No module named 'tyro'")) == 2
+    assert raises(ModuleNotFoundError("No module named 'yaml'")) == 2
     assert 'pip install "flowjax-lite[cli]"' in capsys.readouterr().err
     assert raises(KeyboardInterrupt()) == 130
     assert "interrupted" in capsys.readouterr().err
@@ -124,7 +146,6 @@ def test_python_m_runs_the_command(
 ) -> None:
     """Would catch a module that does nothing when it is run, as in a checkout."""
     monkeypatch.setattr(sys, "argv", ["flowjax-lite", "--version"])
-    monkeypatch.delitem(sys.modules, "flowjax_lite.cli.main")
     with pytest.raises(SystemExit, match="0"):
-        runpy.run_module("flowjax_lite.cli.main", run_name="__main__")
+        runpy.run_module("flowjax_lite", run_name="__main__")
     assert fl.__version__ in capsys.readouterr().out

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flowjax_lite.cli import run
 from flowjax_lite.cli.main import main
+from flowjax_lite.cli.run import directory as run
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_two_processes_write_one_run(tiny_config: Callable[..., Path], tiny_run:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "flowjax_lite.cli.main", "fit", str(path)]
+    command = [sys.executable, "-m", "flowjax_lite", "fit", str(path)]
     command += ["--training.pictures-every", "2"]
     processes = [
         subprocess.Popen(

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from flowjax_lite.cli import report
 from flowjax_lite.cli.report import Score
+from flowjax_lite.cli.report import score as report
 
 
 def _score(name: str, **changes) -> Score:

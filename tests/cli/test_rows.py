@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowjax_lite.cli import rows
 from flowjax_lite.cli.errors import CommandError
+from flowjax_lite.cli.report import rows
 from flowjax_lite.data import Split, join
 
 

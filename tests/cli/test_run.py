@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flowjax_lite.cli import run
 from flowjax_lite.cli.errors import CommandError
+from flowjax_lite.cli.run import directory as run
 
 
 def test_existing_results_are_protected(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_what_was_written_on_the_way_moves_in(tmp_path: Path) -> None:
         (place / run.BOARD / place.name).write_text("events")
         (place / run.PROGRESS).write_text(place.name)
     (live / "checkpoints").mkdir()
-    with pytest.raises(RuntimeError), run.writing(target, live=live):
+    with pytest.raises(RuntimeError), run.writing(target, progress=live):
         raise RuntimeError
     assert (live / run.PROGRESS).exists()
     assert (target / run.PROGRESS).read_text() == "run"
-    with run.writing(target, live=live) as directory:
+    with run.writing(target, progress=live) as directory:
         (directory / run.MODEL).write_text("new")
     assert sorted(path.name for path in target.iterdir()) == sorted(
         [run.MODEL, run.BOARD, run.PROGRESS]
@@ -82,8 +82,10 @@ def test_two_runs_of_one_name_do_not_mix(tmp_path: Path) -> None:
     """Would catch two processes that write over each other, and a result that just appeared."""
     target = tmp_path / "runs" / "run"
     with run.exclusive(target, overwrite=False):
-        held = "with run.exclusive(Path(sys.argv[1]), overwrite=True): pass"
-        code = f"import sys\nfrom pathlib import Path\nfrom flowjax_lite.cli import run\n{held}"
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom flowjax_lite.cli.run import directory\n"
+            "with directory.exclusive(Path(sys.argv[1]), overwrite=True): pass"
+        )
         other = subprocess.run(
             [sys.executable, "-c", code, str(target)], capture_output=True, text=True
         )

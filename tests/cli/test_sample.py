@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowjax_lite.cli.commands.sample import sample
 from flowjax_lite.cli.main import main
-from flowjax_lite.cli.sample import sample
 
 
 def test_samples_to_both_kinds_of_file(tiny_run: Path, tmp_path: Path) -> None:

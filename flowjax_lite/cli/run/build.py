@@ -6,10 +6,9 @@ from flax import nnx
 import flowjax_lite as fl
 from flowjax_lite.baselines import Examples
 from flowjax_lite.bijectors import AbstractBijector
-from flowjax_lite.cli.config import DataConfig, FlowConfig
+from flowjax_lite.cli.config import BASES, DataConfig, FlowConfig, flow_options
 from flowjax_lite.cli.errors import FieldError
-from flowjax_lite.cli.families import BASES, options
-from flowjax_lite.cli.rows import spread
+from flowjax_lite.cli.report.rows import spread
 from flowjax_lite.core.checks import check_columns
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.distributions import Flow
@@ -34,9 +33,9 @@ def flow(config: FlowConfig, data: Dataset, *, logit: float | None, seed: int) -
         FieldError: `logit` is given for data that hold angles.
     """
     rngs = nnx.Rngs(seed)
-    given = config.given()
-    if config.base is not None:
-        given["base"] = BASES[config.base](data.dim, rngs)
+    given = dict(config.options)
+    if "base" in given:
+        given["base"] = BASES[given["base"]](data.dim, rngs)
     condition = data.train.condition
     if condition is not None:
         given["condition_dim"] = condition.shape[1]
@@ -84,11 +83,9 @@ def check_logit(data: Dataset, config: DataConfig) -> None:
 
 def _angles(config: FlowConfig, dim: int) -> tuple[int, ...]:
     """Return the columns that keep their units, because full turns mean something there."""
-    if "circular" not in options(config.family):
+    if "circular" not in flow_options(config.family):
         return ()
-    return check_columns(
-        range(dim) if config.circular is None else config.circular, dim, "circular"
-    )
+    return check_columns(config.options.get("circular", range(dim)), dim, "circular")
 
 
 def _data_map(x: np.ndarray, logit: float | None, *, keep: tuple[int, ...]) -> AbstractBijector:

@@ -7,7 +7,7 @@ import numpy as np
 
 import flowjax_lite as fl
 from flowjax_lite.cli.errors import CommandError
-from flowjax_lite.cli.run import check_target
+from flowjax_lite.cli.run.directory import check_target
 from flowjax_lite.core.files import writing_whole
 from flowjax_lite.data import Split
 

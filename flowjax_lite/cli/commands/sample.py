@@ -1,11 +1,38 @@
 """`flowjax-lite sample`: draw from a trained flow."""
 
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import numpy as np
 
-from flowjax_lite.cli import batched, rows, run
 from flowjax_lite.cli.errors import CommandError
+from flowjax_lite.cli.report import rows
+from flowjax_lite.cli.run import batched
+from flowjax_lite.cli.run import directory as runs
+
+PURPOSE = "draw from a run's flow"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    parser.add_argument("run", metavar="RUN", help="a run directory")
+    parser.add_argument("--num", type=int, required=True, help="samples, for each condition if any")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npy or .csv")
+    parser.add_argument("--condition", type=Path, metavar="FILE", help="conditions, one per row")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+
+
+def run(arguments: Namespace) -> np.ndarray:
+    """Run the command."""
+    return sample(
+        arguments.run,
+        num=arguments.num,
+        out=arguments.out,
+        condition=arguments.condition,
+        seed=arguments.seed,
+        overwrite=arguments.overwrite,
+    )
 
 
 def sample(
@@ -37,8 +64,8 @@ def sample(
     rows.check_out(out, overwrite=overwrite)
     if num < 1:
         raise CommandError(f"--num is {num}: give at least 1")
-    _, flow = run.read(directory)
-    summary = run.read_summary(directory)
+    _, flow = runs.read(directory)
+    summary = runs.read_summary(directory)
     columns = summary["condition_columns"]
     if columns and condition is None:
         raise CommandError(

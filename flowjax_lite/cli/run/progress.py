@@ -1,4 +1,4 @@
-"""What can be seen of a run on its way: its history, and pictures of samples."""
+"""What can be seen of a run before its end: its history, and pictures of samples."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,11 @@ from jax.experimental import multihost_utils
 from matplotlib.figure import Figure
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, run
-from flowjax_lite.cli.experiment import Experiment
-from flowjax_lite.cli.report import number
-from flowjax_lite.cli.rows import head
+from flowjax_lite.cli.report.rows import head
+from flowjax_lite.cli.report.score import number
+from flowjax_lite.cli.run import batched
+from flowjax_lite.cli.run import directory as run
+from flowjax_lite.cli.run.experiment import Experiment
 from flowjax_lite.data import Split, join
 from flowjax_lite.distributions import Flow
 from flowjax_lite.training import Callback, LogFile, Progress, TensorBoard
@@ -25,23 +26,23 @@ def callbacks(experiment: Experiment) -> list[Callback]:
     """Return what writes the history and the pictures that a config asks for.
 
     Args:
-        experiment: What is trained; its `live_dir` is made with the first epoch. Of several
+        experiment: What is trained; its `progress_dir` is made with the first epoch. Of several
             processes the first one writes.
 
     Raises:
         ImportError: A package for them is missing.
     """
-    directory, training = experiment.config.live_dir, experiment.config.training
-    found: list[Callback] = [LogFile(directory / run.PROGRESS)]
+    directory, training = experiment.config.progress_dir, experiment.config.training
+    writers: list[Callback] = [LogFile(directory / run.PROGRESS)]
     if training.csv:
-        found.append(LogFile(directory / run.TABLE))
+        writers.append(LogFile(directory / run.TABLE))
     if training.tensorboard:
-        found.append(TensorBoard(directory / run.BOARD))
+        writers.append(TensorBoard(directory / run.BOARD))
     if jax.process_index() > 0:
-        found = []
+        writers = []
     if training.pictures_every is not None:
-        found.append(Pictures(experiment, training.pictures_every))
-    return found
+        writers.append(Pictures(experiment, training.pictures_every))
+    return writers
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Pictures:
             f"{self.experiment.data.name}, {config.flow.family}: epoch {epoch}, "
             f"validation {number(value)} {unit}"
         )
-        directory = config.live_dir / run.PICTURES
+        directory = config.progress_dir / run.PICTURES
         directory.mkdir(parents=True, exist_ok=True)
         figure = draw_samples(self.experiment, flow, title=title)
         figure.savefig(directory / f"epoch_{epoch:05d}.png", dpi=DPI)

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 import flowjax_lite as fl
-from flowjax_lite.cli import batched, live, report, run
+from flowjax_lite.cli import config as configs
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
-from flowjax_lite.cli.experiment import (
+from flowjax_lite.cli.report import score as report
+from flowjax_lite.cli.report.score import ComparisonRow, Score
+from flowjax_lite.cli.run import batched, progress, results
+from flowjax_lite.cli.run import directory as runs
+from flowjax_lite.cli.run.experiment import (
     Experiment,
     baseline_scores,
     describe,
@@ -27,11 +32,10 @@ from flowjax_lite.cli.experiment import (
     prepare,
     train,
 )
-from flowjax_lite.cli.fit import write
-from flowjax_lite.cli.report import ComparisonRow, Score
 from flowjax_lite.data import Dataset
 from flowjax_lite.training import Callback
 
+PURPOSE = "compare flows on the same data"
 TABLE, ROWS, PICTURE = "comparison.md", "comparison.jsonl", "comparison.png"
 _SAME = 1e-3  # relative; what devices and versions may change of a likelihood
 _REPEATS, _ENOUGH_SECONDS = 7, 20.0  # a slow call needs no median
@@ -39,8 +43,38 @@ _REPEATS, _ENOUGH_SECONDS = 7, 20.0  # a slow call needs no median
 Ready = tuple[Experiment, list[Callback]]
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    parser.add_argument(
+        "entries",
+        metavar="CONFIG_OR_RUN",
+        nargs="+",
+        type=Path,
+        help="a config, whose flow is trained, or a run directory, whose flow was",
+    )
+    parser.add_argument(
+        "--out",
+        default="runs/compare",
+        metavar="DIR",
+        help="the directory to write; default: %(default)s",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+
+
+def run(arguments: Namespace) -> list[ComparisonRow]:
+    """Run the command."""
+    return compare(
+        [
+            runs.read_trained(path) if path.is_dir() else configs.load(path)
+            for path in arguments.entries
+        ],
+        out=arguments.out,
+        overwrite=arguments.overwrite,
+    )
+
+
 def compare(
-    entries: Sequence[Config | run.Trained], *, out: str | Path, overwrite: bool = False
+    entries: Sequence[Config | runs.Trained], *, out: str | Path, overwrite: bool = False
 ) -> list[ComparisonRow]:
     """Compare several flows on the same data, in one table and one picture.
 
@@ -59,7 +93,7 @@ def compare(
             written.
     """
     out = Path(out)
-    run.check_target(out, overwrite=overwrite)
+    runs.check_target(out, overwrite=overwrite)
     entries = [
         dataclasses.replace(entry, output=str(out)) if isinstance(entry, Config) else entry
         for entry in entries
@@ -68,21 +102,21 @@ def compare(
     _check_comparable(configs)
     data = load_data(configs[0].data)
     ready = [_prepare(entry, data) for entry in entries]
-    with run.exclusive(out, overwrite=overwrite):
+    with runs.exclusive(out, overwrite=overwrite):
         baselines = baseline_scores(data, logit=configs[0].data.logit)
         rows = []
         for entry in ready:
-            trained = entry if isinstance(entry, run.Trained) else _train(entry, baselines)
+            trained = entry if isinstance(entry, runs.Trained) else _train(entry, baselines)
             rows.append(_row(trained, data))
         rows += [ComparisonRow(score) for score in baselines]
         text = table(rows)
-        with run.writing(out, files=(TABLE, ROWS, PICTURE)) as directory:
+        with runs.writing(out, files=(TABLE, ROWS, PICTURE)) as directory:
             (directory / TABLE).write_text(text, encoding="utf-8")
             lines = [json.dumps(dataclasses.asdict(row)) + "\n" for row in rows]
             (directory / ROWS).write_text("".join(lines), encoding="utf-8")
             flows = "one flow" if len(configs) == 1 else f"{len(configs)} flows"
             title = f"{data.name}: {flows} beside three baselines"
-            picture(rows, title=title).savefig(directory / PICTURE, dpi=live.DPI)
+            picture(rows, title=title).savefig(directory / PICTURE, dpi=progress.DPI)
     print(f"\n{text}\nWrote {out}")
     return rows
 
@@ -139,11 +173,11 @@ def _check_comparable(configs: Sequence[Config]) -> None:
             raise CommandError(f"two of them are called {name!r}: give each a name of its own")
 
 
-def _prepare(entry: Config | run.Trained, data: Dataset) -> Ready | run.Trained:
+def _prepare(entry: Config | runs.Trained, data: Dataset) -> Ready | runs.Trained:
     """Return a config with all that its training needs, or a run whose data are as they were."""
     if isinstance(entry, Config):
         experiment = prepare(entry, data)
-        return experiment, live.callbacks(experiment)
+        return experiment, progress.callbacks(experiment)
     changed = (data.columns, data.condition_columns) != (entry.columns, entry.condition_columns)
     if not changed:
         test = batched.log_prob(entry.flow, data.test.x, data.test.condition).mean()
@@ -157,18 +191,18 @@ def _prepare(entry: Config | run.Trained, data: Dataset) -> Ready | run.Trained:
     return dataclasses.replace(entry, score=dataclasses.replace(entry.score, note=note))
 
 
-def _train(ready: Ready, baselines: Sequence[Score]) -> run.Trained:
+def _train(ready: Ready, baselines: Sequence[Score]) -> runs.Trained:
     """Train a config, write its run directory, and read it."""
     experiment, callbacks = ready
     print(describe(experiment), flush=True)
-    with run.exclusive(experiment.config.run_dir, overwrite=True):
-        run.begin(experiment.config, overwrite=True, resume=False)
+    with runs.exclusive(experiment.config.run_dir, overwrite=True):
+        runs.begin(experiment.config, overwrite=True, resume=False)
         outcome = train(experiment, callbacks=callbacks)
-        write(outcome, [outcome.score, *baselines])
-    return run.read_trained(experiment.config.run_dir)
+        results.write(outcome, [outcome.score, *baselines])
+    return runs.read_trained(experiment.config.run_dir)
 
 
-def _row(trained: run.Trained, data: Dataset) -> ComparisonRow:
+def _row(trained: runs.Trained, data: Dataset) -> ComparisonRow:
     seconds = trained.seconds
     later = float(np.median(np.diff(seconds))) if len(seconds) > 1 else None
     log_prob_rate, sample_rate = _rates(trained.flow, data.test.x, data.test.condition)

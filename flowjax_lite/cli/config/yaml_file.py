@@ -33,17 +33,22 @@ class Entry:
     """A value of a YAML file: a scalar, a tuple of entries or a mapping of entries."""
 
     value: "Scalar | tuple[Entry, ...] | dict[str, Entry]"
-    file: str
-    line: int
-
-    @property
-    def place(self) -> str:
-        """Return `file:line`."""
-        return f"{self.file}:{self.line}"
+    place: str  # `file:line`, or the option of a command line
 
     def error(self, message: str) -> CommandError:
         """Return an error that starts with the place of this entry."""
         return CommandError(f"{self.place}: {message}")
+
+    @property
+    def described(self) -> str:
+        """Return the value and its kind in words."""
+        value = self.plain()
+        if isinstance(value, dict):
+            return "a section of keys"
+        if isinstance(value, tuple):
+            return f"the list {list(value)}"
+        kinds = {bool: "a truth value", int: "a whole number", float: "a number", str: "text"}
+        return "nothing" if value is None else f"{value!r} ({kinds[type(value)]})"
 
     def plain(self) -> Any:
         """Return the value without line numbers."""
@@ -151,19 +156,20 @@ def resolve(text: str) -> Scalar:
 
 
 def _entry(node: yaml.Node, file: str) -> Entry:
-    here = Entry(None, file, node.start_mark.line + 1)
+    place = f"{file}:{node.start_mark.line + 1}"
+    here = Entry(None, place)
     if isinstance(node, yaml.MappingNode):
-        return Entry(_mapping(node, file), file, here.line)
+        return Entry(_mapping(node, file), place)
     if isinstance(node, yaml.SequenceNode):
-        return Entry(tuple(_entry(item, file) for item in node.value), file, here.line)
+        return Entry(tuple(_entry(item, file) for item in node.value), place)
     assert isinstance(node, yaml.ScalarNode)
     # Escapes can write what the file itself may not hold, such as a terminal's control sequences.
     if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\r\n" for c in node.value):
         raise here.error(f"{node.value!r} holds a control character: remove it")
     if node.style is not None:  # Quoted: text, whatever it looks like.
-        return Entry(node.value, file, here.line)
+        return Entry(node.value, place)
     try:
-        return Entry(resolve(node.value), file, here.line)
+        return Entry(resolve(node.value), place)
     except ValueError as error:
         raise here.error(str(error)) from None
 
@@ -175,11 +181,10 @@ def _mapping(node: yaml.MappingNode, file: str) -> dict[str, Entry]:
         if not isinstance(key.value, str):
             raise key.error(f"expected a name as the key, got {key.plain()!r}")
         if key.value in entries:
-            first = entries[key.value].line
+            first = entries[key.value].place.rpartition(":")[2]
             raise key.error(f"duplicate key {key.value!r}, first given on line {first}: remove one")
         # The key's own line, so that errors about a value on a later line still point at its name.
-        entry = _entry(value_node, file)
-        entries[key.value] = Entry(entry.value, file, key.line)
+        entries[key.value] = Entry(_entry(value_node, file).value, key.place)
     return entries
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ import jax
 from jax.experimental import multihost_utils
 
 import flowjax_lite as fl
-from flowjax_lite.cli import config_file as configs
+from flowjax_lite.cli import config as configs
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
-from flowjax_lite.cli.report import Score
+from flowjax_lite.cli.report.score import Score
 from flowjax_lite.core.files import locked
 from flowjax_lite.distributions import Flow
 
@@ -69,14 +69,18 @@ def exclusive(path: Path, *, overwrite: bool) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(f".{path.name}.lock")) as ours:
-        if not ours:
-            raise CommandError(
-                f"{path} is being written by another process: wait for its end, or give another "
-                "name"
-            )
-        check_target(path, overwrite=overwrite)
-        yield
+    try:
+        with locked(path.with_name(f".{path.name}.lock")) as ours:
+            if not ours:
+                raise CommandError(
+                    f"{path} is being written by another process: wait for its end, or give "
+                    "another name"
+                )
+            check_target(path, overwrite=overwrite)
+            yield
+    finally:
+        with suppress(OSError):  # nothing was written into a directory that was new
+            path.parent.rmdir()
 
 
 def begin(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoint:
@@ -85,7 +89,7 @@ def begin(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoint:
     Raises:
         CommandError: A run of that name was interrupted, and it is not said what to do with it.
     """
-    directory = config.live_dir
+    directory = config.progress_dir
     if directory.exists() and overwrite and not resume and jax.process_index() == 0:
         shutil.rmtree(directory)
     multihost_utils.sync_global_devices("what an old run left is gone")
@@ -100,14 +104,15 @@ def begin(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoint:
 
 @contextmanager
 def writing(
-    directory: Path, files: tuple[str, ...] = FILES, *, live: Path | None = None
+    directory: Path, files: tuple[str, ...] = FILES, *, progress: Path | None = None
 ) -> Iterator[Path]:
     """Fill a directory at the very end: a failure on the way leaves it as it was.
 
     Args:
         directory: The directory; what it holds besides `files` is left alone.
         files: The names that belong to the result; those not written this time are removed.
-        live: A directory whose files of those names move to the result, and which is then removed.
+        progress: A directory whose files of those names move to the result, and which is then
+            removed.
 
     Yields:
         An empty directory to write to.
@@ -116,15 +121,15 @@ def writing(
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory.parent) as temporary:
         yield Path(temporary)
         directory.mkdir(exist_ok=True)
-        places = [Path(temporary)] + ([live] if live else [])
+        places = [Path(temporary)] + ([progress] if progress else [])
         for name in files:
             written = [place / name for place in places if (place / name).exists()]
             if not written or written[0].is_dir():  # a directory takes no other's place
                 _remove(directory / name)
             if written:
                 os.replace(written[0], directory / name)
-    if live and live.exists():
-        shutil.rmtree(live)
+    if progress and progress.exists():
+        shutil.rmtree(progress)
 
 
 def _remove(path: Path) -> None:

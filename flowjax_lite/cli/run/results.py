@@ -1,4 +1,4 @@
-"""`flowjax-lite fit`: train a flow, score it beside three baselines, write a run directory."""
+"""What a trained experiment leaves in its run directory: config, metrics, model, pictures."""
 
 import dataclasses
 import json
@@ -6,61 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-from jax.sharding import Mesh
-
 import flowjax_lite as fl
-from flowjax_lite.cli import config_file as configs
-from flowjax_lite.cli import live, report, run
-from flowjax_lite.cli.config import Config
-from flowjax_lite.cli.experiment import (
-    Outcome,
-    baseline_scores,
-    describe,
-    load_data,
-    prepare,
-    train,
-)
-from flowjax_lite.cli.report import Score
-from flowjax_lite.cli.rows import head
-
-
-def fit(
-    config: Config, *, overwrite: bool = False, resume: bool = False, mesh: Mesh | None = None
-) -> list[Score]:
-    """Train one config, print its table and write its run directory.
-
-    Args:
-        config: The config.
-        overwrite: Whether an earlier run of that name may be replaced.
-        resume: Whether to go on with a run of that name that was interrupted, if there is one.
-        mesh: The devices that share each batch. Of several processes the first one writes.
-
-    Returns:
-        The scores of the flow and of the baselines; in a process that does not write, of the
-        flow alone.
-
-    Raises:
-        ValueError: The config does not fit the data, or the run exists; nothing was written.
-        DivergedError: Training failed; the best model until then was written, if any was good.
-    """
-    run.check_target(config.run_dir, overwrite=overwrite)
-    experiment = prepare(config, load_data(config.data))
-    print(describe(experiment), flush=True)
-    callbacks = live.callbacks(experiment)
-    with run.exclusive(config.run_dir, overwrite=overwrite):
-        checkpoint = run.begin(config, overwrite=overwrite, resume=resume)
-        print(f"Its progress is in {config.live_dir}", flush=True)
-        outcome = train(experiment, checkpoint=checkpoint, mesh=mesh, callbacks=callbacks)
-        if jax.process_index() > 0:
-            return [outcome.score]
-        scores = [outcome.score, *baseline_scores(experiment.data, logit=config.data.logit)]
-        write(outcome, scores)
-    print(f"\n{report.score_table(scores)}")
-    print(f"\nWrote {config.run_dir}")
-    if outcome.failure:
-        raise outcome.failure
-    return scores
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.report import score as report
+from flowjax_lite.cli.report.rows import head
+from flowjax_lite.cli.report.score import Score
+from flowjax_lite.cli.run import directory as run
+from flowjax_lite.cli.run import progress
+from flowjax_lite.cli.run.experiment import Outcome
 
 
 def write(outcome: Outcome, scores: Sequence[Score]) -> None:
@@ -73,7 +26,7 @@ def write(outcome: Outcome, scores: Sequence[Score]) -> None:
         scores: The scores of the flow and of the baselines.
     """
     config = outcome.experiment.config
-    with run.writing(config.run_dir, live=config.live_dir) as directory:
+    with run.writing(config.run_dir, progress=config.progress_dir) as directory:
         (directory / run.CONFIG).write_text(configs.dump(config), encoding="utf-8")
         (directory / run.METRICS).write_text(_metrics(outcome, scores), encoding="utf-8")
         fl.save(directory / run.MODEL, outcome.result.flow)
@@ -121,14 +74,14 @@ def _draw(outcome: Outcome, directory: Path) -> None:
     """Write the pictures of a run."""
     data, result, title = outcome.experiment.data, outcome.result, _title(outcome)
     training = outcome.experiment.config.training
-    samples = live.draw_samples(outcome.experiment, result.flow, title=title)
-    samples.savefig(directory / run.SAMPLES, dpi=live.DPI)
+    samples = progress.draw_samples(outcome.experiment, result.flow, title=title)
+    samples.savefig(directory / run.SAMPLES, dpi=progress.DPI)
     fl.plot.training(
         result,
         loss=None if training.likelihood else training.loss,
         title=f"{title} after {len(result.history['train'])} epochs, {outcome.seconds:.0f} s",
-    ).savefig(directory / run.TRAINING, dpi=live.DPI)
+    ).savefig(directory / run.TRAINING, dpi=progress.DPI)
     if data.dim == 2 and not data.condition_columns:
-        rows = head(data.test, live.NUM_POINTS).x
+        rows = head(data.test, progress.NUM_POINTS).x
         density = fl.plot.density(result.flow, rows, columns=data.columns, title=title)
-        density.savefig(directory / run.DENSITY, dpi=live.DPI)
+        density.savefig(directory / run.DENSITY, dpi=progress.DPI)

@@ -14,10 +14,11 @@ from jax.sharding import Mesh
 
 import flowjax_lite as fl
 from flowjax_lite.baselines import Baseline, fit_gaussian, fit_kernels, fit_mixture
-from flowjax_lite.cli import batched, build, families, report
-from flowjax_lite.cli.config import Config, DataConfig
-from flowjax_lite.cli.report import Score
-from flowjax_lite.cli.rows import head
+from flowjax_lite.cli.config import LOSSES, Config, DataConfig
+from flowjax_lite.cli.report import score as report
+from flowjax_lite.cli.report.rows import head
+from flowjax_lite.cli.report.score import Score
+from flowjax_lite.cli.run import batched, build
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.diagnostics import ways
 from flowjax_lite.distributions import Flow
@@ -63,6 +64,12 @@ class Outcome:
     score: Score
     seconds: float
     failure: fl.DivergedError | None = None
+
+    @property
+    def still_improving(self) -> bool:
+        """Whether training ended with its best epoch, because the epochs were used up."""
+        last = self.experiment.config.training.max_epochs - 1
+        return self.failure is None and self.result.best_epoch == last > 0
 
 
 def load_data(config: DataConfig) -> Dataset:
@@ -113,7 +120,7 @@ def train(
             data.train.x,
             condition=data.train.condition,
             key=jax.random.key(training.seed),
-            loss=families.LOSSES[training.loss],
+            loss=LOSSES[training.loss],
             optimizer=training.optimizer,
             batch_size=training.batch_size,
             max_epochs=training.max_epochs,

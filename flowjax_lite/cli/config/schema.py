@@ -1,18 +1,24 @@
 """What a run is made of: frozen dataclasses, with their defaults and limits."""
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import flowjax_lite as fl
-from flowjax_lite.cli import families
-from flowjax_lite.cli.errors import require
+from flowjax_lite.cli.config.flow import FlowConfig
+from flowjax_lite.cli.config.options import check_choices, require
 from flowjax_lite.data import CHECKS
+from flowjax_lite.losses import Loss
 
-# Of layers, widths and the like: where products of sizes overflow, XLA ends the process.
-_MAX_SIZE = 1_000_000
+LOSSES: dict[str, Loss] = {
+    "likelihood": fl.negative_log_likelihood,
+    "regularized_likelihood": fl.regularized_likelihood(),
+    "flow_matching": fl.flow_matching(),
+    "optimal_transport": fl.flow_matching(coupling="optimal_transport"),
+}
+# Those whose value on rows held out is a negative log-likelihood.
+LIKELIHOODS = ("likelihood", "regularized_likelihood")
 
 
 @dataclass(frozen=True)
@@ -44,112 +50,19 @@ class DataConfig:
     test: float = 0.1
     num: int = 10_000
     noise_copies: int = 1
-    checks: str = "error"
+    checks: Annotated[str, tuple(CHECKS)] = "error"
     logit: float | None = None
 
     def __post_init__(self) -> None:
+        check_choices(self)
         require(self, "validation", 0 < self.validation < 1, "a fraction between 0 and 1")
         require(self, "test", 0 < self.test < 1, "a fraction between 0 and 1")
         left = 1 - self.validation - self.test
         require(self, "test", left > 0, f"below {1 - self.validation:g}, so that rows are left")
         require(self, "num", 10 <= self.num <= 10**8, "from 10 to 100 million")
-        families.check_name("checks", self.checks, CHECKS)
         require(self, "noise_copies", 1 <= self.noise_copies <= 10**4, "from 1 to 10,000")
         ok = self.logit is None or 0 < self.logit < 0.5
         require(self, "logit", ok, "a number between 0 and 0.5, or nothing")
-
-
-@dataclass(frozen=True)
-class FlowConfig:
-    """Which flow. A field left out means the default of the family.
-
-    Args:
-        family: The name of the flow, as in `flowjax_lite.flows.NAMED`.
-        num_layers: The number of layers.
-        hidden: The hidden widths of each layer's network.
-        activation: The activation of the networks, by name.
-        circular: The columns that are angles in [-π, π), counted from 0 (circular_nsf).
-        num_bins: The number of spline bins (spline families).
-        num_components: The number of components of each mixture (flowpp, gaussianization).
-        transformer: The map of each entry: dsf or ddsf (naf).
-        num_units: The number of sigmoids in a layer of that map (naf).
-        num_sigmoid_layers: The number of such layers (naf).
-        integrand_hidden: The hidden widths of the integrand (unaf).
-        num_nodes: The number of nodes of the integral (unaf).
-        num_polynomials: The number of squares (sos).
-        degree: The degree of each polynomial (sos, bernstein).
-        bound: The map acts on [-bound, bound] (splines, sos, bernstein).
-        nonlinearity: How a layer bends space: tanh or leaky_relu (planar).
-        form: How layers choose directions: orthogonal, householder or triangular (sylvester).
-        rank: The number of directions of an orthogonal layer (sylvester).
-        num_reflections: The number of reflections of a Householder layer (sylvester).
-        coefficient: The bound of each network's Lipschitz constant (residual).
-        log_det: How log-determinants are found in training: exact or series (residual).
-        num_frequencies: The number of sines of the time (cnf).
-        divergence: How training finds it: exact, hutchinson or hutch++ (continuous families).
-        num_probes: The number of random probes of an estimate (continuous families).
-        method: The method of the solver (continuous families, also for the following five).
-        rtol: The relative tolerance of a step.
-        atol: The absolute tolerance of a step.
-        num_steps: The number of steps of a constant size; by default the tolerances decide.
-        max_steps: The number of steps after which a solve has failed.
-        adjoint: How gradients are found: replay, checkpoint, backsolve or direct.
-        base: The base distribution, by name.
-        gradient: What training keeps of each layer: store, recompute or invert.
-        compute_dtype: The precision of the networks' products: float32, tensorfloat32 or bfloat16.
-    """
-
-    family: str
-    num_layers: int | None = None
-    hidden: tuple[int, ...] | None = None
-    activation: str | None = None
-    circular: tuple[int, ...] | None = None
-    num_bins: int | None = None
-    num_components: int | None = None
-    transformer: str | None = None
-    num_units: int | None = None
-    num_sigmoid_layers: int | None = None
-    integrand_hidden: tuple[int, ...] | None = None
-    num_nodes: int | None = None
-    num_polynomials: int | None = None
-    degree: int | None = None
-    bound: float | None = None
-    nonlinearity: str | None = None
-    form: str | None = None
-    rank: int | None = None
-    num_reflections: int | None = None
-    coefficient: float | None = None
-    log_det: str | None = None
-    num_frequencies: int | None = None
-    divergence: str | None = None
-    num_probes: int | None = None
-    method: str | None = None
-    rtol: float | None = None
-    atol: float | None = None
-    num_steps: int | None = None
-    max_steps: int | None = None
-    adjoint: str | None = None
-    base: str | None = None
-    gradient: str | None = None
-    compute_dtype: str | None = None
-
-    def __post_init__(self) -> None:
-        families.check(self.family, self.given())
-        for field, value in self.given().items():
-            if isinstance(value, int | float):
-                require(self, field, value > 0, "a positive number")
-            if isinstance(value, int):
-                require(self, field, value <= _MAX_SIZE, f"at most {_MAX_SIZE:,}")
-        for field in ("hidden", "integrand_hidden"):
-            widths = getattr(self, field)
-            right = widths is None or (widths != () and 0 < min(widths) <= max(widths) <= _MAX_SIZE)
-            require(self, field, right, "widths such as [64, 64]")
-
-    def given(self) -> dict[str, Any]:
-        """Return the options that are not left to the family."""
-        fields = dataclasses.asdict(self)
-        del fields["family"]
-        return {key: value for key, value in fields.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -177,9 +90,9 @@ class TrainingConfig:
         seed: The seed of the flow's parameters and of the shuffling.
     """
 
-    loss: str = "likelihood"
+    loss: Annotated[str, tuple(LOSSES)] = "likelihood"
     learning_rate: float = 1e-3
-    schedule: str = "cosine"
+    schedule: Annotated[str, tuple(fl.training.SCHEDULES)] = "cosine"
     warmup: float = 0.05
     clip: float = 5.0
     weight_decay: float = 0.0
@@ -195,8 +108,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        families.check_name("loss", self.loss, families.LOSSES)
-        families.check_name("schedule", self.schedule, fl.training.SCHEDULES)
+        check_choices(self)
         require(self, "warmup", 0 <= self.warmup < 1, "a part from 0 to below 1")
         require(self, "clip", 0 < self.clip < math.inf, "a positive number")
         require(self, "ema", self.ema is None or 0 < self.ema < 1, "between 0 and 1, or nothing")
@@ -223,7 +135,7 @@ class TrainingConfig:
     @property
     def likelihood(self) -> bool:
         """Whether the loss of rows held out is a negative log-likelihood."""
-        return self.loss in families.LIKELIHOODS
+        return self.loss in LIKELIHOODS
 
 
 @dataclass(frozen=True)
@@ -256,6 +168,6 @@ class Config:
         return Path(self.output) / self.name
 
     @property
-    def live_dir(self) -> Path:
-        """Return the directory of what the run writes on its way, until it is done."""
+    def progress_dir(self) -> Path:
+        """Return the directory of what the run writes before it is done."""
         return self.run_dir.with_name(f"{self.name}.running")

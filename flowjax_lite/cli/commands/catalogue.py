@@ -1,0 +1,65 @@
+"""`flowjax-lite list`: the families of flows and the named data sets, and what a family takes."""
+
+import inspect
+import re
+import textwrap
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flowjax_lite as fl
+from flowjax_lite.cli.config import flow_options
+from flowjax_lite.cli.config.flow import FAMILY
+from flowjax_lite.data.benchmarks import bsds300, uci
+from flowjax_lite.data.embedded import EMBEDDED
+from flowjax_lite.data.toy import TOYS
+
+PURPOSE = "list the flows and the named data sets, or the options of one flow"
+_WIDTH = 100
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    parser.add_argument("family", nargs="?", help="a flow, for its options")
+
+
+def run(arguments: Namespace) -> None:
+    """Run the command."""
+    if arguments.family is None:
+        print("Flows, for `flow.family` (`flowjax-lite list FLOW` shows the options of one):\n")
+        print(_table({name: _summary(factory) for name, factory in fl.flows.NAMED.items()}))
+        print("\nData sets, for `data.source`, which may also be the path of a file:\n")
+        sets: Mapping[str, Callable[..., Any]] = {**EMBEDDED, **TOYS}
+        in_files = {"bsds300": bsds300, "uci/NAME": uci}
+        print(_table({name: _summary(make) for name, make in {**sets, **in_files}.items()}))
+        print("\nThe last two are read from the folder data.data_dir.")
+    else:
+        FAMILY.check(arguments.family)
+        print(f"{arguments.family}: {_summary(fl.flows.NAMED[arguments.family])}\n")
+        options = {}
+        for name, option in flow_options(arguments.family).items():
+            default = option.default
+            text = list(default) if isinstance(default, tuple) else default
+            choices = f" One of {', '.join(option.choices)}." if option.choices else ""
+            shown = "" if default is None else f" Default: {text}."
+            options[name] = f"{option.meaning}{choices}{shown}"
+        print(_table(options))
+
+
+def _summary(documented: Any) -> str:
+    """Return the first sentence of a docstring, and its paper if it names one."""
+    text = inspect.getdoc(documented) or ""
+    paper = re.search(r"[^.\n]*arXiv:\d{4}\.\d{4,5}", text)
+    first = " ".join(text.partition("\n\n")[0].split())
+    return f"{first} {paper[0].strip()}." if paper else first
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    """Return names with what is said of each, in two columns."""
+    width = max(map(len, rows)) + 2
+    return "\n".join(
+        textwrap.fill(
+            text, _WIDTH, initial_indent=f"  {name:<{width}}", subsequent_indent=(width + 2) * " "
+        )
+        for name, text in rows.items()
+    )

@@ -1,0 +1,98 @@
+"""`flowjax-lite init`: a starter config for a file or a named data set."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import flowjax_lite as fl
+from flowjax_lite.cli.config import FlowConfig, yaml_file
+from flowjax_lite.cli.run.directory import check_target
+from flowjax_lite.core.files import writing_whole
+
+PURPOSE = "write a starter config for a file"
+_MAX_LISTED = 50  # columns
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    parser.add_argument("source", metavar="SOURCE", help="a file or a named data set")
+    parser.add_argument(
+        "--family", default="nsf_coupling", help="the flow, see `list`; default: %(default)s"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the config to write; default: the name of SOURCE"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier file")
+
+
+def run(arguments: Namespace) -> Path:
+    """Run the command."""
+    return init(
+        arguments.source,
+        family=arguments.family,
+        out=arguments.out,
+        overwrite=arguments.overwrite,
+    )
+
+
+def init(
+    source: str,
+    *,
+    family: str = "nsf_coupling",
+    out: Path | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a config that `fit` can train, with settings that fit the size of the data.
+
+    Args:
+        source: A file or a named data set.
+        family: The family of the flow.
+        out: The config to write; by default it has the name of the source.
+        overwrite: Whether it may exist.
+
+    Returns:
+        The path of the config.
+
+    Raises:
+        ValueError: The data cannot be read or no density fits them, the family is unknown, or the
+            file exists; nothing was written.
+    """
+    name = Path(source).stem
+    out = Path(f"{name}.yaml") if out is None else out
+    check_target(out, overwrite=overwrite, is_file=True)
+    flow = FlowConfig(family)
+    dataset = fl.data.load(source)
+    is_file = Path(source).is_file()
+    data: dict[str, Any] = {"source": source}
+    if is_file and dataset.image_shape is None and dataset.dim <= _MAX_LISTED:
+        data["columns"] = list(dataset.columns)
+    if dataset.num_levels is not None:
+        data["logit"] = 0.05
+    rows = len(dataset.train)
+    batch_size = int(np.clip(2 ** int(np.log2(max(rows / 20, 1))), 32, 256))
+    text = yaml_file.dump(
+        {
+            "name": name,
+            "data": data,
+            "flow": {"family": flow.family},
+            "training": {
+                "learning_rate": 1e-3,
+                "batch_size": min(batch_size, rows),
+                "max_epochs": 100,
+                "patience": 20,
+            },
+        }
+    )
+    header = (
+        f"# {dataset.name}: {rows} training rows of {dataset.dim} columns.\n"
+        f"# Train it with `flowjax-lite fit {out}`; `flowjax-lite fit --help` explains all keys,\n"
+        f"# `flowjax-lite list {family}` those of the flow. Columns that are known beforehand go\n"
+        "# into data.condition_columns.\n"
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with writing_whole(out) as file:
+        file.write((header + text).encode())
+    print(f"Wrote {out}; train it with: flowjax-lite fit {out}")
+    return out

@@ -1,0 +1,1 @@
+"""Scores, tables of them, and files of rows."""

@@ -1,0 +1,72 @@
+"""The flow of a run, and the rows that a command is asked to look at."""
+
+import dataclasses
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import flowjax_lite as fl
+from flowjax_lite.cli.config import Config
+from flowjax_lite.cli.errors import CommandError
+from flowjax_lite.cli.report import rows
+from flowjax_lite.cli.run import build
+from flowjax_lite.cli.run import directory as run
+from flowjax_lite.cli.run.experiment import load_data
+from flowjax_lite.data import Dataset, Split
+from flowjax_lite.data.splits import join
+from flowjax_lite.distributions import Flow
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the run and its data to the arguments of a command."""
+    parser.add_argument("run", metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "--data", metavar="SOURCE", help="a named set or a file; default: the run's test split"
+    )
+
+
+def rows_of_a_run(directory: str | Path, source: str | None) -> tuple[Flow, Dataset]:
+    """Return the flow of a run, and a data set whose test split holds the rows asked for."""
+    config, flow = run.read(directory)
+    data = _data(config, run.read_summary(directory), source)
+    if data.dim != flow.event_shape[0]:
+        raise CommandError(
+            f"the data ({data.name}) have {data.dim} columns; the flow of {directory} expects "
+            f"{flow.event_shape[0]}"
+        )
+    build.check_logit(data, config.data)
+    return flow, data
+
+
+def _data(config: Config, summary: dict[str, Any], source: str | None) -> Dataset:
+    """Return a data set whose test split holds the rows to evaluate."""
+    if source is None:
+        data = load_data(config.data)
+        return dataclasses.replace(data, name=f"{data.name}, test")
+    if Path(source).is_file() or Path(source).suffix:
+        return _file(config, summary, source)
+    data = load_data(dataclasses.replace(config.data, source=source))
+    every = join(data.train, data.validation, data.test)
+    return dataclasses.replace(data, name=f"{data.name}, all", test=every)
+
+
+def _file(config: Config, summary: dict[str, Any], path: str) -> Dataset:
+    columns, given = summary["columns"], summary["condition_columns"]
+    table = rows.read(path, columns=[*columns, *given], array=config.data.array)
+    values = table.values
+    if table.image_shape is not None and values.dtype == np.uint8:
+        values = fl.data.dequantize(values, 256, seed=config.data.seed)
+    values = values.astype(np.float32)
+    x, condition = values[:, : len(columns)], values[:, len(columns) :]
+    every = Split(x, condition if given else None)
+    return Dataset(
+        Path(path).name,
+        train=every,
+        validation=every,
+        test=every,
+        columns=tuple(columns),
+        condition_columns=tuple(given),
+        num_levels=summary["num_levels"],
+    )

@@ -1,0 +1,51 @@
+"""`flowjax-lite list` and `flowjax-lite init`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flowjax_lite as fl
+from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.commands.init import init
+from flowjax_lite.cli.errors import CommandError
+from flowjax_lite.cli.main import main
+from flowjax_lite.cli.run.experiment import load_data
+
+
+def test_flows_and_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Would catch a family or a set that nobody can learn the name of, or one without a paper."""
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for name in (*fl.flows.NAMED, *fl.data.TOYS, "digits", "bsds300", "uci/NAME"):
+        assert f"\n  {name} " in printed
+    assert printed.count("arXiv:") >= len(fl.flows.NAMED)
+
+
+def test_options_of_a_family_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Would catch an option without its default or its choices."""
+    assert main(["list", "nsf_coupling"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "num_bins" in printed and "Default: 8." in printed
+    assert "One of standard_normal" in printed
+
+
+@pytest.mark.parametrize("source", ["digits", "table.csv"])
+def test_a_starter_config_can_be_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Would catch a starter config that `fit` refuses, or one that hides the columns of a file."""
+    monkeypatch.chdir(tmp_path)
+    values = np.random.default_rng(0).normal(size=(50, 2))
+    np.savetxt("table.csv", values, delimiter=",", header="length (cm),b", comments="")
+    path = init(source)
+    assert path == Path(f"{Path(source).stem}.yaml")
+    config = configs.load(path)
+    data = load_data(config.data)
+    assert config.training.batch_size <= len(data.train)
+    assert config.data.logit == (0.05 if source == "digits" else None)
+    if source == "table.csv":
+        assert config.data.columns == ("length (cm)", "b")
+    with pytest.raises(CommandError, match="exists"):
+        init(source)
+    init(source, overwrite=True)
