@@ -29,8 +29,8 @@ from flowjax.train.losses import MaximumLikelihoodLoss
 from paramax import NonTrainable, non_trainable
 
 import flowjax_lite as fl
-from flowjax_lite.cli.commands import compare
-from flowjax_lite.cli.report.score import Score
+from flowjax_lite.cli.commands.compare import ROWS
+from flowjax_lite.cli.report.score import ComparisonRow, Score
 
 
 @eqx.filter_jit
@@ -99,14 +99,14 @@ def main() -> None:
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
     )
     seconds = np.array(curve)[:, 0]
-    row = compare.ComparisonRow(
+    row = ComparisonRow(
         score,
         epochs=epochs,
         seconds_per_epoch=float(np.median(np.diff(seconds))),
         total_seconds=float(seconds[-1]),
         curve=tuple(curve),
     )
-    target = arguments.out / "bsds300" / "flowjax_maf" / compare.ROWS
+    target = arguments.out / "bsds300" / "flowjax_maf" / ROWS
     target.parent.mkdir(parents=True)
     target.write_text(json.dumps(dataclasses.asdict(row)) + "\n")
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from flowjax_lite.cli.commands import compare
+from flowjax_lite.cli.commands.compare import ROWS, compare, picture, table
 from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.report.score import ComparisonRow, Score
 
@@ -12,15 +12,15 @@ from flowjax_lite.cli.report.score import ComparisonRow, Score
 def train_missing(configs: Iterable[Config], directory: Path) -> None:
     """Train each config into a directory named after it, unless that is there already."""
     for config in configs:
-        if not (directory / config.name / compare.ROWS).exists():
-            compare.compare([config], out=directory / config.name)
+        if not (directory / config.name / ROWS).exists():
+            compare((config,), out=str(directory / config.name))
 
 
 def rows_in(directory: Path, names: Iterable[str]) -> list[ComparisonRow]:
     """All flows trained so far, in the order of the names, then the baselines once."""
     flows, baselines = [], {}
     for name in names:
-        path = directory / name / compare.ROWS
+        path = directory / name / ROWS
         for line in path.read_text().splitlines() if path.exists() else []:
             fields = json.loads(line)
             score = Score(**fields.pop("score"))
@@ -36,5 +36,5 @@ def rows_in(directory: Path, names: Iterable[str]) -> list[ComparisonRow]:
 def write(rows: Sequence[ComparisonRow], stem: Path, *, title: str, text: str = "") -> None:
     """Write the table to stem.md and the picture to stem.png."""
     stem.parent.mkdir(exist_ok=True)
-    stem.with_suffix(".md").write_text(f"# {title}\n\n{text}{compare.table(rows)}")
-    compare.picture(rows, title=title).savefig(stem.with_suffix(".png"), dpi=150)
+    stem.with_suffix(".md").write_text(f"# {title}\n\n{text}{table(rows)}")
+    picture(rows, title=title).savefig(stem.with_suffix(".png"), dpi=150)

@@ -42,14 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         parser, subparsers = _parsers()
         arguments, rest = parser.parse_known_args(argv)
+        given = vars(arguments)
+        command = given.pop("command")
+        del given["traceback"]
         if rest:
-            known = re.findall(r"--[a-z][\w.-]+", subparsers[arguments.command].format_help())
+            known = re.findall(r"--[a-z][\w.-]+", subparsers[command].format_help())
             hint = did_you_mean(rest[0].partition("=")[0], known)
             raise CommandError(
-                f"unknown arguments: {' '.join(rest)}{hint}; see {PROGRAM} {arguments.command} "
-                "--help"
+                f"unknown arguments: {' '.join(rest)}{hint}; see {PROGRAM} {command} --help"
             )
-        COMMANDS[arguments.command].run(arguments)
+        COMMANDS[command](**given)
     except EXPECTED as error:
         if traceback:
             raise
@@ -74,6 +76,7 @@ class _Parser(argparse.ArgumentParser):
 def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     """Return the parser of the whole command line, and that of each command."""
     from flowjax_lite import __version__
+    from flowjax_lite.cli.arguments import add_arguments, purpose
     from flowjax_lite.cli.commands import COMMANDS
 
     parser = _Parser(
@@ -88,14 +91,11 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     subparsers = {}
     for name, command in COMMANDS.items():
-        purpose = command.PURPOSE
+        text = purpose(command)
         subparsers[name] = commands.add_parser(
-            name,
-            help=purpose,
-            description=f"{purpose[0].upper()}{purpose[1:]}.",
-            allow_abbrev=False,
+            name, help=text, description=text, allow_abbrev=False
         )
-        command.add_arguments(subparsers[name])
+        add_arguments(subparsers[name], command)
     return parser, subparsers
 
 

@@ -116,5 +116,5 @@ def test_only_flows_on_the_same_data_are_compared(
     first = configs.load(tiny_config(name="one"))
     second = configs.load(tiny_config(**options))
     with pytest.raises(ValueError, match=message):
-        compare([first, second], out=tmp_path / "out")
+        compare((first, second), out=str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -22,7 +22,7 @@ def test_the_default_is_the_test_split(tiny_run: Path, capsys: pytest.CaptureFix
 
 def test_a_named_set_is_scored_whole(tiny_run: Path) -> None:
     """Would catch rows left out of a set that was given to be evaluated."""
-    assert evaluate(tiny_run, source="circles").shape == (300,)
+    assert evaluate(tiny_run, data="circles").shape == (300,)
 
 
 def test_rows_of_a_file_keep_their_order(
@@ -53,7 +53,7 @@ def test_conditions_come_from_the_file(conditional_run: Path) -> None:
     table = conditional_run.parents[1] / "table.csv"
     rows = fl.data.read_table(table, columns=["a", "b", "c"]).values.astype(np.float32)
     expected = fl.load(conditional_run / run.MODEL).log_prob(rows[:, :2], rows[:, 2:])
-    np.testing.assert_allclose(evaluate(conditional_run, source=str(table)), expected, rtol=1e-4)
+    np.testing.assert_allclose(evaluate(conditional_run, data=str(table)), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import flowjax_lite as fl
 from flowjax_lite.cli import commands
 from flowjax_lite.cli import config as configs
+from flowjax_lite.cli.config.options import options_of
 from flowjax_lite.cli.main import main
 
 
@@ -33,6 +34,12 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert option.meaning in printed
     assert "--training.patience INT The epochs without a better validation loss" in printed
     assert "One of cosine, linear, exponential, constant. Default: cosine." in printed
+    for name, command in commands.COMMANDS.items():
+        assert _exit([name, "--help"]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        for option in options_of(command).values():
+            assert option.meaning, f"{name} does not say what {option.name} means"
+            assert option.meaning in printed
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["init", "none.csv"], "none.csv"),
         (["init", "iris", "--family", "mav"], "did you mean 'maf'"),
         (["sample", ".", "--num", "x", "--out", "s.npy"], "--num"),
-        (["compare"], "CONFIG_OR_RUN"),
+        (["compare"], "ENTRIES"),
         (["compare", "."], "is not a run directory"),
         (["compare", "none.yaml"], "none.yaml: no such file"),
     ],
@@ -104,10 +111,10 @@ def test_tracebacks_on_request() -> None:
 def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Would catch every exception turned into a message, which would hide our own mistakes."""
 
-    def broken(arguments) -> None:
+    def broken(run: str) -> None:
         raise AttributeError
 
-    monkeypatch.setattr(commands.evaluate, "run", broken)
+    monkeypatch.setitem(commands.COMMANDS, "evaluate", broken)
     with pytest.raises(AttributeError):
         main(["evaluate", "x"])
 
@@ -118,10 +125,10 @@ def test_a_missing_extra_and_an_interruption(
     """Would catch a missing package that is not named with its extra, and Ctrl-C as a traceback."""
 
     def raises(error: BaseException):
-        def command(arguments) -> None:
+        def command(run: str) -> None:
             raise error
 
-        monkeypatch.setattr(commands.evaluate, "run", command)
+        monkeypatch.setitem(commands.COMMANDS, "evaluate", command)
         return main(["evaluate", "x"])
 
     assert raises(ModuleNotFoundError("No module named 'yaml'")) == 2

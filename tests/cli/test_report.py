@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from flowjax_lite.cli.report import Score
 from flowjax_lite.cli.report import score as report
+from flowjax_lite.cli.report.score import Score
 
 
 def _score(name: str, **changes) -> Score:

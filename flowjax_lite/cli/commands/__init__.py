@@ -1,29 +1,22 @@
-"""The commands: each has a purpose, adds its arguments to a parser, and runs."""
+"""The commands: plain functions, whose signatures and docstrings are the command line."""
 
-from argparse import ArgumentParser, Namespace
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import Any
 
-from flowjax_lite.cli.commands import catalogue, compare, diagnose, evaluate, fit, init, sample
+from flowjax_lite.cli.commands.catalogue import catalogue
+from flowjax_lite.cli.commands.compare import compare
+from flowjax_lite.cli.commands.diagnose import diagnose
+from flowjax_lite.cli.commands.evaluate import evaluate
+from flowjax_lite.cli.commands.fit import fit
+from flowjax_lite.cli.commands.init import init
+from flowjax_lite.cli.commands.sample import sample
 
-
-class Command(Protocol):
-    """What the module of a command holds."""
-
-    PURPOSE: str
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the arguments of the command."""
-
-    def run(self, arguments: Namespace) -> object:
-        """Run the command."""
-
-
-COMMANDS: dict[str, Command] = {
-    "fit": cast(Command, fit),
-    "evaluate": cast(Command, evaluate),
-    "diagnose": cast(Command, diagnose),
-    "sample": cast(Command, sample),
-    "compare": cast(Command, compare),
-    "list": cast(Command, catalogue),
-    "init": cast(Command, init),
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "fit": fit,
+    "evaluate": evaluate,
+    "diagnose": diagnose,
+    "sample": sample,
+    "compare": compare,
+    "list": catalogue,
+    "init": init,
 }

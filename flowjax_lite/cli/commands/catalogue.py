@@ -3,7 +3,6 @@
 import inspect
 import re
 import textwrap
-from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,18 +13,19 @@ from flowjax_lite.data.benchmarks import bsds300, uci
 from flowjax_lite.data.embedded import EMBEDDED
 from flowjax_lite.data.toy import TOYS
 
-PURPOSE = "list the flows and the named data sets, or the options of one flow"
 _WIDTH = 100
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command to its parser."""
-    parser.add_argument("family", nargs="?", help="a flow, for its options")
+def catalogue(flow: str | None = None) -> None:
+    """List the flows and the named data sets, or the options of one flow.
 
+    Args:
+        flow: The flow whose options are listed; without it, what there is.
 
-def run(arguments: Namespace) -> None:
-    """Run the command."""
-    if arguments.family is None:
+    Raises:
+        ValueError: There is no such flow.
+    """
+    if flow is None:
         print("Flows, for `flow.family` (`flowjax-lite list FLOW` shows the options of one):\n")
         print(_table({name: _summary(factory) for name, factory in fl.flows.NAMED.items()}))
         print("\nData sets, for `data.source`, which may also be the path of a file:\n")
@@ -34,10 +34,10 @@ def run(arguments: Namespace) -> None:
         print(_table({name: _summary(make) for name, make in {**sets, **in_files}.items()}))
         print("\nThe last two are read from the folder data.data_dir.")
     else:
-        FAMILY.check(arguments.family)
-        print(f"{arguments.family}: {_summary(fl.flows.NAMED[arguments.family])}\n")
+        FAMILY.check(flow)
+        print(f"{flow}: {_summary(fl.flows.NAMED[flow])}\n")
         options = {}
-        for name, option in flow_options(arguments.family).items():
+        for name, option in flow_options(flow).items():
             default = option.default
             text = list(default) if isinstance(default, tuple) else default
             choices = f" One of {', '.join(option.choices)}." if option.choices else ""

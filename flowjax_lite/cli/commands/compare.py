@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import time
-from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 import flowjax_lite as fl
-from flowjax_lite.cli import config as configs
-from flowjax_lite.cli.config import Config
+from flowjax_lite.cli.config import Config, load
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.report import score as report
 from flowjax_lite.cli.report.score import ComparisonRow, Score
@@ -35,7 +33,6 @@ from flowjax_lite.cli.run.experiment import (
 from flowjax_lite.data import Dataset
 from flowjax_lite.training import Callback
 
-PURPOSE = "compare flows on the same data"
 TABLE, ROWS, PICTURE = "comparison.md", "comparison.jsonl", "comparison.png"
 _SAME = 1e-3  # relative; what devices and versions may change of a likelihood
 _REPEATS, _ENOUGH_SECONDS = 7, 20.0  # a slow call needs no median
@@ -43,47 +40,17 @@ _REPEATS, _ENOUGH_SECONDS = 7, 20.0  # a slow call needs no median
 Ready = tuple[Experiment, list[Callback]]
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command to its parser."""
-    parser.add_argument(
-        "entries",
-        metavar="CONFIG_OR_RUN",
-        nargs="+",
-        type=Path,
-        help="a config, whose flow is trained, or a run directory, whose flow was",
-    )
-    parser.add_argument(
-        "--out",
-        default="runs/compare",
-        metavar="DIR",
-        help="the directory to write; default: %(default)s",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
-
-
-def run(arguments: Namespace) -> list[ComparisonRow]:
-    """Run the command."""
-    return compare(
-        [
-            runs.read_trained(path) if path.is_dir() else configs.load(path)
-            for path in arguments.entries
-        ],
-        out=arguments.out,
-        overwrite=arguments.overwrite,
-    )
-
-
 def compare(
-    entries: Sequence[Config | runs.Trained], *, out: str | Path, overwrite: bool = False
+    entries: tuple[str | Path | Config, ...], *, out: str = "runs/compare", overwrite: bool = False
 ) -> list[ComparisonRow]:
-    """Compare several flows on the same data, in one table and one picture.
+    """Compare flows on the same data, in one table and one picture.
 
     Args:
-        entries: Configs, which are trained, and runs, which were: their scores and curves are
-            those of then, their rates are measured. Their `data` sections must be equal and
-            their names different.
+        entries: Configs, which are trained, and run directories, which were: their scores and
+            curves are those of then, their rates are measured. Their `data` sections must be
+            equal and their names different.
         out: The directory for the table, the picture and the run directory of each config.
-        overwrite: Whether an earlier comparison may be replaced.
+        overwrite: Replace an earlier comparison.
 
     Returns:
         One row for each entry, in order, and one for each baseline.
@@ -92,17 +59,14 @@ def compare(
         ValueError: The entries do not belong together, or do not fit the data; nothing was
             written.
     """
-    out = Path(out)
-    runs.check_target(out, overwrite=overwrite)
-    entries = [
-        dataclasses.replace(entry, output=str(out)) if isinstance(entry, Config) else entry
-        for entry in entries
-    ]
-    configs = [entry if isinstance(entry, Config) else entry.config for entry in entries]
+    target = Path(out)
+    runs.check_target(target, overwrite=overwrite)
+    read = [_read(entry, out) for entry in entries]
+    configs = [entry if isinstance(entry, Config) else entry.config for entry in read]
     _check_comparable(configs)
     data = load_data(configs[0].data)
-    ready = [_prepare(entry, data) for entry in entries]
-    with runs.exclusive(out, overwrite=overwrite):
+    ready = [_prepare(entry, data) for entry in read]
+    with runs.exclusive(target, overwrite=overwrite):
         baselines = baseline_scores(data, logit=configs[0].data.logit)
         rows = []
         for entry in ready:
@@ -110,7 +74,7 @@ def compare(
             rows.append(_row(trained, data))
         rows += [ComparisonRow(score) for score in baselines]
         text = table(rows)
-        with runs.writing(out, files=(TABLE, ROWS, PICTURE)) as directory:
+        with runs.writing(target, files=(TABLE, ROWS, PICTURE)) as directory:
             (directory / TABLE).write_text(text, encoding="utf-8")
             lines = [json.dumps(dataclasses.asdict(row)) + "\n" for row in rows]
             (directory / ROWS).write_text("".join(lines), encoding="utf-8")
@@ -119,6 +83,14 @@ def compare(
             picture(rows, title=title).savefig(directory / PICTURE, dpi=progress.DPI)
     print(f"\n{text}\nWrote {out}")
     return rows
+
+
+def _read(entry: str | Path | Config, out: str) -> Config | runs.Trained:
+    """Return a config that is trained into the directory of the comparison, or a trained run."""
+    if not isinstance(entry, Config) and Path(entry).is_dir():
+        return runs.read_trained(entry)
+    config = entry if isinstance(entry, Config) else load(entry)
+    return dataclasses.replace(config, output=out)
 
 
 def table(rows: Sequence[ComparisonRow]) -> str:

@@ -1,6 +1,5 @@
 """`flowjax-lite evaluate`: the log-likelihood of data under a run's flow."""
 
-from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import numpy as np
@@ -9,49 +8,24 @@ from scipy.stats import rankdata
 from flowjax_lite.cli.report import rows
 from flowjax_lite.cli.report import score as report
 from flowjax_lite.cli.run import batched
-from flowjax_lite.cli.run import source as of_run
+from flowjax_lite.cli.run.source import rows_of_a_run
 from flowjax_lite.data import Dataset
 
-PURPOSE = "print the log-likelihood of data under a run's flow"
 _NUM_NAMED = 5  # of the least likely rows
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command to its parser."""
-    of_run.add_arguments(parser)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help=".npy or .csv for the log-likelihood and the rank of each row",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
-
-
-def run(arguments: Namespace) -> np.ndarray:
-    """Run the command."""
-    return evaluate(
-        arguments.run, source=arguments.data, out=arguments.out, overwrite=arguments.overwrite
-    )
-
-
 def evaluate(
-    directory: str | Path,
-    *,
-    source: str | None = None,
-    out: Path | None = None,
-    overwrite: bool = False,
+    run: str, *, data: str | None = None, out: Path | None = None, overwrite: bool = False
 ) -> np.ndarray:
-    """Evaluate the flow of a run and print a table.
+    """Print the log-likelihood of data under the flow of a run.
 
     Args:
-        directory: The run directory.
-        source: A named data set or a file, every row of which is evaluated; by default the test
+        run: The run directory.
+        data: A named data set or a file, every row of which is evaluated; by default the test
             split of the run's own data.
-        out: Where to write a table, as `.npy` or `.csv`: for each row its number, its
-            log-likelihood, and its rank, 1 for the least likely; for a file, in the order of its
-            rows.
-        overwrite: Whether `out` may be replaced.
+        out: Where to write a table, .npy or .csv: for each row its number, its log-likelihood, and
+            its rank, 1 for the least likely; for a file, in the order of its rows.
+        overwrite: Replace the table if it exists.
 
     Returns:
         The log-likelihoods in nats, `(n,)`.
@@ -61,9 +35,9 @@ def evaluate(
     """
     if out is not None:
         rows.check_out(out, overwrite=overwrite)
-    flow, data = of_run.rows_of_a_run(directory, source)
-    log_prob = batched.log_prob(flow, data.test.x, data.test.condition)
-    print(_table(data, log_prob))
+    flow, dataset = rows_of_a_run(run, data)
+    log_prob = batched.log_prob(flow, dataset.test.x, dataset.test.condition)
+    print(_table(dataset, log_prob))
     rank = rankdata(log_prob, method="min")
     lowest = np.argsort(log_prob)[:_NUM_NAMED]
     named = ", ".join(f"{row} ({report.number(log_prob[row])})" for row in lowest)

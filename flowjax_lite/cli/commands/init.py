@@ -1,6 +1,5 @@
 """`flowjax-lite init`: a starter config for a file or a named data set."""
 
-from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +10,7 @@ from flowjax_lite.cli.config import FlowConfig, yaml_file
 from flowjax_lite.cli.run.directory import check_target
 from flowjax_lite.core.files import writing_whole
 
-PURPOSE = "write a starter config for a file"
 _MAX_LISTED = 50  # columns
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command to its parser."""
-    parser.add_argument("source", metavar="SOURCE", help="a file or a named data set")
-    parser.add_argument(
-        "--family", default="nsf_coupling", help="the flow, see `list`; default: %(default)s"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="the config to write; default: the name of SOURCE"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier file")
-
-
-def run(arguments: Namespace) -> Path:
-    """Run the command."""
-    return init(
-        arguments.source,
-        family=arguments.family,
-        out=arguments.out,
-        overwrite=arguments.overwrite,
-    )
 
 
 def init(
@@ -44,13 +20,13 @@ def init(
     out: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a config that `fit` can train, with settings that fit the size of the data.
+    """Write a starter config for a file or a named data set.
 
     Args:
         source: A file or a named data set.
-        family: The family of the flow.
+        family: The flow, see `flowjax-lite list`.
         out: The config to write; by default it has the name of the source.
-        overwrite: Whether it may exist.
+        overwrite: Replace the config if it exists.
 
     Returns:
         The path of the config.

@@ -49,11 +49,10 @@ class Option:
         return " or ".join(_in_words(kind) for kind in self.kinds if kind is not types.NoneType)
 
     @property
-    def kinds_in_words(self) -> str:
-        """The kind of each of its values in one word, for a list of options."""
+    def item(self) -> Any:
+        """The type of its value, or of each value of a list."""
         kind = self.kinds[0]
-        kind = get_args(kind)[0] if get_origin(kind) is tuple else kind
-        return {int: "INT", float: "FLOAT", bool: "BOOL"}.get(kind, "TEXT")
+        return _kinds(get_args(kind)[0])[0][0] if self.is_list else kind
 
     def value(self, entry: Entry, key: str) -> Any:
         """Return the value of an entry, of the right type.
@@ -84,6 +83,8 @@ class Option:
         Raises:
             CommandError: A word is no value, such as 010.
         """
+        if not words:  # a bare option
+            return Entry(True, place)
         if self.is_list:
             return Entry(tuple(self._parse_word(word, place) for word in words), place)
         return self._parse_word(words[0], place)
@@ -133,6 +134,8 @@ def options_of(
     meanings = _meanings(callee)
     options = {}
     for name, parameter in inspect.signature(callee, eval_str=True).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            continue
         kinds, known = _kinds(parameter.annotation)
         known = (choices or {}).get(name, known)
         default, meaning = parameter.default, meanings.get(name, "")

@@ -1,7 +1,6 @@
 """The flow of a run, and the rows that a command is asked to look at."""
 
 import dataclasses
-from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,6 @@ from flowjax_lite.cli.run.experiment import load_data
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.data.splits import join
 from flowjax_lite.distributions import Flow
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the run and its data to the arguments of a command."""
-    parser.add_argument("run", metavar="RUN", help="a run directory")
-    parser.add_argument(
-        "--data", metavar="SOURCE", help="a named set or a file; default: the run's test split"
-    )
 
 
 def rows_of_a_run(directory: str | Path, source: str | None) -> tuple[Flow, Dataset]:
