@@ -5,7 +5,6 @@ import pytest
 
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.report import rows
-from flowjax_lite.data import Split, join
 
 
 @pytest.mark.parametrize("suffix", rows.SUFFIXES)
@@ -44,13 +43,3 @@ def test_unsupported_endings(tmp_path: Path) -> None:
     """Would catch an unknown ending noticed only after the work is done."""
     with pytest.raises(CommandError, match=r"ends in '.txt': give a name in .npy or .csv"):
         rows.check_out(tmp_path / "x.txt", overwrite=False)
-
-
-def test_join_and_head_keep_rows_with_their_conditions() -> None:
-    """Would catch conditions that move to other rows, or that are dropped."""
-    parts = [Split(np.full((2, 1), i), np.full((2, 1), 10 * i)) for i in (1, 2)]
-    joined = rows.head(join(*parts), 3)
-    assert joined.x.ravel().tolist() == [1, 1, 2]
-    assert joined.condition is not None
-    assert joined.condition.ravel().tolist() == [10, 10, 20]
-    assert rows.head(join(Split(np.ones((2, 1)))), 1).condition is None

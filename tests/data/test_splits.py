@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flowjax_lite.data import split, split_sizes
+from flowjax_lite.data import Split, join, split, split_sizes
 
 
 def test_sizes_from_fractions_and_counts() -> None:
@@ -56,3 +56,13 @@ def test_seed_decides_the_rows() -> None:
     np.testing.assert_array_equal(first, again)
     assert set(first) != set(other)
     assert set(first) != set(range(30))
+
+
+def test_join_and_slices_keep_rows_with_their_conditions() -> None:
+    """Would catch conditions that move to other rows, or that are dropped."""
+    parts = [Split(np.full((2, 1), i), np.full((2, 1), 10 * i)) for i in (1, 2)]
+    joined = join(*parts)[:3]
+    assert joined.x.ravel().tolist() == [1, 1, 2]
+    assert joined.condition is not None
+    assert joined.condition.ravel().tolist() == [10, 10, 20]
+    assert join(Split(np.ones((2, 1))))[:1].condition is None

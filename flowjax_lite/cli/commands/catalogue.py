@@ -9,9 +9,8 @@ from typing import Any
 import flowjax_lite as fl
 from flowjax_lite.cli.config import flow_options
 from flowjax_lite.cli.config.flow import FAMILY
-from flowjax_lite.data.benchmarks import bsds300, uci
-from flowjax_lite.data.embedded import EMBEDDED
-from flowjax_lite.data.toy import TOYS
+from flowjax_lite.data import TOYS, bsds300, uci
+from flowjax_lite.data.named.embedded import EMBEDDED
 
 _WIDTH = 100
 

@@ -2,7 +2,6 @@
 
 import flowjax_lite as fl
 from flowjax_lite.cli.errors import CommandError
-from flowjax_lite.cli.report.rows import head
 from flowjax_lite.cli.run.source import rows_of_a_run
 from flowjax_lite.diagnostics import Diagnosis
 
@@ -24,7 +23,7 @@ def diagnose(run: str, *, data: str | None = None, num: int = 1000) -> Diagnosis
     if num < 1:
         raise CommandError(f"--num is {num}; expected at least 1")
     flow, dataset = rows_of_a_run(run, data)
-    examined = head(dataset.test, num)
+    examined = dataset.test[:num]
     diagnosis = fl.diagnose(flow, examined.x, examined.condition)
     print(f"{dataset.name}\n{diagnosis}")
     return diagnosis

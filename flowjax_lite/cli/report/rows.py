@@ -9,7 +9,6 @@ import flowjax_lite as fl
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.run.directory import check_target
 from flowjax_lite.core.files import writing_whole
-from flowjax_lite.data import Split
 
 SUFFIXES = (".npy", ".csv")
 
@@ -63,14 +62,3 @@ def read(path: str | Path, *, columns: Sequence[str], array: str | None = None) 
             f"{table.values[row, column]}, which is not finite in float32: remove or repair it"
         )
     return table
-
-
-def head(split: Split, num: int) -> Split:
-    """Return the first rows of a split."""
-    return Split(split.x[:num], None if split.condition is None else split.condition[:num])
-
-
-def spread(split: Split, num: int) -> Split:
-    """Return at most that many rows of a split, at equal distances."""
-    step = -(-len(split) // num)
-    return Split(split.x[::step], None if split.condition is None else split.condition[::step])

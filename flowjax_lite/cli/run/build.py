@@ -8,7 +8,6 @@ from flowjax_lite.baselines import Examples
 from flowjax_lite.bijectors import AbstractBijector
 from flowjax_lite.cli.config import BASES, DataConfig, FlowConfig, flow_options
 from flowjax_lite.cli.errors import FieldError
-from flowjax_lite.cli.report.rows import spread
 from flowjax_lite.core.checks import check_columns
 from flowjax_lite.data import Dataset, Split
 from flowjax_lite.distributions import Flow
@@ -45,7 +44,7 @@ def flow(config: FlowConfig, data: Dataset, *, logit: float | None, seed: int) -
         raise FieldError("data.logit", f"{config.family} takes angles, which have no logits")
     data_map = _data_map(data.train.x, logit, keep=angles)
     flow = fl.flows.NAMED[config.family](dim=data.dim, data_map=data_map, rngs=rngs, **given)
-    first = spread(data.train, NUM_FIRST)
+    first = data.train[:: -(-len(data.train) // NUM_FIRST)]
     return fl.initialize(flow, first.x, first.condition)
 
 

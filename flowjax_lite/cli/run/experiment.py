@@ -16,7 +16,6 @@ import flowjax_lite as fl
 from flowjax_lite.baselines import Baseline, fit_gaussian, fit_kernels, fit_mixture
 from flowjax_lite.cli.config import LOSSES, Config, DataConfig
 from flowjax_lite.cli.report import score as report
-from flowjax_lite.cli.report.rows import head
 from flowjax_lite.cli.report.score import Score
 from flowjax_lite.cli.run import batched, build
 from flowjax_lite.data import Dataset, Split
@@ -147,7 +146,7 @@ def train(
     if failure:
         note += f", training failed after {len(result.history['train'])} epochs"
     if fl.continuous.solvers(result.flow):
-        test = head(data.test, NUM_COUNTED)
+        test = data.test[:NUM_COUNTED]
         evaluations = ways(result.flow, test.x, test.condition).num_evaluations
         note += f", {np.mean(evaluations):.0f} evaluations of the velocity for a density"
     flow_score = score(

@@ -8,7 +8,6 @@ from jax.experimental import multihost_utils
 from matplotlib.figure import Figure
 
 import flowjax_lite as fl
-from flowjax_lite.cli.report.rows import head
 from flowjax_lite.cli.report.score import number
 from flowjax_lite.cli.run import batched
 from flowjax_lite.cli.run import directory as run
@@ -89,11 +88,11 @@ def draw_samples(experiment: Experiment, flow: Flow, *, title: str) -> Figure:
     """
     data, seed = experiment.data, experiment.config.training.seed
     if data.image_shape is not None:
-        rows = head(data.test, NUM_IMAGES)
+        rows = data.test[:NUM_IMAGES]
         panels = {"held-out images": rows.x, "samples": _draw_like(rows, flow, seed=seed)}
         images = {name: x.reshape(-1, *data.image_shape) for name, x in panels.items()}
         return fl.plot.images(images, title=title)
-    rows = head(join(data.test, data.validation, data.train), NUM_POINTS)
+    rows = join(data.test, data.validation, data.train)[:NUM_POINTS]
     samples = _draw_like(rows, flow, seed=seed)
     return fl.plot.pairs(rows.x, samples, columns=data.columns, title=title)
 

@@ -9,7 +9,6 @@ from typing import Any
 import flowjax_lite as fl
 from flowjax_lite.cli import config as configs
 from flowjax_lite.cli.report import score as report
-from flowjax_lite.cli.report.rows import head
 from flowjax_lite.cli.report.score import Score
 from flowjax_lite.cli.run import directory as run
 from flowjax_lite.cli.run import progress
@@ -82,6 +81,6 @@ def _draw(outcome: Outcome, directory: Path) -> None:
         title=f"{title} after {len(result.history['train'])} epochs, {outcome.seconds:.0f} s",
     ).savefig(directory / run.TRAINING, dpi=progress.DPI)
     if data.dim == 2 and not data.condition_columns:
-        rows = head(data.test, progress.NUM_POINTS).x
+        rows = data.test.x[: progress.NUM_POINTS]
         density = fl.plot.density(result.flow, rows, columns=data.columns, title=title)
         density.savefig(directory / run.DENSITY, dpi=progress.DPI)

@@ -1,20 +1,20 @@
 """The flow of a run, and the rows that a command is asked to look at."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import flowjax_lite as fl
-from flowjax_lite.cli.config import Config
+from flowjax_lite.cli.config import Config, DataConfig
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.report import rows
 from flowjax_lite.cli.run import build
 from flowjax_lite.cli.run import directory as run
 from flowjax_lite.cli.run.experiment import load_data
-from flowjax_lite.data import Dataset, Split
-from flowjax_lite.data.splits import join
+from flowjax_lite.data import Dataset, Split, join
 from flowjax_lite.distributions import Flow
 
 
@@ -22,10 +22,10 @@ def rows_of_a_run(directory: str | Path, source: str | None) -> tuple[Flow, Data
     """Return the flow of a run, and a data set whose test split holds the rows asked for."""
     config, flow = run.read(directory)
     data = _data(config, run.read_summary(directory), source)
-    if data.dim != flow.event_shape[0]:
+    if data.event_shape != flow.event_shape:
         raise CommandError(
             f"the data ({data.name}) have {data.dim} columns; the flow of {directory} expects "
-            f"{flow.event_shape[0]}"
+            f"{math.prod(flow.event_shape)}"
         )
     build.check_logit(data, config.data)
     return flow, data
@@ -38,7 +38,9 @@ def _data(config: Config, summary: dict[str, Any], source: str | None) -> Datase
         return dataclasses.replace(data, name=f"{data.name}, test")
     if Path(source).is_file() or Path(source).suffix:
         return _file(config, summary, source)
-    data = load_data(dataclasses.replace(config.data, source=source))
+    own = config.data
+    kept = own if source in fl.data.TOYS else DataConfig(source, own.data_dir, own.seed)
+    data = load_data(dataclasses.replace(kept, source=source, checks=own.checks, logit=own.logit))
     every = join(data.train, data.validation, data.test)
     return dataclasses.replace(data, name=f"{data.name}, all", test=every)
 
