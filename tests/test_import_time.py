@@ -20,7 +20,6 @@ LAZY = {
     "sklearn",
     "tensorboardX",
     "tensorflow_probability",
-    "tyro",
     "flowjax_lite.cli",
 }
 

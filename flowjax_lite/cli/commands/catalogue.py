@@ -47,10 +47,11 @@ def catalogue(flow: str | None = None) -> None:
 
 def _summary(documented: Any) -> str:
     """Return the first sentence of a docstring, and its paper if it names one."""
-    text = inspect.getdoc(documented) or ""
-    paper = re.search(r"[^.\n]*arXiv:\d{4}\.\d{4,5}", text)
-    first = " ".join(text.partition("\n\n")[0].split())
-    return f"{first} {paper[0].strip()}." if paper else first
+    first, *others = (inspect.getdoc(documented) or "").split("\n\n")
+    for paragraph in others:
+        if paper := re.search(r"[^.]*arXiv:\d{4}\.\d{4,5}", " ".join(paragraph.split())):
+            return f"{' '.join(first.split())} {paper[0].strip()}."
+    return " ".join(first.split())
 
 
 def _table(rows: Mapping[str, str]) -> str:

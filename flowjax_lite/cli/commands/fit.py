@@ -48,9 +48,7 @@ def fit(
     """
     if not isinstance(config, Config):
         config = load(config, keys)
-    several = _join_processes(
-        coordinator=coordinator, num_processes=num_processes, process_id=process_id
-    )
+    several = _join_processes(coordinator, num_processes, process_id)
     mesh = fl.all_devices() if several or devices else None
     directory.check_target(config.run_dir, overwrite=overwrite)
     experiment = prepare(config, load_data(config.data))
@@ -77,22 +75,21 @@ def fit(
     return scores
 
 
-def _join_processes(**values: str | int | None) -> bool:
+def _join_processes(coordinator: str | None, num: int | None, process: int | None) -> bool:
     """Join the processes of a run, if it has several, before JAX is used."""
-    names = [f"--{name.replace('_', '-')}" for name in values]
-    missing = [name for name, value in zip(names, values.values(), strict=True) if value is None]
+    values = {"--coordinator": coordinator, "--num-processes": num, "--process-id": process}
+    missing = [name for name, value in values.items() if value is None]
     if len(missing) == len(values):
         return False
-    if missing:
+    if coordinator is None or num is None or process is None:
         raise CommandError(
-            f"a run of several processes needs {', '.join(names)} in each of them; "
+            f"a run of several processes needs {', '.join(values)} in each of them; "
             f"{missing[0]} is missing"
         )
-    process, num = int(values["process_id"] or 0), int(values["num_processes"] or 0)
     if not 0 <= process < num:
         raise CommandError(
             f"--process-id is {process}; expected a number from 0 to {num - 1}, another one in "
             f"each of the {num} processes"
         )
-    jax.distributed.initialize(values["coordinator"], num, process)
+    jax.distributed.initialize(coordinator, num, process)
     return True
