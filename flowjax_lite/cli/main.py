@@ -5,8 +5,9 @@ import codecs
 import io
 import re
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from flowjax_lite.cli.errors import CommandError, did_you_mean
 
@@ -36,6 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_SPELL_OUT)
     traceback = "--traceback" in (sys.argv if argv is None else argv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _show_warning
+        return _run(argv, traceback=traceback)
+
+
+def _run(argv: Sequence[str] | None, *, traceback: bool) -> int:
+    """Parse the arguments and call the command; errors that are expected become messages."""
     try:
         # Imported here, so that a missing extra is an error like others.
         from flowjax_lite.cli.commands import COMMANDS
@@ -97,6 +106,11 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         )
         add_arguments(subparsers[name], command)
     return parser, subparsers
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Print what a warning says, without the place in our code that says it."""
+    print(f"{PROGRAM}: warning: {message}", file=sys.stderr)
 
 
 def _spell_out(error: UnicodeError) -> tuple[str, int]:

@@ -84,7 +84,8 @@ def test_a_run_that_still_improves_says_so(
     tiny_config: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Would catch a user who compares a flow that was stopped half-way."""
-    assert main(["fit", str(tiny_config(name="short")), "--training.max-epochs", "2"]) == 0
+    options = ["--training.max-epochs", "2", "--training.learning-rate", "1e-3"]
+    assert main(["fit", str(tiny_config(name="short")), *options]) == 0
     best = _lines(tiny_config().parent / "runs" / "short")[-1]["best_epoch"]
     hint = "still improving. Raise training.max_epochs from 2"
     assert (hint in capsys.readouterr().out) is (best == 2)

@@ -41,7 +41,8 @@ def sample(
         raise CommandError(f"--num is {num}: give at least 1")
     _, flow = runs.read(run)
     summary = runs.read_summary(run)
-    columns = summary["condition_columns"]
+    schema, of_condition = runs.schema_of(summary), runs.schema_of(summary, "condition_schema")
+    columns = summary["condition_columns"] if of_condition is None else list(of_condition.kinds)
     if columns and condition is None:
         raise CommandError(
             f"the flow of {run} is conditional: give --condition FILE with the "
@@ -50,9 +51,13 @@ def sample(
     if condition is not None and not columns:
         raise CommandError(f"the flow of {run} takes no condition: leave --condition out")
     given = None
-    if condition is not None:
+    if of_condition is not None:
+        given = of_condition.to_array(condition)
+    elif condition is not None:
         given = rows.read(condition, columns=columns).values.astype(np.float32)
     samples = batched.sample(flow, num, seed=seed, condition=given)
+    if schema is not None:  # whole numbers are whole again
+        samples = np.column_stack(list(schema.to_table(samples).values()))
     rows.write(out, samples, columns=summary["columns"])
     print(f"Wrote {len(samples):,} samples of {samples.shape[1]} columns to {out}")
     return samples

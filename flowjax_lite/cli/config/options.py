@@ -152,7 +152,9 @@ def _kinds(annotation: Any) -> tuple[tuple[Any, ...], Collection[str] | None]:
     if get_origin(annotation) is Literal:
         return (str,), get_args(annotation)
     if get_origin(annotation) in (types.UnionType, Union):
-        return get_args(annotation), None
+        members = [_kinds(member) for member in get_args(annotation)]
+        known = [choices for _, choices in members if choices is not None]
+        return tuple(kind for kinds, _ in members for kind in kinds), known[0] if known else None
     return (annotation,), None
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import flowjax_lite as fl
 from flowjax_lite.cli.config.flow import FlowConfig
@@ -32,6 +32,11 @@ class DataConfig:
         columns: The columns to model; all by default.
         condition_columns: The columns to condition on.
         array: The array to take from an `.npz` file with several.
+        schema: For csv and parquet files with words, blanks or whole numbers: find out what each
+            column holds. Words become the condition, or are left out where condition_columns does
+            not name them; whole numbers get noise, and are whole again in samples.
+        missing: With a schema, what happens to rows without a value: error names the columns, drop
+            leaves the rows out.
         validation: The fraction of rows kept for validation.
         test: The fraction of rows kept for the test.
         num: The number of rows to draw from a toy density.
@@ -46,6 +51,8 @@ class DataConfig:
     columns: tuple[str, ...] | None = None
     condition_columns: tuple[str, ...] | None = None
     array: str | None = None
+    schema: Literal["auto"] | None = None
+    missing: Literal["error", "drop"] = "error"
     validation: float = 0.1
     test: float = 0.1
     num: int = 10_000

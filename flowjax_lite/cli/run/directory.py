@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from flowjax_lite.cli.config import Config
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.report.score import Score
 from flowjax_lite.core.files import locked
+from flowjax_lite.data import Schema
 from flowjax_lite.distributions import Flow
 
 CONFIG, METRICS, MODEL = "config.yaml", "metrics.jsonl", "model.safetensors"
@@ -211,6 +212,26 @@ def read_trained(directory: str | Path) -> Trained:
     return Trained(config, flow, columns, given, score, seconds, validation, total)
 
 
+def schema_of(summary: Mapping[str, Any], key: str = "schema") -> Schema | None:
+    """Return the schema of the data, or of the condition, if the run has one.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    kinds = summary.get(key)
+    return None if kinds is None else Schema(kinds)
+
+
+def _check_schemas(path: Path, summary: Mapping[str, Any]) -> None:
+    for key, columns in (("schema", "columns"), ("condition_schema", "condition_columns")):
+        try:
+            schema = schema_of(summary, key)
+            if schema is not None and schema.columns != tuple(summary[columns]):
+                raise ValueError(f"it has not the columns {summary[columns]}")
+        except (TypeError, ValueError, AttributeError) as error:
+            raise CommandError(f"{path}: {key} is no schema of a run: {error}") from None
+
+
 def _read_metrics(directory: str | Path) -> list[dict[str, Any]]:
     """Return all lines of the metrics, the last of which is a summary."""
     path = Path(directory) / METRICS
@@ -233,5 +254,6 @@ def _read_metrics(directory: str | Path) -> list[dict[str, Any]]:
         ] if (levels is None or levels > 1) and all(
             isinstance(name, str) for name in columns + given
         ):
+            _check_schemas(path, lines[-1])
             return lines
     raise CommandError(f"{path}: its last line is not that of a whole run: fit it again")

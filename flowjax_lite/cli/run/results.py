@@ -57,9 +57,19 @@ def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
             "columns": data.columns,
             "condition_columns": data.condition_columns,
             "num_levels": data.num_levels,
+            **_schemas(outcome),
         }
     )
     return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def _schemas(outcome: Outcome) -> dict[str, Any]:
+    """Return what the columns of the table were, where a schema was inferred."""
+    data = outcome.experiment.data
+    if outcome.experiment.config.data.schema is None:
+        return {}
+    schemas = {"schema": data.schema, "condition_schema": data.condition_schema}
+    return {name: schema.kinds for name, schema in schemas.items() if schema is not None}
 
 
 def _title(outcome: Outcome) -> str:

@@ -47,13 +47,18 @@ def _data(config: Config, summary: dict[str, Any], source: str | None) -> Datase
 
 def _file(config: Config, summary: dict[str, Any], path: str) -> Dataset:
     columns, given = summary["columns"], summary["condition_columns"]
-    table = rows.read(path, columns=[*columns, *given], array=config.data.array)
-    values = table.values
-    if table.image_shape is not None and values.dtype == np.uint8:
-        values = fl.data.dequantize(values, 256, seed=config.data.seed)
-    values = values.astype(np.float32)
-    x, condition = values[:, : len(columns)], values[:, len(columns) :]
-    every = Split(x, condition if given else None)
+    schema, of_condition = run.schema_of(summary), run.schema_of(summary, "condition_schema")
+    if schema is not None:
+        x = schema.to_array(path, seed=config.data.seed)
+        every = Split(x, None if of_condition is None else of_condition.to_array(path))
+    else:
+        table = rows.read(path, columns=[*columns, *given], array=config.data.array)
+        values = table.values
+        if table.image_shape is not None and values.dtype == np.uint8:
+            values = fl.data.dequantize(values, 256, seed=config.data.seed)
+        values = values.astype(np.float32)
+        x, condition = values[:, : len(columns)], values[:, len(columns) :]
+        every = Split(x, condition if given else None)
     return Dataset(
         Path(path).name,
         train=every,
