@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn, TextIO
 
 from flowjax_lite.cli.errors import CommandError, did_you_mean
 
@@ -108,7 +108,14 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     return parser, subparsers
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Print what a warning says, without the place in our code that says it."""
     print(f"{PROGRAM}: warning: {message}", file=sys.stderr)
 
