@@ -219,6 +219,19 @@ def condition_shape_message(got: Shape, expected: Shape) -> str:
     )
 
 
+def refuse_masked(x: Any, name: str) -> None:
+    """Check that no cell of a numpy array is masked, which would be seen as a number.
+
+    Raises:
+        ValueError: one is.
+    """
+    if np.ma.is_masked(x):
+        raise ValueError(
+            f"{name} is a masked array with {np.ma.count_masked(x)} masked cells, which a flow "
+            f"would see as numbers. Drop their rows: x[~np.ma.getmaskarray(x).any(axis=1)].data"
+        )
+
+
 def check_choice(value: str, choices: Sequence[str], name: str) -> str:
     """Return the value, one of a few words.
 

@@ -1,10 +1,13 @@
 """What users bring, as arrays: frames, tensors and lists; refused where something would be lost."""
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
+
+from flowjax_lite.core.checks import refuse_masked
 
 
 def frame_columns(x: Any) -> dict[str, np.ndarray] | None:
@@ -52,7 +55,7 @@ def as_array(x: Any, *, name: str) -> np.ndarray:
         The array; `(n, d)` for a frame, with its columns side by side.
 
     Raises:
-        TypeError: A column of a frame holds no numbers.
+        TypeError: A column of a frame holds no numbers, or x is a path.
         ValueError: Cells are masked, or the lists are ragged.
     """
     columns = frame_columns(x)
@@ -67,11 +70,12 @@ def as_array(x: Any, *, name: str) -> np.ndarray:
         return np.stack(list(columns.values()), axis=1) if columns else np.empty((0, 0))
     if hasattr(x, "detach"):  # a tensor of PyTorch, which may need gradients or lie on a GPU
         x = x.detach().cpu()
-    if np.ma.is_masked(x):
-        raise ValueError(
-            f"{name} is a masked array with {np.ma.count_masked(x)} masked cells, which a flow "
-            "would see as numbers. Drop their rows: x[~np.ma.getmaskarray(x).any(axis=1)].data."
+    if isinstance(x, str | PathLike):
+        raise TypeError(
+            f"{name} is the path {str(x)!r}; expected rows. fl.data.load reads a file and divides "
+            "its rows, fl.data.stream leaves them where they lie."
         )
+    refuse_masked(x, name)
     try:
         return np.asarray(x)
     except ValueError as error:

@@ -227,27 +227,26 @@ def _by_schema(
             column_positions(asked, tuple(table))
     kinds, useless = sort_columns(table)
     words = [name for name, kind in kinds.items() if not isinstance(kind, str)]
-    for name in columns or ():
-        if name in words or name in useless:
-            raise ValueError(
-                f"{title}: column {name!r} holds {useless.get(name, 'words')}, which have no "
-                "density: name it in condition_columns, or leave it out of columns"
-            )
-    for name in condition_columns or ():
+    for name in (*(columns or ()), *(condition_columns or ())):
         if name in useless:
-            raise ValueError(f"{title}: column {name!r} ({useless[name]}) is no condition")
-    if condition_columns is None and columns is None:
+            raise ValueError(f"{title}: column {name!r} {useless[name]}; leave it out")
+        if name in words and name in (columns or ()):
+            raise ValueError(
+                f"{title}: column {name!r} holds words, which have no density: name it in "
+                "condition_columns, or leave it out of columns"
+            )
+    told = []
+    if condition_columns is None and columns is None and words:
         condition_columns = words
-        if words:
-            told = f"{title}: {listed(map(repr, words), most=10)} hold words and are the condition"
-            warnings.warn(told, DataWarning, stacklevel=4)
+        told.append(f"words become the condition: {listed(map(repr, words), most=10)}")
     given = tuple(condition_columns or ())
     if columns is None:
-        useless |= {name: "words" for name in words if name not in given}
         columns = [name for name in kinds if name not in given and name not in words]
+        useless |= {name: "holds words" for name in words if name not in given}
         if useless:
-            told = f"{title}: left out {described(useless)}"
-            warnings.warn(told, DataWarning, stacklevel=4)
+            told.append(f"left out: {described(useless)}")
+    if told:
+        warnings.warn(f"{title}: {'; '.join(told)}", DataWarning, stacklevel=3)
     if not columns:
         raise ValueError(f"{title}: no column of numbers is left for the data")
     table = {name: table[name] for name in (*columns, *given)}

@@ -212,7 +212,7 @@ def sort_columns(columns: Columns) -> tuple[dict[str, str | tuple[str, ...]], di
             if len(words) <= _MOST_WORDS:
                 kinds[name] = tuple(words)
             else:
-                useless[name] = f"{len(words)} different words"
+                useless[name] = f"holds {len(words)} different words"
         else:
             useless[name] = f"holds values of type {values.dtype}"
     return kinds, useless

@@ -104,3 +104,9 @@ def test_dim_must_be_positive(kind: type):
     """Catches an empty event, whose density would be one whatever it is."""
     with pytest.raises(ValueError, match="dim is 0"):
         kind(0)
+
+
+def test_masked_cells_are_refused():
+    """Catches a mask that is dropped, so that fill values decide on the scale."""
+    with pytest.raises(ValueError, match="x is a masked array with 1 masked cells"):
+        b.Standardize.from_data(np.ma.masked_array([[1.0], [2.0], [1e20]], [[0], [0], [1]]))

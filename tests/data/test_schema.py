@@ -128,13 +128,13 @@ def test_useless_columns_are_left_out_by_name() -> None:
         schema = infer_schema(table)
     assert schema.kinds == KINDS
     message = str(caught[0].message)
-    assert "'Unnamed: 0' (numbers the rows), 'name' (60 different words), 'born'" in message
+    assert "'Unnamed: 0' (numbers the rows), 'name' (holds 60 different words), 'born'" in message
 
 
 def test_words_become_the_condition_or_are_left_out(tmp_path: Path) -> None:
     """Catches words that go missing without a word, and conditions of other rows."""
     path = csv(tmp_path)
-    with pytest.warns(DataWarning, match=r"csv: 'city', 'member' hold words and are the condition"):
+    with pytest.warns(DataWarning, match=r"csv: words become the condition: 'city', 'member'"):
         data = load(path, schema="auto")
     assert (data.columns, data.condition_columns[2:4]) == (
         ("height", "children"),
@@ -147,7 +147,7 @@ def test_words_become_the_condition_or_are_left_out(tmp_path: Path) -> None:
     table = data.to_table(data.test.x)
     assert set(table) == {"height", "children"} and table["children"].dtype == np.int64
     assert set(data.condition_schema.to_table(data.test.condition)["city"]) <= set(TABLE["city"])
-    with pytest.warns(DataWarning, match=r"left out 'member' \(words\)"):
+    with pytest.warns(DataWarning, match=r"left out: 'member' \(holds words\)"):
         data = load(path, schema="auto", condition_columns=["city"])
     assert data.condition_columns == ("city=Lima", "city=Oslo", "city=Rome")
     data = load(path, schema="auto", columns=["height"])

@@ -33,6 +33,7 @@ def test_good_data_come_back_unchanged(x: np.ndarray, dtype) -> None:
         (np.zeros((3, 2), bool), r"type bool; expected real floats.*flag"),
         (np.array([[1.0, None]]), r"type object; expected real floats.*astype"),
         (np.array([["1.0", "a"]]), r"expected real floats"),
+        ("rows.csv", r"data is the path 'rows.csv'; expected rows. fl.data.load reads"),
     ],
 )
 def test_wrong_types(bad: np.ndarray, message: str) -> None:
