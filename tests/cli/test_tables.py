@@ -34,7 +34,7 @@ def test_words_and_whole_numbers(
     config = tiny_config(name="flats", source=str(table), data=", schema: auto")
     assert main(["fit", str(config), "--training.max-epochs", "40"]) == 0
     told = capsys.readouterr().err
-    assert "flowjax-lite: warning: " in told and "'city' hold words and are the condition" in told
+    assert "flowjax-lite: warning: " in told and "words become the condition: 'city'" in told
     directory = tmp_path / "runs" / "flats"
     assert run.read_summary(directory)["columns"] == ["rooms", "price"]
     assert main(["evaluate", str(directory), "--data", str(table)]) == 0
