@@ -25,14 +25,6 @@ BASES: dict[str, Callable[[int, nnx.Rngs], AbstractBase]] = {
 _CHOICES: dict[str, Collection[str]] = {
     "base": BASES,
     "activation": fl.conditioners.ACTIVATIONS,
-    "nonlinearity": fl.bijectors.PLANAR_NONLINEARITIES,
-    "form": fl.bijectors.SYLVESTER_FORMS,
-    "log_det": fl.bijectors.LOG_DETS,
-    "divergence": fl.flows.DIVERGENCES,
-    "method": fl.continuous.METHODS,
-    "adjoint": fl.continuous.ADJOINTS,
-    "gradient": fl.bijectors.GRADIENTS,
-    "compute_dtype": fl.conditioners.COMPUTE_DTYPES,
 }
 # What follows from the data and the seed.
 _AUTOMATIC = {"dim", "condition_dim", "data_map", "condition_map", "rngs"}
