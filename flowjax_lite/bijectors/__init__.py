@@ -12,7 +12,7 @@ from flowjax_lite.bijectors.domains import Domains
 from flowjax_lite.bijectors.elementwise import Exp, Identity, Logit, Sigmoid, Softplus, Tanh
 from flowjax_lite.bijectors.householder import Householder
 from flowjax_lite.bijectors.independent import Independent
-from flowjax_lite.bijectors.linear import LU, PLU, Linear, Triangular
+from flowjax_lite.bijectors.linear import LU, PLU, Linear, Triangular, Whiten
 from flowjax_lite.bijectors.normalization import ActNorm, BatchNorm
 from flowjax_lite.bijectors.orthogonal import QR, RandomRotation, Rotation
 from flowjax_lite.bijectors.permutation import Permutation, Reverse
@@ -69,5 +69,6 @@ __all__ = [
     "Sylvester",
     "Tanh",
     "Triangular",
+    "Whiten",
     "unrolled",
 ]

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import before_scale, given_array
-from flowjax_lite.core.checks import check_columns, default_dtype, refuse_masked
+from flowjax_lite.core.checks import check_columns, default_dtype
 from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.numerics.scalar import log_scale
 
@@ -121,44 +121,49 @@ class Standardize(AbstractElementwise):
     stays in the data's units. It is not trained.
     """
 
-    def __init__(self, dim: int, *, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+    def __init__(
+        self, dim: int | Sequence[int], *, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0
+    ) -> None:
         """Fix a location and a scale; `from_data` measures them.
 
         Args:
-            dim: number of entries.
-            loc: (dim,) or one number for all entries, in the data's units.
+            dim: number of entries, or the shape of an event.
+            loc: event_shape or one number for all entries, in the data's units.
             scale: the same; not zero.
 
         Raises:
             ValueError: a scale is zero, a number is not finite, or there are others than dim.
         """
         super().__init__(dim)
-        _check_loc_and_scale(dim, loc, scale)
+        _check_loc_and_scale(self.event_shape, loc, scale)
         dtype = default_dtype()
         self.loc, self.scale = (
-            Buffer(jnp.broadcast_to(jnp.asarray(value, dtype), (dim,))) for value in (loc, scale)
+            Buffer(jnp.broadcast_to(jnp.asarray(value, dtype), self.event_shape))
+            for value in (loc, scale)
         )
 
     @classmethod
     def from_data(cls, x: Any, *, keep: Sequence[int] = ()) -> Self:
-        """The map whose inverse gives the rows of x mean zero and standard deviation one.
+        """The map whose inverse gives the events of x mean zero and standard deviation one.
 
         Args:
-            x: (rows, dim).
-            keep: columns that stay as they are, such as angles.
+            x: (rows, *event_shape).
+            keep: columns that stay as they are, such as angles; indices of the last axis.
 
         Raises:
-            ValueError: x has another rank, no rows or masked cells, a column is constant or not
-                finite, or keep names no columns.
+            ValueError: x has no axis of an event or no rows, an entry is constant or not finite,
+                or keep names no columns.
         """
-        refuse_masked(x, "x")
         x = np.asarray(x, dtype=np.float64)
-        if x.ndim != 2 or not x.size:
-            raise ValueError(f"x has shape {x.shape}; expected (rows, dim) with rows in it")
-        kept = list(check_columns(keep, x.shape[1], "keep"))
+        if x.ndim < 2 or not x.size:
+            raise ValueError(
+                f"x has shape {x.shape}; expected (rows, dim) or (rows, *event_shape) with rows "
+                f"in it"
+            )
+        kept = list(check_columns(keep, x.shape[-1], "keep"))
         loc, scale = x.mean(axis=0), x.std(axis=0)
-        loc[kept], scale[kept] = 0.0, 1.0
-        return cls(x.shape[1], loc=loc, scale=scale)
+        loc[..., kept], scale[..., kept] = 0.0, 1.0
+        return cls(x.shape[1:], loc=loc, scale=scale)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return x * self.scale[...] + self.loc[...], jnp.log(jnp.abs(self.scale[...]))
@@ -167,20 +172,22 @@ class Standardize(AbstractElementwise):
         return (y - self.loc[...]) / self.scale[...], -jnp.log(jnp.abs(self.scale[...]))
 
 
-def _check_loc_and_scale(dim: int, loc: ArrayLike, scale: ArrayLike) -> None:
+def _check_loc_and_scale(shape: tuple[int, ...], loc: ArrayLike, scale: ArrayLike) -> None:
     for name, value in (("loc", loc), ("scale", scale)):
-        if jnp.shape(value) not in ((), (dim,)):
+        if jnp.shape(value) not in ((), shape):
             raise ValueError(
-                f"{name} has shape {jnp.shape(value)}; expected ({dim},), or one number for all"
+                f"{name} has shape {jnp.shape(value)}; expected {shape}, or one number for all"
             )
     locs, scales = known_numbers(loc), known_numbers(scale)
     if locs is None or scales is None:
         return
-    locs, scales = np.broadcast_to(locs, dim), np.broadcast_to(scales, dim)
-    bad = np.flatnonzero(~np.isfinite(locs) | ~np.isfinite(scales) | (scales == 0))
+    locs, scales = np.broadcast_to(locs, shape), np.broadcast_to(scales, shape)
+    bad = np.argwhere(~np.isfinite(locs) | ~np.isfinite(scales) | (scales == 0))
     if bad.size:
-        i = bad[0]
+        place = tuple(bad[0].tolist())
+        entry = f"column {place[0]}" if len(place) == 1 else f"entry {list(place)}"
         raise ValueError(
-            f"column {i} has location {locs[i]} and scale {scales[i]}; expected finite numbers "
-            f"and a scale other than zero: drop a constant column, and repair NaN and inf cells"
+            f"{entry} has location {locs[place]} and scale {scales[place]}; expected finite "
+            f"numbers and a scale other than zero: drop a constant column, and repair NaN and inf "
+            f"cells"
         )

@@ -1,5 +1,7 @@
 """A transformer on every entry by itself, without a network that looks at other entries."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -7,7 +9,7 @@ from jax import Array
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
-from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.checks import check_event_shape
 from flowjax_lite.transformers import AbstractTransformer
 
 
@@ -20,7 +22,7 @@ class Independent(AbstractBijector):
     def __init__(
         self,
         transformer: AbstractTransformer,
-        dim: int,
+        dim: int | Sequence[int],
         *,
         condition_dim: int | None = None,
         hidden: tuple[int, ...] = (64, 64),
@@ -32,7 +34,7 @@ class Independent(AbstractBijector):
 
         Args:
             transformer: the scalar map.
-            dim: number of entries.
+            dim: number of entries, or the shape of an event.
             condition_dim: length of the condition; None for none, and then the settings below
                 have no effect.
             hidden: widths of the network from the condition to the parameters.
@@ -40,10 +42,10 @@ class Independent(AbstractBijector):
             compute_dtype: of the network's products; see `conditioners.check_compute_dtype`.
             rngs: source of the network's weights; needed with a condition.
         """
-        self.event_shape = (check_positive_int(dim, "dim"),)
+        self.event_shape = check_event_shape(dim)
         self.transformer = transformer
         self.params = AmortizedParams(
-            jnp.zeros((transformer.num_params, dim)),
+            jnp.zeros((transformer.num_params, *self.event_shape)),
             condition_dim=condition_dim,
             hidden=hidden,
             activation=activation,

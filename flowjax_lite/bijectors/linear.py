@@ -1,4 +1,4 @@
-"""Learned linear maps of the whole event, dense or by their triangular factors."""
+"""Linear maps of the whole event, learned or fixed, dense or by their triangular factors."""
 
 from typing import Any, Self
 
@@ -7,11 +7,13 @@ import numpy as np
 from flax import nnx
 from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
+from jax.typing import ArrayLike
 
-from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.bijectors.base import AbstractBijector, Buffer
 from flowjax_lite.bijectors.given import before_scale, given_array
 from flowjax_lite.bijectors.permutation import Permutation
 from flowjax_lite.core.checks import check_positive_int, default_dtype
+from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.numerics.scalar import log_scale
 
 _MAX_LOG_SCALE = 5.0
@@ -226,6 +228,86 @@ class Linear(AbstractBijector):
         condition_number = jnp.linalg.cond(lax.stop_gradient(matrix), p=1)
         largest = _largest_condition_number(len(matrix), matrix.dtype)
         return jnp.where(condition_number < largest, matrix, jnp.nan)
+
+
+class Whiten(AbstractBijector):
+    """The fixed map from a standard normal to the data's mean and covariance: y = loc + L x.
+
+    What `Standardize` does for each entry by itself, with correlations: the covariance is L Lᵀ.
+    It is not trained.
+    """
+
+    def __init__(self, loc: ArrayLike, tril: ArrayLike) -> None:
+        """Fix the location and the factor; `from_data` measures them.
+
+        Args:
+            loc: (dim,), in the data's units.
+            tril: L, (dim, dim), lower triangular with a diagonal without zeros, such as
+                `np.linalg.cholesky(covariance)`.
+
+        Raises:
+            ValueError: a shape is another, a number is not finite, L is not lower triangular, or
+                its diagonal has a zero.
+        """
+        shape = jnp.shape(loc)
+        if len(shape) != 1 or jnp.shape(tril) != (*shape, *shape):
+            raise ValueError(
+                f"loc has shape {shape} and tril {jnp.shape(tril)}; expected (dim,) and (dim, dim)"
+            )
+        self.event_shape, self.condition_shape = shape, None
+        numbers = known_numbers(loc), known_numbers(tril)
+        if numbers[0] is not None and numbers[1] is not None:
+            given_array(numbers[0], "loc")
+            factor = given_array(numbers[1], "tril")
+            check_lower_triangular(factor, "tril")
+            zeros = np.flatnonzero(np.diag(factor) == 0)
+            if zeros.size:
+                raise ValueError(
+                    f"tril[{zeros[0]}, {zeros[0]}] is 0; expected another number: the covariance "
+                    f"is singular, as a column depends on those before it, so drop that column"
+                )
+        dtype = default_dtype()
+        self.loc, self.tril = Buffer(jnp.asarray(loc, dtype)), Buffer(jnp.asarray(tril, dtype))
+
+    @classmethod
+    def from_data(cls, x: Any) -> Self:
+        """The map whose inverse gives the rows of x mean zero and the identity as covariance.
+
+        Args:
+            x: (rows, dim), more rows than columns.
+
+        Raises:
+            ValueError: x has another rank, a number is not finite, or a column is constant or
+                depends on others.
+        """
+        x = given_array(x, "x")
+        if x.ndim != 2 or not x.size:
+            raise ValueError(f"x has shape {x.shape}; expected (rows, dim) with rows in it")
+        loc = x.mean(axis=0)
+        # By the QR decomposition of the rows, which keeps the digits that a covariance loses.
+        upper = np.linalg.qr((x - loc) / np.sqrt(len(x)), mode="r")
+        limit = len(x) * np.finfo(default_dtype()).eps * x.std(axis=0)
+        if len(upper) < x.shape[1] or np.any(np.abs(np.diag(upper)) <= limit):
+            raise ValueError(
+                f"the columns of x, of shape {x.shape}, depend on each other, or one is constant: "
+                f"their covariance has no inverse; drop such columns, give more rows than columns, "
+                f"or use Standardize"
+            )
+        return cls(loc, np.tril((upper * np.sign(np.diag(upper))[:, None]).T))
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        tril = self.tril[...]
+        y = jnp.matmul(tril, x, precision=lax.Precision.HIGHEST) + self.loc[...]
+        return y, jnp.sum(jnp.log(jnp.abs(jnp.diag(tril))))
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        tril = self.tril[...]
+        x = solve_triangular(tril, y - self.loc[...], lower=True)
+        return x, -jnp.sum(jnp.log(jnp.abs(jnp.diag(tril))))
 
 
 def _largest_condition_number(dim: int, dtype: Any) -> float:

@@ -4,6 +4,7 @@ A bijector sees single events, so the statistics come from outside: `AbstractBij
 sends a batch through a map and asks for each of these layers for a new one.
 """
 
+from collections.abc import Sequence
 from typing import Self, TypeVar
 
 import jax
@@ -29,10 +30,11 @@ class ActNorm(AbstractNormalization, AbstractElementwise):
     Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.1.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
-        self.loc, self.scale = Buffer(jnp.zeros(dim)), Buffer(jnp.ones(dim))
-        self.shift, self.raw_scale = nnx.Param(jnp.zeros(dim)), nnx.Param(jnp.zeros(dim))
+        shape = self.event_shape
+        self.loc, self.scale = Buffer(jnp.zeros(shape)), Buffer(jnp.ones(shape))
+        self.shift, self.raw_scale = nnx.Param(jnp.zeros(shape)), nnx.Param(jnp.zeros(shape))
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         s, scale = log_scale(self.raw_scale[...], _MAX_LOG_SCALE), self.scale[...]
@@ -64,11 +66,13 @@ class BatchNorm(AbstractNormalization, AbstractElementwise):
     RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, section 3.7 and appendix E.
     """
 
-    def __init__(self, dim: int, *, momentum: float = 0.9, epsilon: float = 1e-5) -> None:
+    def __init__(
+        self, dim: int | Sequence[int], *, momentum: float = 0.9, epsilon: float = 1e-5
+    ) -> None:
         """Start with mean zero and variance one.
 
         Args:
-            dim: number of entries.
+            dim: number of entries, or the shape of an event.
             momentum: how much of the old statistics each training step keeps, in [0, 1).
             epsilon: added to the variance; positive.
 
@@ -81,7 +85,8 @@ class BatchNorm(AbstractNormalization, AbstractElementwise):
         if not 0 < epsilon < float("inf"):
             raise ValueError(f"epsilon is {epsilon}; expected a positive number")
         self.momentum, self.epsilon = float(momentum), float(epsilon)
-        self.mean, self.variance = Buffer(jnp.zeros(dim)), Buffer(jnp.ones(dim))
+        shape = self.event_shape
+        self.mean, self.variance = Buffer(jnp.zeros(shape)), Buffer(jnp.ones(shape))
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         variance = self.variance[...] + self.epsilon
@@ -102,7 +107,7 @@ class BatchNorm(AbstractNormalization, AbstractElementwise):
         Gradients go through the batch's statistics; the old ones are constants.
 
         Args:
-            batch: (rows, dim), what reaches the layer.
+            batch: (rows, *event_shape), what reaches the layer.
             weights: (rows,), not negative; rows of weight zero have no influence.
             forward: as for `initialized`.
 
@@ -139,14 +144,15 @@ def moments(batch: Array, weights: Array) -> tuple[Array, Array]:
     """The weighted mean and variance of each entry.
 
     Args:
-        batch: (rows, dim).
+        batch: (rows, *event_shape).
         weights: (rows,), not negative; a row of weight zero may hold anything.
 
     Returns:
-        Two arrays (dim,); the variance is the mean squared deviation.
+        Two arrays of event_shape; the variance is the mean squared deviation.
     """
-    share = (weights / jnp.sum(weights))[:, None]
-    batch = jnp.where(share > 0, batch, 0.0)  # before any product, which would keep NaN
-    mean = jnp.sum(share * batch, axis=0)
-    mean += jnp.sum(share * (batch - mean[None]), axis=0)  # what rounding has left, far from zero
-    return mean, jnp.sum(share * (batch - mean[None]) ** 2, axis=0)
+    weights = (weights / jnp.sum(weights)).reshape(-1, *[1] * (batch.ndim - 1))
+    batch = jnp.where(weights > 0, batch, 0.0)  # before any product, which would keep NaN
+    mean = jnp.sum(weights * batch, axis=0)
+    # What rounding has left, far from zero.
+    mean += jnp.sum(weights * (batch - mean[None]), axis=0)
+    return mean, jnp.sum(weights * (batch - mean[None]) ** 2, axis=0)

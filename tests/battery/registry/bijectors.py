@@ -152,6 +152,9 @@ BIJECTORS = {
     "Linear.from_arrays": Item(
         lambda rngs: b.Linear.from_arrays([[0.0, 2.0, 0.5], [-1.0, 0.3, 0.0], [0.2, 0.0, 1.0]])
     ),
+    "Whiten": Item(
+        lambda rngs: b.Whiten([1.0, -2.0, 0.5], [[2.0, 0, 0], [0.3, 0.5, 0], [-1.0, 0.2, 1.5]])
+    ),
     "QR": Item(lambda rngs: b.QR(DIM, num_reflections=4)),
     "Rotation": Item(lambda rngs: b.Rotation(DIM)),
     "RandomRotation": Item(lambda rngs: b.RandomRotation(DIM, rngs=rngs)),
