@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
-from flowjax_lite.bijectors.given import before_scale, given_array
+from flowjax_lite.bijectors.given import as_dim, before_scale, given_array
 from flowjax_lite.core.checks import check_columns, default_dtype
 from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.numerics.scalar import log_scale
@@ -34,7 +34,7 @@ class Shift(AbstractElementwise):
             shift: event_shape.
         """
         shift = given_array(shift, "shift")
-        layer = cls(shift.shape)
+        layer = cls(as_dim(shift.shape))
         layer.shift[...] = jnp.asarray(shift, default_dtype())
         return layer
 
@@ -63,7 +63,7 @@ class Scale(AbstractElementwise):
             ValueError: a scale is not positive, or beyond the bound e^±10.
         """
         scale = given_array(scale, "scale")
-        layer = cls(scale.shape)
+        layer = cls(as_dim(scale.shape))
         raw = before_scale(scale, _MAX_LOG_SCALE, "scale")
         layer.raw_scale[...] = jnp.asarray(raw, default_dtype())
         return layer
@@ -99,7 +99,7 @@ class Affine(AbstractElementwise):
         loc, scale = given_array(loc, "loc"), given_array(scale, "scale")
         if scale.shape not in ((), loc.shape):
             raise ValueError(f"scale has shape {scale.shape}; expected that of loc, {loc.shape}")
-        layer = cls(loc.shape)
+        layer = cls(as_dim(loc.shape))
         raw = before_scale(np.broadcast_to(scale, loc.shape), _MAX_LOG_SCALE, "scale")
         layer.shift[...] = jnp.asarray(loc, default_dtype())
         layer.raw_scale[...] = jnp.asarray(raw, default_dtype())
@@ -163,7 +163,7 @@ class Standardize(AbstractElementwise):
         kept = list(check_columns(keep, x.shape[-1], "keep"))
         loc, scale = x.mean(axis=0), x.std(axis=0)
         loc[..., kept], scale[..., kept] = 0.0, 1.0
-        return cls(x.shape[1:], loc=loc, scale=scale)
+        return cls(as_dim(x.shape[1:]), loc=loc, scale=scale)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         return x * self.scale[...] + self.loc[...], jnp.log(jnp.abs(self.scale[...]))

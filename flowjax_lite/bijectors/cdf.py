@@ -22,7 +22,7 @@ from jax import Array
 from jax.scipy.special import betainc, log_ndtr, ndtr, ndtri
 
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
-from flowjax_lite.bijectors.given import before_scale, given_array
+from flowjax_lite.bijectors.given import as_dim, before_scale, given_array
 from flowjax_lite.core.checks import check_positive_int, default_dtype
 from flowjax_lite.numerics.root import monotone_root
 from flowjax_lite.numerics.scalar import log_scale
@@ -132,7 +132,7 @@ class GaussianMixtureCDF(AbstractElementwise):
         if np.any(weights <= 0) or not np.allclose(np.sum(weights, axis=0), 1.0, atol=1e-5):
             raise ValueError("weights must be positive and add up to one over axis 0; divide them")
         dtype = default_dtype()
-        layer = cls(locs.shape[1:], num_components=len(locs), rngs=nnx.Rngs(0))
+        layer = cls(as_dim(locs.shape[1:]), num_components=len(locs), rngs=nnx.Rngs(0))
         layer.logits[...], layer.locs[...] = (
             jnp.asarray(v, dtype) for v in (np.log(weights), locs)
         )

@@ -25,6 +25,11 @@ def given_array(value: Any, name: str, shape: tuple[int, ...] | None = None) -> 
     return array
 
 
+def as_dim(shape: tuple[int, ...]) -> int | tuple[int, ...]:
+    """A shape as a user writes `dim`: a number for vectors, so that recipes are the same."""
+    return shape[0] if len(shape) == 1 else shape
+
+
 def before_soft_clip(value: np.ndarray, bound: float, name: str) -> np.ndarray:
     """The raw numbers of which `soft_clip` with that bound makes these.
 
