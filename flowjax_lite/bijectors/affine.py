@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import as_dim, before_scale, given_array
-from flowjax_lite.core.checks import check_columns, default_dtype
+from flowjax_lite.core.checks import check_columns, default_dtype, refuse_masked
 from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.numerics.scalar import log_scale
 
@@ -151,9 +151,10 @@ class Standardize(AbstractElementwise):
             keep: columns that stay as they are, such as angles; indices of the last axis.
 
         Raises:
-            ValueError: x has no axis of an event or no rows, an entry is constant or not finite,
-                or keep names no columns.
+            ValueError: x has no axis of an event, no rows or masked cells, an entry is constant
+                or not finite, or keep names no columns.
         """
+        refuse_masked(x, "x")
         x = np.asarray(x, dtype=np.float64)
         if x.ndim < 2 or not x.size:
             raise ValueError(

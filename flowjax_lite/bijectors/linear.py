@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
 from flowjax_lite.bijectors.given import before_scale, given_array
 from flowjax_lite.bijectors.permutation import Permutation
-from flowjax_lite.core.checks import check_positive_int, default_dtype
+from flowjax_lite.core.checks import check_positive_int, default_dtype, refuse_masked
 from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.numerics.scalar import log_scale
 
@@ -277,9 +277,10 @@ class Whiten(AbstractBijector):
             x: (rows, dim), more rows than columns.
 
         Raises:
-            ValueError: x has another rank, a number is not finite, or a column is constant or
-                depends on others.
+            ValueError: x has another rank or masked cells, a number is not finite, or a column is
+                constant or depends on others.
         """
+        refuse_masked(x, "x")
         x = given_array(x, "x")
         if x.ndim != 2 or not x.size:
             raise ValueError(f"x has shape {x.shape}; expected (rows, dim) with rows in it")
