@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array, lax
+from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractNormalization, Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
@@ -89,12 +89,16 @@ class BatchNorm(AbstractNormalization, AbstractElementwise):
         self.mean, self.variance = Buffer(jnp.zeros(shape)), Buffer(jnp.ones(shape))
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
-        variance = self.variance[...] + self.epsilon
-        return x * jnp.sqrt(variance) + self.mean[...], 0.5 * jnp.log(variance)
+        mean, variance = self._statistics()
+        return x * jnp.sqrt(variance) + mean, 0.5 * jnp.log(variance)
 
     def _inverse(self, y: Array) -> tuple[Array, Array]:
-        variance = self.variance[...] + self.epsilon
-        return (y - self.mean[...]) / jnp.sqrt(variance), -0.5 * jnp.log(variance)
+        mean, variance = self._statistics()
+        return (y - mean) / jnp.sqrt(variance), -0.5 * jnp.log(variance)
+
+    def _statistics(self) -> tuple[Array, Array]:
+        # With their gradient, which those of a batch have, just observed.
+        return self.mean.get_value(), self.variance.get_value() + self.epsilon
 
     def initialized(self, batch: Array, weights: Array, *, forward: bool) -> Self:
         _check_direction(forward)
@@ -117,7 +121,7 @@ class BatchNorm(AbstractNormalization, AbstractElementwise):
         _check_direction(forward)
 
         def moved(old: Buffer, new: Array) -> Array:
-            return self.momentum * lax.stop_gradient(old[...]) + (1 - self.momentum) * new
+            return self.momentum * old[...] + (1 - self.momentum) * new
 
         mean, variance = moments(batch, weights)
         return _with(self, mean=moved(self.mean, mean), variance=moved(self.variance, variance))

@@ -2,14 +2,13 @@
 
 from abc import ABC, abstractmethod
 
-from flax import nnx
 from jax import Array
 
 from flowjax_lite.core.checks import Shape
-from flowjax_lite.core.recipe import Recorded
+from flowjax_lite.core.recipe import RecordedModule
 
 
-class AbstractConditioner(Recorded, nnx.Module, ABC, kind="conditioner"):
+class AbstractConditioner(RecordedModule, ABC, kind="conditioner"):
     """A network from one vector, and a condition, to an array.
 
     Attributes:

@@ -14,10 +14,10 @@ from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.mlp import Dense, check_hidden, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype
 from flowjax_lite.core.checks import check_positive_int
-from flowjax_lite.core.recipe import Recorded
+from flowjax_lite.core.recipe import RecordedModule
 
 
-class AbstractDynamics(Recorded, nnx.Module, ABC, kind="dynamics"):
+class AbstractDynamics(RecordedModule, ABC, kind="dynamics"):
     """A velocity for one event.
 
     It must be smooth in x, or the error of a solver cannot be controlled: choose activations

@@ -1,5 +1,6 @@
 """How a model remembers the call that built it, so that a saved file can repeat the call."""
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -7,11 +8,12 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, Self, TypeAlias, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from flowjax_lite.core import strict_json
 
@@ -409,6 +411,14 @@ def _function(value: Any) -> Function | None:
     return None if name is None else Function(name)
 
 
+def _named(function: Function) -> Callable[..., Any]:
+    for table in _FUNCTIONS:
+        if function.name in table:
+            return table[function.name]
+    known = sorted(name for table in _FUNCTIONS for name in table)
+    raise ValueError(f"no function is called {function.name!r}; expected one of {known}")
+
+
 def _describe(value: Any) -> str:
     if isinstance(value, Recorded):
         return f"a {type(value).__name__} that does not know how it was built"
@@ -427,11 +437,7 @@ def _build_value(value: Value, rngs: Any) -> Any:
         case ArrayOf():
             return jnp.zeros(value.shape, value.dtype)
         case Function():
-            for table in _FUNCTIONS:
-                if value.name in table:
-                    return table[value.name]
-            known = sorted(name for table in _FUNCTIONS for name in table)
-            raise ValueError(f"no function is called {value.name!r}; expected one of {known}")
+            return _named(value)
         case Unrecorded():
             raise ValueError(f"an argument is {value.what}, which no file can hold")
     return value
@@ -496,3 +502,21 @@ def _text(value: Value) -> str:
         comma = "," if len(value) == 1 else ""
         return f"({', '.join(_text(item) for item in value)}{comma})"
     return repr(value) if isinstance(value, (str, float, int)) or value is None else str(value)
+
+
+class RecordedModule(Recorded, nnx.Module):
+    """A base of abstract classes of modules, whose copies compile nothing anew.
+
+    Functions that JAX has compiled, such as activations, are compared by identity, and copies of
+    them are others: pickled modules hold their names, and copied ones the same functions.
+    """
+
+    def __deepcopy__(self, memo: Any = None) -> Self:
+        return jax.tree.map(lambda leaf: copy.deepcopy(leaf, memo), self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: _function(value) or value for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            vars(self)[name] = _named(value) if isinstance(value, Function) else value

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
@@ -19,11 +18,11 @@ from flowjax_lite.core.checks import (
     merge_condition_shapes,
 )
 from flowjax_lite.core.mesh import by_parts
-from flowjax_lite.core.recipe import Recorded
+from flowjax_lite.core.recipe import RecordedModule
 from flowjax_lite.distributions.bases.base import AbstractBase
 
 
-class Flow(Recorded, nnx.Module):
+class Flow(RecordedModule):
     """The distribution of x = f(z) with z from a base and f a bijector.
 
         log p(x) = log p_Z(f⁻¹(x)) + log |det ∂f⁻¹/∂x|

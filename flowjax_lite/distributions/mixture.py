@@ -6,16 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.core.checks import Shape, default_dtype
-from flowjax_lite.core.recipe import Recorded, known_numbers
+from flowjax_lite.core.recipe import RecordedModule, known_numbers
 from flowjax_lite.distributions.flow import Flow
 
 
-class FlowMixture(Recorded, nnx.Module):
+class FlowMixture(RecordedModule):
     """The mixture of the densities of several flows, with the methods of a `Flow`.
 
         log p(x) = log Σ w_i p_i(x)

@@ -14,7 +14,7 @@ from flax import nnx
 from flowjax_lite.core.pytree import named_leaves
 from flowjax_lite.core.recipe import (
     Recipe,
-    Recorded,
+    RecordedModule,
     build,
     from_json,
     num_parts,
@@ -54,7 +54,7 @@ def save(path: str | os.PathLike[str], model: nnx.Module, *, overwrite: bool = F
     Warns:
         UserWarning: the file cannot be loaded without a template, and why.
     """
-    if not (isinstance(model, Recorded) and isinstance(model, nnx.Module)):
+    if not isinstance(model, RecordedModule):
         raise TypeError(
             f"model is a {type(model).__name__}; expected a flow, or another module of a class "
             f"that derives from those of flowjax_lite"

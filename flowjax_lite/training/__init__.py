@@ -6,6 +6,7 @@ from flowjax_lite.training.failure import DivergedError
 from flowjax_lite.training.fit import fit
 from flowjax_lite.training.log import LogFile
 from flowjax_lite.training.optimizer import SCHEDULES, AdamW
+from flowjax_lite.training.params_only import params_only
 from flowjax_lite.training.range_test import RangeTest, find_learning_rate
 from flowjax_lite.training.record import Callback, FitResult, Progress
 from flowjax_lite.training.step import TrainState, make_train_step
@@ -28,4 +29,5 @@ __all__ = [
     "fit",
     "fit_ensemble",
     "make_train_step",
+    "params_only",
 ]

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-from flax import nnx
 from jax import Array
 
 from flowjax_lite.core.checks import Shape, check_condition, check_event
-from flowjax_lite.core.recipe import Recorded
+from flowjax_lite.core.recipe import RecordedModule
 from flowjax_lite.numerics.scalar import nearest_inside
 
 
-class AbstractBase(Recorded, nnx.Module, ABC):
+class AbstractBase(RecordedModule, ABC):
     """The distribution of the latent variable of a flow.
 
     A subclass sets the two shapes in its constructor and writes `log_prob` and `sample` for a
