@@ -55,7 +55,7 @@ def as_array(x: Any, *, name: str) -> np.ndarray:
         The array; `(n, d)` for a frame, with its columns side by side.
 
     Raises:
-        TypeError: A column of a frame holds no numbers, or x is a path.
+        TypeError: A column of a frame holds no numbers, or x is a path or a data set.
         ValueError: Cells are masked, or the lists are ragged.
     """
     columns = frame_columns(x)
@@ -75,6 +75,12 @@ def as_array(x: Any, *, name: str) -> np.ndarray:
             f"{name} is the path {str(x)!r}; expected rows. fl.data.load reads a file and divides "
             "its rows, fl.data.stream leaves them where they lie."
         )
+    for part in ("train", "x"):  # a data set or a part of one
+        if hasattr(x, part):
+            raise TypeError(
+                f"{name} is a {type(x).__name__}; expected rows. Give one of its arrays, such as "
+                "data.train.x and data.train.condition."
+            )
     refuse_masked(x, name)
     try:
         return np.asarray(x)

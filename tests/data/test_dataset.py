@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from flowjax_lite.data import Dataset, Split
+from flowjax_lite.data import Dataset, Split, check_data
 
 
 def make(num_levels: int | None) -> Dataset:
@@ -46,6 +46,15 @@ def test_masked_rows_are_refused() -> None:
         Split(x)
     with pytest.raises(ValueError, match="condition is a masked array"):
         Split(x.data, x)
+
+
+def test_a_data_set_is_told_from_rows() -> None:
+    """Would catch an error of numpy's for the data set in place of its rows."""
+    data = make(None)
+    with pytest.raises(TypeError, match=r"data is a Dataset; expected rows.*data.train.x"):
+        check_data(data)
+    with pytest.raises(TypeError, match="data is a Split; expected rows"):
+        check_data(data.train)
 
 
 def test_splits_are_indexed_like_arrays() -> None:
