@@ -1,6 +1,6 @@
 """What speaks against fitting a density to the rows of a survey."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,31 +93,32 @@ class _Judge:
     """
 
     def __init__(self, survey: Survey, name: str, columns: Sequence[str] | None) -> None:
-        self.survey, self.name = survey, name
+        self.survey, self.name, self.columns = survey, name, columns
         self.is_vector = len(survey.event_shape) == 1
         self.noun = "column" if self.is_vector else "entry"
-        if columns:
-            self.labels = [repr(column) for column in columns]
-        elif self.is_vector:
-            self.labels = [str(j) for j in range(survey.dim)]
-        else:
-            self.labels = [str(place) for place in np.ndindex(survey.event_shape)]
         self.varying = survey.low < survey.high
         self.far = _far_cells(survey) if survey.num_used else {}
+
+    def label(self, j: int | np.integer) -> str:
+        """What messages call a column, or an entry of an image."""
+        if self.columns:
+            return repr(self.columns[j])
+        place = tuple(map(int, np.unravel_index(j, self.survey.event_shape)))
+        return str(j) if self.is_vector else str(place)
 
     def not_finite(self) -> Iterator[Finding]:
         if self.survey.first_bad is not None:
             row, column, value = self.survey.first_bad
             message = (
                 f"{self.name} has {_number(self.survey.num_bad, 'NaN or infinite cell')}, the "
-                f"first ({value}) in row {row} (counted from 0), {self.noun} {self.labels[column]}."
+                f"first ({value}) in row {row} (counted from 0), {self.noun} {self.label(column)}."
                 " Drop or fill those rows; a number beyond 3.4e38 is infinite in float32."
             )
             yield Finding("not_finite", message, serious=True)
 
     def degenerate(self) -> Iterator[Finding]:
         """Find what lets the likelihood grow without bound."""
-        survey, name, labels = self.survey, self.name, self.labels
+        survey, name, label = self.survey, self.name, self.label
         if self.is_vector and survey.num_rows <= survey.dim:
             message = (
                 f"{name} has {_number(survey.num_rows, 'row')} for {_number(survey.dim, 'column')};"
@@ -130,14 +131,14 @@ class _Judge:
         if not self.varying.all():
             fix = "Drop it." if self.is_vector else "Dequantise grey levels: fl.data.dequantize."
             message = (
-                f"{name} has {self._counted(labels[j] for j in np.flatnonzero(~self.varying))} "
+                f"{name} has {self._counted(label(j) for j in np.flatnonzero(~self.varying))} "
                 f"with the same value in every row; the likelihood would grow without bound. {fix}"
             )
             yield Finding("constant", message, serious=True)
         varying = [int(j) for j in np.flatnonzero(self.varying)]
         copies = _copies(survey, varying)
         if copies:
-            pairs = [f"{labels[j]} = {labels[first]}" for j, first in copies.items()]
+            pairs = [f"{label(j)} = {label(first)}" for j, first in copies.items()]
             message = (
                 f"{name} has {_number(len(pairs), f'duplicated {self.noun}')} ({listed(pairs)}); "
                 "the likelihood would grow without bound. Keep one of each."
@@ -146,7 +147,7 @@ class _Judge:
         if self.is_vector and survey.num_used > survey.dim:
             # Far cells drown the rest of their columns, and tie them to each other.
             candidates = [j for j in varying if j not in copies and j not in self.far]
-            equations = [_equation(each, labels) for each in _relations(survey, candidates)]
+            equations = [_equation(each, label) for each in _relations(survey, candidates)]
             if equations:
                 message = (
                     f"{name} has {self._counted(equations)} that others determine up to rounding; "
@@ -183,7 +184,7 @@ class _Judge:
         )
         for kind, columns, described, fix in kinds:
             labels = [
-                self.labels[j]
+                self.label(j)
                 for j in np.flatnonzero(columns & have_fractions & self.varying)
                 if len(np.unique(sketch.values[:, j])) <= most
             ]
@@ -205,22 +206,23 @@ class _Judge:
         if unit_scale:
             low, high = _UNIT
             scale |= measured & ~offset & ((std < low) | (np.hypot(mean, std) > high))
-        texts = [
-            f"{label}: {m:.3g} ± {s:.2g}"
-            for label, m, s in zip(self.labels, mean, std, strict=True)
-        ]
+
+        def told(columns: np.ndarray) -> str:
+            return self._counted(
+                f"{self.label(j)}: {mean[j]:.3g} ± {std[j]:.2g}" for j in np.flatnonzero(columns)
+            )
+
         if offset.any():
             message = (
-                f"{self.name} has {self._counted(texts[j] for j in np.flatnonzero(offset))} so far "
-                f"from zero that {dtype} rounds off what varies. Subtract a constant in float64 "
-                "first."
+                f"{self.name} has {told(offset)} so far from zero that {dtype} rounds off what "
+                "varies. Subtract a constant in float64 first."
             )
             yield Finding("offset", message, serious=False)
         if scale.any():
             message = (
-                f"{self.name} has {self._counted(texts[j] for j in np.flatnonzero(scale))} far "
-                "from mean 0 and standard deviation 1, where layers start. Rescale them, or build "
-                "the flow with data_map=fl.bijectors.Standardize.from_data(x)."
+                f"{self.name} has {told(scale)} far from mean 0 and standard deviation 1, where "
+                "layers start. Rescale them, or build the flow with "
+                "data_map=fl.bijectors.Standardize.from_data(x)."
             )
             yield Finding("scale", message, serious=False)
 
@@ -228,7 +230,7 @@ class _Judge:
         if self.far:
             values, rows = self.survey.farthest_value[0], self.survey.farthest_row[0]
             texts = (
-                f"{values[j]:.6g} in row {rows[j]}, {self.noun} {self.labels[j]}" for j in self.far
+                f"{values[j]:.6g} in row {rows[j]}, {self.noun} {self.label(j)}" for j in self.far
             )
             message = (
                 f"{self.name} has {_number(sum(self.far.values()), 'cell')} far away from all "
@@ -339,13 +341,18 @@ def _relations(survey: Survey, columns: Sequence[int]) -> list[_Relation]:
     return equations
 
 
-def _equation(relation: _Relation, labels: list[str]) -> str:
+def _equation(relation: _Relation, label: Callable[[int], str]) -> str:
     # A number alone would read as a number.
-    names = [label if label.startswith(("'", '"')) else f"column {label}" for label in labels]
-    terms = [f"{_signed(c)} * {names[j]}" for j, c in relation.terms]
+    name, *others = [
+        text if text.startswith(("'", '"')) else f"column {text}"
+        for text in map(label, (relation.column, *(j for j, _ in relation.terms)))
+    ]
+    terms = [
+        f"{_signed(c)} * {other}" for (_, c), other in zip(relation.terms, others, strict=True)
+    ]
     rest = f" {_signed(relation.constant)}" if relation.constant else ""
     right = listed(terms, separator=" ") + rest
-    return f"{names[relation.column]} = {right.removeprefix('+ ')}"
+    return f"{name} = {right.removeprefix('+ ')}"
 
 
 def _signed(number: float) -> str:
