@@ -46,7 +46,7 @@ class Householder(AbstractBijector):
             dim: number of entries, at least 2.
             num_reflections: number of reflections.
             condition_dim: length of the condition; None for none, and then the settings below
-                have no effect.
+                must be left out.
             hidden: widths of the network from the condition to the vectors.
             activation: name or function.
             compute_dtype: of the network's products; see `conditioners.check_compute_dtype`.

@@ -36,7 +36,7 @@ class Independent(AbstractBijector):
             transformer: the scalar map.
             dim: number of entries, or the shape of an event.
             condition_dim: length of the condition; None for none, and then the settings below
-                have no effect.
+                must be left out.
             hidden: widths of the network from the condition to the parameters.
             activation: name or function.
             compute_dtype: of the network's products; see `conditioners.check_compute_dtype`.

@@ -58,7 +58,7 @@ class Planar(AbstractBijector):
             dim: number of entries.
             nonlinearity: h, "tanh" or "leaky_relu".
             condition_dim: length of the condition; None for none, and then the settings below
-                have no effect.
+                must be left out.
             hidden: widths of the network from the condition to the parameters.
             activation: name or function, of the network.
             compute_dtype: of the network's products; see `conditioners.check_compute_dtype`.

@@ -66,7 +66,7 @@ class Sylvester(AbstractBijector):
             rank: number of directions, up to dim; None for dim.
             num_reflections: of the Householder form; without effect in the others.
             condition_dim: length of the condition; None for none, and then the settings below
-                have no effect.
+                must be left out.
             hidden: widths of the network from the condition to the parameters.
             activation: name or function.
             compute_dtype: of the network's products; see `conditioners.check_compute_dtype`.

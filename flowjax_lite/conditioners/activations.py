@@ -12,7 +12,7 @@ Activation = Callable[[Array], Array]
 
 
 def lipswish(x: Array) -> Array:
-    """x · sigmoid(x) / 1.1: smooth, and no two values are further apart than their arguments.
+    """x · sigmoid(x) / 1.1: smooth, with slopes between -1 and 1.
 
     LipSwish: Chen, Behrmann, Duvenaud and Jacobsen, 2019, arXiv:1906.02735, section 3.3.
     """
@@ -59,7 +59,7 @@ def get_activation(activation: str | Activation) -> Activation:
 
 
 def get_activation_among(activation: str | Activation, names: tuple[str, ...]) -> Activation:
-    """The activation of that name, where only some have a property that a network rests on.
+    """The activation of that name, for a network that needs a property which only some have.
 
     Raises:
         ValueError: it is none of the names, nor the function of one of them.

@@ -1,5 +1,6 @@
 """The parameters of a layer: learned as they are, or made from a condition."""
 
+import inspect
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,10 +12,10 @@ from flowjax_lite.conditioners.mlp import MLP
 
 
 class AmortizedParams(nnx.Module):
-    """One learned array, to which a network adds its answer to the condition, if there is one.
+    """One learned array, plus the output of a network that sees the condition, if there is one.
 
-    It starts at the initial value for every condition. A layer made from it learns one map, or
-    one for each condition, as variational inference with a flow for each observation needs.
+    It starts at the initial value for every condition. A layer with such parameters learns one
+    map, or one for each condition, as variational inference with a flow for each observation needs.
 
     Attributes:
         condition_shape: shape of the condition, or None where none is taken.
@@ -34,8 +35,8 @@ class AmortizedParams(nnx.Module):
 
         Args:
             initial: the value at the start, of any shape.
-            condition_dim: length of the condition; None for none, and then the other settings
-                have no effect.
+            condition_dim: length of the condition; None for none, and then the settings of the
+                network below must be left at their defaults.
             hidden: widths of the network's hidden layers.
             activation: name or function.
             compute_dtype: of the network's products; see `check_compute_dtype`.
@@ -43,9 +44,11 @@ class AmortizedParams(nnx.Module):
 
         Raises:
             TypeError: there is a condition and no rngs.
+            ValueError: there is no condition, and a setting of the network is given.
         """
         self.value = nnx.Param(jnp.asarray(initial))
         if condition_dim is None:
+            _check_defaults(hidden=hidden, activation=activation, compute_dtype=compute_dtype)
             self.network, self.condition_shape = None, None
             return
         if rngs is None:
@@ -67,3 +70,13 @@ class AmortizedParams(nnx.Module):
         if self.network is None:
             return value
         return value + self.network(jnp.zeros(0, value.dtype), condition)
+
+
+def _check_defaults(**settings: Any) -> None:
+    """Raise where a setting of the network is given, and there is no network."""
+    parameters = inspect.signature(AmortizedParams.__init__).parameters
+    for name, value in settings.items():
+        if value != parameters[name].default:
+            raise ValueError(
+                f"{name} is {value!r}, which has no effect without condition_dim: leave it out"
+            )

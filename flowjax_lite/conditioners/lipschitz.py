@@ -1,4 +1,4 @@
-"""A network whose outputs are never further apart than a fraction of the way between inputs."""
+"""A network with a Lipschitz constant below one, for invertible residual layers."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -22,10 +22,10 @@ _MAX_LOG_SHARPNESS = 3.0
 class LipschitzMLP(AbstractConditioner):
     """A multilayer perceptron from (dim,) to (dim,) with a Lipschitz constant below one.
 
-    Each matrix is divided by what a bound of its spectral norm has too much, and each activation
-    has slopes between -1 and 1, so the bound of the network holds for all weights and inputs, to
-    rounding. The condition moves the first layer's units and is not bounded. The last layer
-    starts at zero.
+    Each matrix whose spectral norm may be too large is scaled down, by a bound of that norm, and
+    each activation has slopes between -1 and 1. The bound of the network therefore holds for all
+    weights and inputs, to rounding. The condition moves the first layer's units and is not
+    bounded. The last layer starts at zero.
 
     Each unit learns how sharply its activation bends: σ(b·h) / b has the slopes of σ for every
     b > 0. It is the β of LipSwish: Chen, Behrmann, Duvenaud and Jacobsen, 2019,
@@ -99,11 +99,11 @@ class LipschitzMLP(AbstractConditioner):
         condition = check_condition(condition, self.condition_shape)
         compute_dtype = compute_dtype or self.compute_dtype
         layers = [*self.layers, self.last]
-        share = self.coefficient ** (1 / len(layers))
+        max_norm = self.coefficient ** (1 / len(layers))  # of each layer; their product bounds all
         kernels, offsets = [], []
         for layer in layers:
             kernel = layer.kernel[...]
-            excess = jnp.maximum(1.0, spectral_norm_bound(kernel) / share)
+            excess = jnp.maximum(1.0, spectral_norm_bound(kernel) / max_norm)
             kernels.append(kernel / excess)
             offsets.append(layer.bias[...])
         if self.condition_kernel is not None and condition is not None:
