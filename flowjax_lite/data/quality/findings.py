@@ -102,7 +102,7 @@ class _Judge:
     def label(self, j: int | np.integer) -> str:
         """What messages call a column, or an entry of an image."""
         if self.columns:
-            return repr(self.columns[j])
+            return repr(self.columns[int(j)])
         place = tuple(map(int, np.unravel_index(j, self.survey.event_shape)))
         return str(j) if self.is_vector else str(place)
 
