@@ -1,25 +1,36 @@
 """A distribution with an exact density: a base pushed through a bijector."""
 
 import functools
+import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
 from flowjax_lite.bijectors.base import AbstractBijector, condition_of
+from flowjax_lite.bijectors.compose import unrolled
+from flowjax_lite.continuous.flow import ContinuousFlow
 from flowjax_lite.core.checks import (
     Shape,
+    as_key,
     check_batch,
     check_condition_batch,
+    check_positive_int,
     default_dtype,
     merge_condition_shapes,
 )
 from flowjax_lite.core.mesh import by_parts
 from flowjax_lite.core.recipe import RecordedModule
+from flowjax_lite.core.summary import as_html, as_text
 from flowjax_lite.distributions.bases.base import AbstractBase
+
+_NUM_TIMES = 10  # states of a trajectory for each layer along a differential equation
 
 
 class Flow(RecordedModule):
@@ -72,13 +83,23 @@ class Flow(RecordedModule):
             )
         self.mesh: Mesh | None = None
 
-    def log_prob(self, x: Array, condition: Array | None = None, key: Array | None = None) -> Array:
+    def log_prob(
+        self,
+        x: Array,
+        condition: Array | None = None,
+        key: Array | None = None,
+        *,
+        batch_size: int | None = None,
+    ) -> Array:
         """Log-density, in nats per event and in the units of x.
 
         Args:
             x: (..., *event_shape).
             condition: (..., *condition_shape); its leading axes broadcast against those of x.
-            key: randomness for stochastic estimators; None asks for the exact value.
+            key: randomness for stochastic estimators, or a seed; None asks for the exact value.
+            batch_size: number of events to evaluate at a time, where all of them, perhaps in an
+                array of numpy, would not fit in the device's memory; None for all at once. With a
+                key, each of these slices has a key of its own.
 
         Returns:
             (...). A NaN in one event stays in that event.
@@ -87,39 +108,53 @@ class Flow(RecordedModule):
             TypeError: x or the condition is not floating-point, or a condition is missing.
             ValueError: x or the condition has the wrong shape, or none is taken.
         """
+        if batch_size is not None:
+            return log_prob_in_slices(self, x, condition, key, batch_size)
         x = at_least_default(check_batch(x, self.event_shape, "x"))
         condition = check_condition_batch(condition, self.condition_shape)
 
         batch = batch_shape(x, self.event_shape, condition, self.condition_shape)
         return _log_prob(self, x, condition, None if key is None else _split(key, batch))
 
-    def sample(self, key: Array, shape: Shape = (), condition: Array | None = None) -> Array:
+    def sample(
+        self,
+        key: Array | int,
+        shape: int | Shape = (),
+        condition: Array | None = None,
+        *,
+        temperature: float | Array | None = None,
+    ) -> Array:
         """Independent samples: for one key those of `sample_and_log_prob`, up to numerical error.
 
         Args:
-            key: a random key.
-            shape: shape of the batch of samples for each condition.
+            key: a random key, or a seed.
+            shape: number of samples for each condition, or the shape of a batch of them.
             condition: (..., *condition_shape).
+            temperature: scales the distance of every latent from the mean of a normal base, so
+                that samples come from where the density is higher (below 1) or from further out
+                (above 1); None leaves the latents as they are.
 
         Returns:
             (*shape, ..., *event_shape), with ... the leading axes of the condition.
 
         Raises:
-            TypeError: a condition is missing or not floating-point.
-            ValueError: the condition has the wrong shape, or none is taken.
+            TypeError: a condition is missing or not floating-point; the key or the shape is none;
+                or there is a temperature and the base is not normal.
+            ValueError: the condition has the wrong shape, or none is taken; or the shape or the
+                temperature is negative.
         """
         condition = check_condition_batch(condition, self.condition_shape)
-        keys = _split(key, (*shape, *_leading(condition, self.condition_shape)))
-        return _sample(self, keys, condition)
+        batch = (*sample_shape(shape), *_leading(condition, self.condition_shape))
+        return _sample(self, _split(key, batch), condition, _check_temperature(temperature))
 
     def sample_and_log_prob(
-        self, key: Array, shape: Shape = (), condition: Array | None = None
+        self, key: Array | int, shape: int | Shape = (), condition: Array | None = None
     ) -> tuple[Array, Array]:
         """Independent samples and their log-densities, cheaper than one after the other.
 
         Args:
-            key: a random key.
-            shape: shape of the batch of samples for each condition.
+            key: a random key, or a seed.
+            shape: number of samples for each condition, or the shape of a batch of them.
             condition: (..., *condition_shape).
 
         Returns:
@@ -131,8 +166,108 @@ class Flow(RecordedModule):
             ValueError: the condition has the wrong shape, or none is taken.
         """
         condition = check_condition_batch(condition, self.condition_shape)
-        keys = _split(key, (*shape, *_leading(condition, self.condition_shape)))
-        return _sample_and_log_prob(self, keys, condition)
+        batch = (*sample_shape(shape), *_leading(condition, self.condition_shape))
+        return _sample_and_log_prob(self, _split(key, batch), condition)
+
+    def to_latent(self, x: Array, condition: Array | None = None) -> tuple[Array, Array]:
+        """The latent of every event, and the log-determinant of the way there.
+
+        Args:
+            x: (..., *event_shape).
+            condition: (..., *condition_shape); its leading axes broadcast against those of x.
+
+        Returns:
+            z = f⁻¹(x), (..., *event_shape), and log |det ∂z/∂x|, (...).
+
+        Raises:
+            TypeError, ValueError: as `log_prob`.
+        """
+        x = at_least_default(check_batch(x, self.event_shape, "x"))
+        condition = check_condition_batch(condition, self.condition_shape)
+        batch_shape(x, self.event_shape, condition, self.condition_shape)
+        return _through(self, x, condition, forward=False)
+
+    def to_data(self, z: Array, condition: Array | None = None) -> tuple[Array, Array]:
+        """The event that every latent becomes, and the log-determinant of the way there.
+
+        Args:
+            z: (..., *event_shape).
+            condition: (..., *condition_shape); its leading axes broadcast against those of z.
+
+        Returns:
+            x = f(z), (..., *event_shape), and log |det ∂x/∂z|, (...).
+
+        Raises:
+            TypeError, ValueError: as `log_prob`.
+        """
+        z = at_least_default(check_batch(z, self.event_shape, "z"))
+        condition = check_condition_batch(condition, self.condition_shape)
+        batch_shape(z, self.event_shape, condition, self.condition_shape)
+        return _through(self, z, condition, forward=True)
+
+    def layers(self) -> list[AbstractBijector]:
+        """The layers from the latent to the data, in the order in which a sample passes them."""
+        return unrolled(self.bijector)
+
+    def trajectory(
+        self, z: Array, condition: Array | None = None, *, num_times: int | None = None
+    ) -> Array:
+        """The way of latents to the data: where they are after every layer.
+
+        Args:
+            z: (..., *event_shape).
+            condition: (..., *condition_shape); its leading axes broadcast against those of z.
+            num_times: number of states, equally spaced in time, for each layer that is a
+                `ContinuousFlow`; None is 10. Other layers have one.
+
+        Returns:
+            (layers + 1, ..., *event_shape), the first of them z and the last of them the data; with
+            num_times in place of 1 for each continuous layer.
+
+        Raises:
+            TypeError, ValueError: as `log_prob`; or num_times is given and no layer is continuous.
+        """
+        z = at_least_default(check_batch(z, self.event_shape, "z"))
+        condition = check_condition_batch(condition, self.condition_shape)
+        batch = batch_shape(z, self.event_shape, condition, self.condition_shape)
+        layers = self.layers()
+        if num_times is not None:
+            check_positive_int(num_times, "num_times")
+            if not any(isinstance(_along_time(layer)[0], ContinuousFlow) for layer in layers):
+                raise ValueError(
+                    f"num_times is {num_times}, but no layer of this flow is a ContinuousFlow, "
+                    f"which has states in between: leave it out"
+                )
+        z = jnp.broadcast_to(z, batch + self.event_shape)
+        if condition is not None and self.condition_shape is not None:
+            condition = _mapped_condition(self, condition)
+            condition = jnp.broadcast_to(condition, batch + self.condition_shape)
+        path = [z[None]]
+        for layer in layers:  # layers that are built alike run in one compiled program
+            at = condition_of(layer, condition)
+            shape = layer.condition_shape
+            path.append(_states(layer, path[-1][-1], at, shape, num_times or _NUM_TIMES))
+        return jnp.concatenate(path)
+
+    def __repr__(self) -> str:
+        return as_text(type(self).__name__, self._summary())
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, self._summary())
+
+    def _summary(self) -> list[tuple[str, object]]:
+        """What a user wants to know of a flow at first sight."""
+        num_params = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self, nnx.Param)))
+        by_hand = self.recipe is None or self.recipe.name == type(self).__name__
+        rows: list[tuple[str, object]] = [
+            ("built by", "hand" if by_hand else self.recipe),
+            ("base", type(self.base).__name__),
+            ("bijector", type(self.bijector).__name__),
+            ("event shape", self.event_shape),
+            ("condition shape", self.condition_shape or "no condition"),
+            ("parameters", f"{num_params:,}"),
+        ]
+        return rows
 
     def map_condition(self, condition: Array | None) -> Array | None:
         """One condition as the base and the bijector take it: through `condition_map`."""
@@ -169,11 +304,16 @@ def _log_prob(flow: Flow, x: Array, condition: Array | None, keys: Array | None)
 
 
 @jax.jit
-def _sample(flow: Flow, keys: Array, condition: Array | None) -> Array:
+def _sample(
+    flow: Flow, keys: Array, condition: Array | None, temperature: Array | None = None
+) -> Array:
     def sample(flow: Flow, key: Array, condition: Array | None) -> Array:
         condition = flow.map_condition(condition)
         bijector, base = flow.bijector, flow.base
         z = base.sample(key, condition_of(base, condition))
+        if temperature is not None:
+            center = base.center(condition_of(base, condition))
+            z = center + temperature.astype(z.dtype) * (z - center)
         return bijector.forward(z, condition_of(bijector, condition))
 
     return _over_batches(
@@ -204,6 +344,137 @@ def _sample_and_log_prob(flow: Flow, keys: Array, condition: Array | None) -> tu
     )
 
 
+@functools.partial(jax.jit, static_argnames="forward")
+def _through(
+    flow: Flow, value: Array, condition: Array | None, *, forward: bool
+) -> tuple[Array, Array]:
+    def move(flow: Flow, value: Array, condition: Array | None) -> tuple[Array, Array]:
+        bijector = flow.bijector
+        condition = condition_of(bijector, flow.map_condition(condition))
+        if forward:
+            return bijector.forward_and_log_det(value, condition)
+        return bijector.inverse_and_log_det(value, condition)
+
+    return _over_batches(
+        move,
+        flow,
+        (value, flow.event_shape),
+        (condition, flow.condition_shape),
+        outputs=f"{_axes(flow.event_shape, 'x')},()",
+    )
+
+
+@jax.jit
+def _mapped_condition(flow: Flow, condition: Array) -> Array:
+    return _over_batches(
+        Flow.map_condition,
+        flow,
+        (condition, flow.condition_shape),
+        outputs=_axes(flow.condition_shape or (), "c"),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _states(
+    layer: AbstractBijector, z: Array, condition: Array | None, shape: Shape | None, num_times: int
+) -> Array:
+    """Where latents of one layer are behind it, or along it: (states, ..., *event_shape)."""
+
+    def states(z: Array, condition: Array | None) -> Array:
+        bijector, forward = _along_time(layer)
+        if not isinstance(bijector, ContinuousFlow):
+            return layer.forward(z, condition)[None]
+        times = jnp.linspace(0.0, 1.0, num_times + 1)
+        return bijector.trajectory(z, times if forward else times[::-1], condition)[1:]
+
+    events = _axes(layer.event_shape, "x")
+    conditions = "()" if shape is None else _axes(shape, "c")
+    signature = f"{events},{conditions}->{events.replace('(', '(time,', 1)}"
+    mapped = jnp.vectorize(states, signature=signature)(z, condition)
+    return jnp.moveaxis(mapped, -1 - len(layer.event_shape), 0)
+
+
+def _along_time(layer: AbstractBijector) -> tuple[AbstractBijector, bool]:
+    """A layer without the `Invert` around it, and whether there was none."""
+    (part,) = layer.parts()
+    return part.bijector, part.forward
+
+
+def log_prob_in_slices(model: Any, x: Any, condition: Any, key: Any, batch_size: int) -> Array:
+    """`log_prob` of a few rows at a time, from arrays that may lie in the host's memory."""
+    check_positive_int(batch_size, "batch_size")
+    if any(isinstance(value, jax.core.Tracer) for value in (x, condition, key)):
+        raise TypeError(
+            "batch_size divides arrays that have values; inside jit, vmap or grad write "
+            "jax.lax.map(flow.log_prob, x, batch_size=...) instead"
+        )
+    x = x if isinstance(x, Array) else np.asarray(x)
+    if condition is not None and not isinstance(condition, Array):
+        condition = np.asarray(condition)
+    batch = batch_shape(x, model.event_shape, condition, model.condition_shape)
+    number = math.prod(batch)
+    if number <= batch_size:
+        return model.log_prob(x, condition, key)
+
+    def rows(array: Any, shape: Shape) -> Any:
+        xp = jnp if isinstance(array, Array) else np
+        return xp.broadcast_to(array, batch + shape).reshape(-1, *shape)
+
+    x = rows(x, model.event_shape)
+    if condition is not None:
+        condition = rows(condition, model.condition_shape)
+    starts = range(0, number, batch_size)
+    keys = [None] * len(starts) if key is None else jax.random.split(as_key(key), len(starts))
+    parts = []
+    for start, k in zip(starts, keys, strict=True):
+        # The last slice is filled up, so that all of them run in one program; and each is waited
+        # for, so that the device holds one at a time.
+        index = np.minimum(np.arange(start, start + batch_size), number - 1)
+        part = model.log_prob(x[index], None if condition is None else condition[index], k)
+        parts.append(np.asarray(part))
+    return jnp.asarray(np.concatenate(parts)[:number].reshape(batch))
+
+
+def sample_shape(shape: Any) -> Shape:
+    """The shape of a batch of samples, from a shape or a number.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: it is negative.
+    """
+    axes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    if any(isinstance(n, bool) or not isinstance(n, Integral) for n in axes):
+        raise TypeError(
+            f"shape is {shape!r}; expected a number of samples, such as 1000, or a shape, such as "
+            f"(10, 100)"
+        )
+    if min(axes, default=0) < 0:
+        raise ValueError(
+            f"shape is {shape}; expected numbers from 0 on: nothing here tells how many samples "
+            f"-1 would be"
+        )
+    return tuple(int(n) for n in axes)
+
+
+def _check_temperature(temperature: Any) -> Array | None:
+    """The temperature as a scalar array, so that another one compiles nothing.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative or NaN, or not a single number.
+    """
+    if temperature is None or isinstance(temperature, jax.core.Tracer):
+        return temperature
+    value = np.asarray(temperature)
+    if value.dtype.kind not in "iuf":
+        raise TypeError(f"temperature is {temperature!r}; expected a number such as 0.7")
+    if value.shape or not 0 <= value < np.inf:
+        raise ValueError(
+            f"temperature is {temperature}; expected one finite number from 0 on, such as 0.7"
+        )
+    return jnp.asarray(value, default_dtype())
+
+
 def at_least_default(x: Array) -> Array:
     """x in the default precision if it has less, as the parameters have."""
     return x.astype(jnp.promote_types(x.dtype, default_dtype()))
@@ -228,11 +499,9 @@ def batch_shape(
         ) from error
 
 
-def _split(key: Array, batch: Shape) -> Array:
-    """One typed key for each event, from a typed key or one of `jax.random.PRNGKey`."""
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        key = jax.random.wrap_key_data(key)
-    return jax.random.split(key, batch)
+def _split(key: Any, batch: Shape) -> Array:
+    """One typed key for each event, from a key or a seed."""
+    return jax.random.split(as_key(key), batch)
 
 
 def _over_batches(

@@ -9,9 +9,10 @@ import numpy as np
 from jax import Array
 
 from flowjax_lite.bijectors.base import Buffer
-from flowjax_lite.core.checks import Shape, default_dtype
+from flowjax_lite.core.checks import Shape, as_key, default_dtype
 from flowjax_lite.core.recipe import RecordedModule, known_numbers
-from flowjax_lite.distributions.flow import Flow
+from flowjax_lite.core.summary import as_html, as_text
+from flowjax_lite.distributions.flow import Flow, log_prob_in_slices
 
 
 class FlowMixture(RecordedModule):
@@ -51,6 +52,20 @@ class FlowMixture(RecordedModule):
         self.event_shape: Shape = flows[0].event_shape
         self.condition_shape: Shape | None = flows[0].condition_shape
 
+    def __repr__(self) -> str:
+        return as_text(type(self).__name__, self._summary())
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, self._summary())
+
+    def _summary(self) -> list[tuple[str, object]]:
+        weights = np.exp(np.asarray(self.log_weights[...]))
+        rows: list[tuple[str, object]] = [
+            ("members", len(self)),
+            ("weights", ", ".join(f"{weight:.3g}" for weight in weights)),
+        ]
+        return rows + self.stacked._summary()
+
     def __len__(self) -> int:
         return len(self.log_weights[...])
 
@@ -65,19 +80,39 @@ class FlowMixture(RecordedModule):
             raise IndexError(f"member {i} of {num}; expected {-num} to {num - 1}")
         return member(self.stacked, i)
 
-    def log_prob(self, x: Array, condition: Array | None = None, key: Array | None = None) -> Array:
+    def log_prob(
+        self,
+        x: Array,
+        condition: Array | None = None,
+        key: Array | None = None,
+        *,
+        batch_size: int | None = None,
+    ) -> Array:
         """Log-density, in nats per event: see `Flow.log_prob`."""
-        keys = None if key is None else jax.random.split(key, len(self))
+        if batch_size is not None:
+            return log_prob_in_slices(self, x, condition, key, batch_size)
+        keys = None if key is None else jax.random.split(as_key(key), len(self))
         by_member = jax.vmap(lambda flow, key: flow.log_prob(x, condition, key))
         log_probs = by_member(self.stacked, keys)
         weights = jnp.expand_dims(self.log_weights[...], tuple(range(1, log_probs.ndim)))
         return _log_sum(log_probs + weights)
 
-    def sample(self, key: Array, shape: Shape = (), condition: Array | None = None) -> Array:
+    def sample(
+        self,
+        key: Array | int,
+        shape: int | Shape = (),
+        condition: Array | None = None,
+        *,
+        temperature: float | Array | None = None,
+    ) -> Array:
         """Independent samples: see `Flow.sample`."""
-        choice_key, member_key = jax.random.split(key)
+        choice_key, member_key = jax.random.split(as_key(key))
         keys = jax.random.split(member_key, len(self))
-        samples = jax.vmap(lambda flow, key: flow.sample(key, shape, condition))(self.stacked, keys)
+
+        def sample(flow: Flow, key: Array) -> Array:
+            return flow.sample(key, shape, condition, temperature=temperature)
+
+        samples = jax.vmap(sample)(self.stacked, keys)
         batch = samples.shape[1 : samples.ndim - len(self.event_shape)]
         choice = jax.random.categorical(choice_key, self.log_weights[...], shape=batch)
         choice = choice.reshape((1, *batch, *(1 for _ in self.event_shape)))
@@ -85,7 +120,7 @@ class FlowMixture(RecordedModule):
         return jnp.squeeze(chosen, axis=0)
 
     def sample_and_log_prob(
-        self, key: Array, shape: Shape = (), condition: Array | None = None
+        self, key: Array | int, shape: int | Shape = (), condition: Array | None = None
     ) -> tuple[Array, Array]:
         """Independent samples and their log-densities: see `Flow.sample_and_log_prob`."""
         x = self.sample(key, shape, condition)
