@@ -141,6 +141,24 @@ class ContinuousFlow(AbstractBijector):
         found = Energies(*squares) if energies else None
         return Transport(value, log_det, found, num_evaluations, succeeded)
 
+    def flow_map(
+        self, x: Array, start: Array | float, stop: Array | float, condition: Array | None = None
+    ) -> Array:
+        """Where an event that is at x at one time is at another: F(stop) after F(start)⁻¹.
+
+        Of a velocity that does not depend on the time, it depends on stop - start alone.
+
+        Args:
+            x: the event at the first time, `event_shape`.
+            start: the first time, a scalar; 0 at the latent side. Times are not differentiated.
+            stop: the other time, before or after it; 1 at the data side.
+            condition: one condition, `condition_shape`.
+
+        Returns:
+            The event at the other time, `event_shape`; NaN where the solve failed.
+        """
+        return self._move(x, condition, start, stop)
+
     def trajectory(self, x: Array, times: Array, condition: Array | None = None) -> Array:
         """Where one event is at some times; without log-determinant, so cheaper than `transport`.
 

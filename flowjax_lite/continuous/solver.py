@@ -140,13 +140,20 @@ class Solver(Recorded):
             controller = diffrax.ConstantStepSize()
             step = (times[1] - times[0]) / self.num_steps
         adjoint = _ADJOINTS.get(self.adjoint, "ForwardMode")
+        term = diffrax.ODETerm(field)
+        reused = method.init(term, *times, state, args)
+        if self._tableau.first_same_as_last:
+            # diffrax finds the first slope again, for all events of a batch, as long as one of
+            # them has had no step accepted, and so rounds differently. It is given from the start.
+            reused = (jnp.asarray(False), term.vf(times[0], state, args))
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
+            term,
             method,
             *times,
             step,
             state,
             args,
+            solver_state=reused,
             saveat=diffrax.SaveAt(t0=every_step, t1=not every_step, steps=every_step),
             stepsize_controller=controller,
             adjoint=getattr(diffrax, adjoint)(),

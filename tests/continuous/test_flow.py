@@ -103,6 +103,54 @@ def test_a_failed_solve_is_nan_in_that_event_alone():
     assert not constant.transport(jnp.array([1e9])).succeeded  # overflows within its steps
 
 
+class Counted(Linear):
+    """Linear dynamics that count how often a batch of velocities is evaluated."""
+
+    calls = 0
+
+    def __call__(self, time: Array, x: Array, condition: Array | None = None) -> Array:
+        def count(x: np.ndarray) -> np.ndarray:
+            Counted.calls += 1
+            return x
+
+        x = jax.pure_callback(count, x, x, vmap_method="expand_dims")
+        return super().__call__(time, x)
+
+
+def test_a_bad_row_changes_nothing_of_its_neighbours(small: ContinuousFlow):
+    """Catches what all rows of a batch share: a step that has failed in one is paid by all."""
+    solver = Solver(method="dopri5", max_steps=20)
+    flow, x = ContinuousFlow(Counted(MATRIX), solver=solver), jnp.ones((2, 3))
+    jax.vmap(flow.forward)(x.at[0].set(jnp.nan)).block_until_ready()
+    assert Counted.calls <= 6 * 20 + 1  # the first slope once; the other six in each step
+
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(16, 3)), jnp.float32)
+    run = jax.jit(jax.vmap(lambda x: (*small.forward_and_log_det(x), small.inverse(x))))
+    alone, beside = run(x), run(x.at[5].set(jnp.nan))
+    for expected, got in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(np.delete(got, 5, 0), np.delete(expected, 5, 0))
+        assert jnp.all(jnp.isnan(got[5]))
+
+
+def test_flow_maps_compose(x64):
+    """Catches a time that is not passed on: only of a fixed velocity may times be shifted."""
+    x = jnp.array([1.0, -2.0, 0.5])
+    fixed = ContinuousFlow(Linear(MATRIX), solver=SHARP)
+    moving = ContinuousFlow(
+        randomised(MLPDynamics(3, hidden=(8,), activation="tanh", rngs=nnx.Rngs(0)), scale=0.5),
+        solver=SHARP,
+    )
+    for flow in (fixed, moving):
+        there = flow.flow_map(flow.flow_map(x, 0.0, 0.3), 0.3, 0.8)
+        np.testing.assert_allclose(there, flow.flow_map(x, 0.0, 0.8), atol=1e-8)
+        np.testing.assert_allclose(flow.flow_map(there, 0.8, 0.0), x, atol=1e-8)
+        np.testing.assert_allclose(flow.flow_map(x, 0, 1), flow.forward(x), atol=1e-12)
+    shifted = fixed.flow_map(fixed.flow_map(x, 0.0, 0.3), 0.0, 0.5)
+    np.testing.assert_allclose(shifted, fixed.flow_map(x, 0.0, 0.8), atol=1e-8)
+    shifted = moving.flow_map(moving.flow_map(x, 0.0, 0.3), 0.0, 0.5)
+    assert jnp.max(jnp.abs(shifted - moving.flow_map(x, 0.0, 0.8))) > 1e-4
+
+
 def test_evaluations_are_counted():
     """Catches a count of steps, or one that leaves out some stages."""
     for method, expected in (("euler", 5), ("midpoint", 10), ("tsit5", 31)):
