@@ -175,9 +175,9 @@ class Standardize(AbstractElementwise):
 
 def _check_loc_and_scale(shape: tuple[int, ...], loc: ArrayLike, scale: ArrayLike) -> None:
     for name, value in (("loc", loc), ("scale", scale)):
-        if jnp.shape(value) not in ((), shape):
+        if np.shape(value) not in ((), shape):
             raise ValueError(
-                f"{name} has shape {jnp.shape(value)}; expected {shape}, or one number for all"
+                f"{name} has shape {np.shape(value)}; expected {shape}, or one number for all"
             )
     locs, scales = known_numbers(loc), known_numbers(scale)
     if locs is None or scales is None:
