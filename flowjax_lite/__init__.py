@@ -35,6 +35,7 @@ from flowjax_lite.training import (
     FitResult,
     TrainState,
     fit,
+    fit_density,
     fit_ensemble,
     make_train_step,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "distillation",
     "distributions",
     "fit",
+    "fit_density",
     "fit_ensemble",
     "flow_matching",
     "flows",

@@ -1,6 +1,7 @@
-"""The training step, and `fit`."""
+"""The training step, `fit` and `fit_density`."""
 
 from flowjax_lite.training.checkpoint import Checkpoint
+from flowjax_lite.training.density import fit_density
 from flowjax_lite.training.ensemble import EnsembleResult, fit_ensemble
 from flowjax_lite.training.failure import DivergedError
 from flowjax_lite.training.fit import fit
@@ -27,6 +28,7 @@ __all__ = [
     "TrainState",
     "find_learning_rate",
     "fit",
+    "fit_density",
     "fit_ensemble",
     "make_train_step",
     "params_only",

@@ -20,6 +20,7 @@ from jax.experimental import multihost_utils
 from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.core.pytree import map_named, named_leaves
 from flowjax_lite.core.version import library_version
+from flowjax_lite.distributions import Flow
 from flowjax_lite.training.epoch import FitState
 from flowjax_lite.training.record import Record
 
@@ -57,7 +58,15 @@ class Saved(NamedTuple):
     """What a checkpoint holds."""
 
     state: FitState
+    best: Flow
     record: Record
+
+
+class _Arrays(NamedTuple):
+    """The arrays of a checkpoint."""
+
+    state: FitState
+    best: Flow
 
 
 class Checkpoints:
@@ -93,11 +102,21 @@ class Checkpoints:
             ),
         )
 
-    def restore(self, template: FitState) -> Saved | None:
+    def next_step(self, state: FitState) -> int:
+        """The step before which to stop and save."""
+        step = int(state.step)
+        return step + self._settings.every - step % self._settings.every
+
+    def is_due(self, state: FitState) -> bool:
+        """Whether to save now."""
+        return int(state.step) % self._settings.every == 0
+
+    def restore(self, state: FitState, best: Flow) -> Saved | None:
         """The newest checkpoint that is whole, or None where there is none to go on from.
 
         Args:
-            template: a state of the same structure, shapes and dtypes.
+            state: one of the same structure, shapes and dtypes.
+            best: the same, for the best model.
 
         Raises:
             FileExistsError: there are checkpoints, and `resume` is False.
@@ -111,7 +130,7 @@ class Checkpoints:
             )
         for step in steps:
             try:
-                return self._read(step, template)
+                return self._read(step, _Arrays(state, best))
             except _OtherRunError as error:
                 raise ValueError(f"{self._directory / str(step)} {error}") from None
             except Exception as error:  # a damaged file can make its reader raise anything
@@ -123,15 +142,15 @@ class Checkpoints:
             )
         return None
 
-    def save(self, step: int, state: FitState, record: Record) -> None:
+    def save(self, state: FitState, best: Flow, record: Record) -> None:
         """Save in the background.
 
         Args:
-            step: steps since the start of the run.
             state: in arrays of numpy that nobody changes later.
+            best: the same, the best model.
             record: of the same instant.
         """
-        arrays = named_leaves(state)
+        arrays = named_leaves(_Arrays(state, best))
         manifest = {
             "format": _FORMAT,
             "versions": self._versions,
@@ -142,7 +161,7 @@ class Checkpoints:
         manifest["sha256"] = _checksum(manifest)
         filled = {name: array for name, array in arrays.items() if array.size}  # orbax's rule
         self._manager.save(
-            step,
+            int(state.step),
             args=self._args.Composite(
                 state=self._args.StandardSave(filled), manifest=self._args.JsonSave(manifest)
             ),
@@ -163,10 +182,10 @@ class Checkpoints:
             f"the checkpoint {place} is damaged and is passed over, and is now {aside}: "
             f"{type(error).__name__}: {str(error)[:200]}",
             RuntimeWarning,
-            stacklevel=6,
+            stacklevel=5,
         )
 
-    def _read(self, step: int, template: FitState) -> Saved:
+    def _read(self, step: int, template: "_Arrays") -> Saved:
         args = self._args
         manifest = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore()))
         manifest = dict(manifest.manifest)
@@ -191,10 +210,10 @@ class Checkpoints:
         for name, array in arrays.items():
             if _described(array) != manifest["arrays"][name]:
                 raise ValueError(f"the checksum of array {name} does not agree")
-        state = map_named(lambda name, _: jnp.array(arrays[name]), template)
+        state, best = map_named(lambda name, _: jnp.array(arrays[name]), template)
         record = manifest["record"]
         record["first_skipped"] = record["first_skipped"] and tuple(record["first_skipped"])
-        return Saved(state, Record(**record))
+        return Saved(state, best, Record(**record))
 
     def _check_same_run(self, manifest: Mapping[str, Any]) -> None:
         if manifest["format"] != _FORMAT:
@@ -214,7 +233,7 @@ class Checkpoints:
                 f"the run was saved with {manifest['versions']} and goes on with {self._versions}: "
                 f"its last digits may differ from those of one that was not interrupted",
                 RuntimeWarning,
-                stacklevel=7,
+                stacklevel=6,
             )
 
 

@@ -1,7 +1,7 @@
-"""Steps on the device: shuffle, train on every row once an epoch, validate, keep the best."""
+"""Steps on the device: shuffle, train on every row once an epoch, validate."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,10 @@ from flowjax_lite.core.checks import default_dtype
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
+from flowjax_lite.training.batches import Window, batch_ends, order_key
+from flowjax_lite.training.optimizer import RunOptimizer
 from flowjax_lite.training.rows import Rows
 from flowjax_lite.training.step import TrainState, take_step
-from flowjax_lite.training.window import Window, batch_ends, order_key, shuffled, take_batch
 
 # So many skipped steps in a row are no accident: the run goes back to the best parameters.
 MOST_SKIPPED = 10
@@ -24,7 +25,7 @@ SLOWER = 0.1  # and goes on at this part of its learning rate
 
 
 class Steps(NamedTuple):
-    """What the steps of an epoch found; (steps,) each, of which those yet to come are of no use.
+    """What came of the steps of an epoch; (steps,) each, of which those yet to come are of no use.
 
     Attributes:
         loss: before the step.
@@ -54,21 +55,19 @@ class Outcome(NamedTuple):
 
 
 class FitState(NamedTuple):
-    """All that `fit` carries on the device; a pytree.
+    """All that a run carries on the device from step to step; a pytree.
 
     Attributes:
         train: the model in training and its optimizer state.
         average: the moving average of the model, where one is asked for.
-        best: the model of the best epoch so far.
-        steps: what the steps of this epoch found.
-        step: how many steps of this epoch are done.
+        steps: what came of the steps of this epoch.
+        step: how many steps are done, since the start of the run.
         streak: how many steps in a row, up to now, were skipped.
         rate: a factor on the updates, below 1 once the run has gone back.
     """
 
     train: TrainState
     average: Flow | None
-    best: Flow
     steps: Steps
     step: Array
     streak: Array
@@ -80,21 +79,26 @@ class FitState(NamedTuple):
         return self.train.flow if self.average is None else self.average
 
 
-@functools.partial(jax.jit, static_argnames=("optimizer", "num_steps", "ema"))
+@functools.partial(jax.jit, static_argnames=("num_steps", "averaged"))
 def first_state(
-    flow: Flow, *, optimizer: optax.GradientTransformation, num_steps: int, ema: float | None = None
+    flow: Flow, optimizer: RunOptimizer, *, num_steps: int, averaged: bool = False
 ) -> FitState:
     """The state before the first epoch, in buffers of its own, which are donated.
 
     Compiled as a whole: called one by one, its operations would compile one by one.
+
+    Args:
+        flow: the model; it is left as it is.
+        optimizer: of the run.
+        num_steps: the most steps of an epoch.
+        averaged: whether there is a moving average.
     """
-    flow, average, best = (jax.tree.map(jnp.copy, flow) for _ in range(3))
+    flow, average = (jax.tree.map(jnp.copy, flow) for _ in range(2))
     dtype = default_dtype()
     loss, weight, norm = (jnp.full(num_steps, jnp.nan, dtype) for _ in range(3))
     return FitState(
-        train=TrainState.create(flow, optimizer),
-        average=None if ema is None else average,
-        best=best,
+        train=TrainState.create(flow, optimizer.transformation()),
+        average=average if averaged else None,
         steps=Steps(loss, weight, norm, jnp.zeros(num_steps, bool)),
         step=jnp.zeros((), jnp.int32),
         streak=jnp.zeros((), jnp.int32),
@@ -102,24 +106,37 @@ def first_state(
     )
 
 
+class Span(NamedTuple):
+    """Which steps to take, as numbers since the start of the run.
+
+    Attributes:
+        begin: the first step of the epoch.
+        first: the step that takes the window's first batch.
+        stop: the step to stop before, in the same window.
+        end: the step after the epoch's last.
+    """
+
+    begin: int | Array
+    first: int | Array
+    stop: int | Array
+    end: int | Array
+
+
 @functools.partial(
-    jax.jit,
-    static_argnames=("loss", "optimizer", "batch_size", "ema", "placement"),
-    donate_argnames=("state",),
+    jax.jit, static_argnames=("loss", "batch_size", "placement"), donate_argnames=("state",)
 )
 def advance(
     state: FitState,
+    optimizer: RunOptimizer,
     key: Array,
     epoch: int,
-    first: int,
-    stop: int,
+    span: Span,
     window: Window,
     validation: Rows | None,
+    ema: float | None,
     *,
     loss: Loss,
-    optimizer: optax.GradientTransformation,
     batch_size: int,
-    ema: float | None,
     placement: Placement,
 ) -> tuple[FitState, Outcome]:
     """Take the steps of a window up to one of them; after an epoch's last, evaluate.
@@ -129,57 +146,60 @@ def advance(
     step at all, where `MOST_SKIPPED` steps in a row were skipped.
 
     Args:
-        state: its buffers are given up; a state at the end of an epoch begins the next one.
+        state: its buffers are given up.
+        optimizer: of the run.
         key: randomness of the order and of the training loss in all epochs.
         epoch: number of the epoch.
-        first: the step that takes the window's first batch.
-        stop: the step to stop before, in the same window.
-        window: training rows.
+        span: which steps.
+        window: where they find their batches.
         validation: rows never trained on; None selects by the training loss.
-        loss: as `negative_log_likelihood`.
-        optimizer: any optax gradient transformation.
-        batch_size: most rows of an evaluation at a time.
         ema: the decay of the moving average, which is then what is validated and kept; or None.
-        placement: the devices that share the rows of a batch.
+        loss: as `negative_log_likelihood`.
+        batch_size: most rows of an evaluation at a time.
+        placement: the devices that divide the rows of a batch.
 
     Returns:
         The new state, and what came of the steps.
     """
-    num_steps = len(state.steps.loss)
-    order = shuffled(order_key(key, epoch, first), window.ends, window.capacity)
-    key = jax.random.fold_in(key, epoch)
-    multiple = placement.num_parts // len(window.ends)
+    order = window.order(order_key(key, epoch, span.first - span.begin))
+    key, transformation = jax.random.fold_in(key, epoch), optimizer.transformation()
 
     def going_on(state: FitState) -> Array:
-        return (state.step < stop) & (state.streak < MOST_SKIPPED)
+        return (state.step < span.stop) & (state.streak < MOST_SKIPPED)
 
-    def take(state: FitState) -> FitState:
-        step = state.step
-        rows = placement.spread(take_batch(window, order, step - first, multiple=multiple))
-        batch = *rows, jax.random.fold_in(key, 1 + step)
-        settings = {"loss": loss, "optimizer": optimizer, "mesh": placement.mesh}
-        trained, report = take_step(state.train, batch, **settings, rate=state.rate)
-        found = Steps(report.loss, jnp.sum(rows.weights), report.gradient_norm, report.skipped)
-        unchanged = report.skipped | (found.weight == 0)
+    def step(state: FitState) -> FitState:
+        number = state.step - span.begin
+        of_step = jax.random.fold_in(key, 1 + number)
+        batch, weight = window.batch(order, state.step - span.first, of_step, placement)
+        trained, report = take_step(
+            state.train,
+            batch,
+            loss=loss,
+            optimizer=transformation,
+            mesh=placement.mesh,
+            rate=state.rate,
+        )
+        outcome = Steps(report.loss, weight, report.gradient_norm, report.skipped)
+        unchanged = report.skipped | (weight == 0)
         average = state.average
         if average is not None and ema is not None:
-            done = epoch * num_steps + step
-            decay = jnp.minimum(ema, (1 + done) / (10 + done))  # the beginning is soon forgotten
+            # The beginning is soon forgotten.
+            decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
             average = _moved(average, trained.flow, jnp.where(unchanged, 1.0, decay))
         state = state._replace(
             train=trained,
             average=average,
-            steps=jax.tree.map(lambda all, one: all.at[step].set(one), state.steps, found),
-            step=step + 1,
+            steps=jax.tree.map(lambda all, one: all.at[number].set(one), state.steps, outcome),
+            step=state.step + 1,
             streak=jnp.where(unchanged, state.streak + report.skipped, 0),
         )
         return placement.keep(state)
 
-    state = state._replace(step=jnp.where(state.step == num_steps, 0, state.step))
-    state = lax.while_loop(going_on, take, state)
+    state = lax.while_loop(going_on, step, state)
 
     def finish() -> tuple[Array, Array]:
-        counted = jnp.where(state.steps.skipped, 0.0, state.steps.weight)
+        done = jnp.arange(len(state.steps.loss)) < span.end - span.begin
+        counted = jnp.where(done & ~state.steps.skipped, state.steps.weight, 0.0)
         train_loss = _mean(state.steps.loss, counted)
         if validation is None:
             return train_loss, train_loss
@@ -191,24 +211,25 @@ def advance(
     def not_yet() -> tuple[Array, Array]:
         return (jnp.full_like(state.rate, jnp.nan),) * 2
 
-    losses = lax.cond(state.step == num_steps, finish, not_yet)
+    losses = lax.cond(state.step == span.end, finish, not_yet)
     return state, Outcome(state.streak == MOST_SKIPPED, *losses)
 
 
-@functools.partial(jax.jit, donate_argnames=("state",))
-def keep_best(state: FitState) -> FitState:
-    """The state whose best model is that of the epoch just done."""
-    return state._replace(best=jax.tree.map(jnp.copy, state.candidate))
+@jax.jit
+def copied(flow: Flow) -> Flow:
+    """A flow in buffers of its own, to keep where those of a state are given up."""
+    copy: Flow = jax.tree.map(jnp.copy, flow)
+    return copy
 
 
 @functools.partial(jax.jit, donate_argnames=("state",))
-def go_back(state: FitState) -> FitState:
+def go_back(state: FitState, best: Flow) -> FitState:
     """The state with the best parameters, to go on at a lower rate after the steps skipped.
 
     The optimizer keeps its state, which no skipped step has touched, and its schedule.
     """
-    train = TrainState(jax.tree.map(jnp.copy, state.best), state.train.opt_state)
-    average = None if state.average is None else jax.tree.map(jnp.copy, state.best)
+    train = TrainState(jax.tree.map(jnp.copy, best), state.train.opt_state)
+    average = None if state.average is None else jax.tree.map(jnp.copy, best)
     return state._replace(
         train=train,
         average=average,
@@ -217,12 +238,25 @@ def go_back(state: FitState) -> FitState:
     )
 
 
-def last_rate(state: FitState) -> np.ndarray | None:
-    """The rate of the last update, where the optimizer's state tells it; that of `AdamW` does."""
-    rates = optax.tree_utils.tree_get_all_with_path(  # as `optax.inject_hyperparams` keeps it
-        state.train.opt_state, "learning_rate", lambda path, value: isinstance(value, jax.Array)
+def summary(state: FitState, num_steps: int) -> dict[str, Any]:
+    """What the steps of an epoch say for the history: plain numbers.
+
+    Args:
+        state: after the epoch.
+        num_steps: of the epoch.
+    """
+    steps = jax.tree.map(lambda array: np.asarray(array)[:num_steps], state.steps)
+    norms = steps.gradient_norm[~steps.skipped & (steps.weight > 0)]
+    values = {"gradient_norm": float(norms.mean()) if norms.size else float("nan")}
+    values["skipped"] = int(steps.skipped.sum())
+    rates = optax.tree_utils.tree_get_all_with_path(  # of `AdamW`, and `optax.inject_hyperparams`
+        state.train.opt_state,
+        "learning_rate",
+        lambda path, value: isinstance(value, jax.Array | np.ndarray),
     )
-    return np.asarray(rates[0][1]) * np.asarray(state.rate) if len(rates) == 1 else None
+    if len(rates) == 1:
+        values["learning_rate"] = float(np.asarray(rates[0][1]) * np.asarray(state.rate))
+    return values
 
 
 def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int, placement: Placement) -> Array:
@@ -233,10 +267,9 @@ def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int, placement: 
     order = jnp.arange(rows.num_rows)[None]
     flow = flow.divided(placement.mesh)
 
-    def evaluate_batch(batch: Array) -> tuple[Array, Array]:
-        taken = take_batch(window, order, batch, multiple=placement.num_parts)
-        taken = placement.spread(taken)
-        return loss(flow, *taken, None), jnp.sum(taken.weights)
+    def evaluate_batch(number: Array) -> tuple[Array, Array]:
+        (x, condition, weights, _), weight = window.batch(order, number, None, placement)
+        return loss(flow, x, condition, weights, None), weight
 
     return _mean(*jax.lax.map(evaluate_batch, jnp.arange(num_batches)))
 

@@ -9,17 +9,15 @@ from flowjax_lite.core.checks import listed
 from flowjax_lite.core.pytree import named_leaves
 from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
-from flowjax_lite.training.feed import Piece
 from flowjax_lite.training.record import FitResult
 from flowjax_lite.training.rows import Rows
 
 # A run that goes back more often will not come to an end by itself.
 MOST_RETURNS = 3
-ADVICE = "lower learning_rate, or check the data for outliers with Standardize.from_data"
 
 
 class DivergedError(FloatingPointError):
-    """Training could not go on; what it had found is here.
+    """Training could not go on; the best model so far is kept here.
 
     Attributes:
         result: the best model so far, as `fit` would have returned it.
@@ -30,19 +28,19 @@ class DivergedError(FloatingPointError):
         self.result = result
 
 
-def describe_rows(flow: Flow, batch: Piece, loss: Loss) -> str:
-    """Name the rows of a batch whose own loss is not finite; where all are, the batch."""
+def describe_rows(flow: Flow, rows: Rows, loss: Loss) -> str:
+    """Name the rows whose own loss is not finite; where all are, all rows."""
 
     def of_one(row: Rows) -> jax.Array:
-        x, condition, weights = jax.tree.map(lambda array: array[None], row)
+        x, condition, weights, _ = jax.tree.map(lambda array: array[None], row)
         return loss(flow, x, condition, weights, None)
 
-    rows, positions = batch
     finite = np.isfinite(jax.vmap(of_one)(rows._replace(weights=jnp.ones_like(rows.weights))))
-    bad = np.sort(positions[~finite])
+    bad = np.sort(rows.positions[~finite])
     if not bad.size:
-        return f"each row's loss is finite; the batch holds rows {listed(np.sort(positions))}"
-    return f"the loss of {len(bad)} of its {len(positions)} rows is not finite: {listed(bad)}"
+        batch = listed(np.sort(rows.positions))
+        return f"each row's loss is finite; the batch holds rows {batch}"
+    return f"the loss of {len(bad)} of its {rows.num_rows} rows is not finite: {listed(bad)}"
 
 
 def describe_largest(flow: Flow) -> str:

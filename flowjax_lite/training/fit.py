@@ -4,26 +4,25 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from flowjax_lite.bijectors import Identity
 from flowjax_lite.core.checks import as_key, check_choice, check_positive_int
-from flowjax_lite.core.fingerprint import fingerprint
-from flowjax_lite.core.mesh import Placement, Rule, check_same_everywhere, replicated
+from flowjax_lite.core.mesh import Placement, Rule, replicated
 from flowjax_lite.data import Stream, stream
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions import AbstractBase, Flow
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import negative_log_likelihood
+from flowjax_lite.training.batches import AbstractSource, InMemory
 from flowjax_lite.training.checkpoint import Checkpoint
-from flowjax_lite.training.feed import AbstractFeed, Resident
+from flowjax_lite.training.loop import train
 from flowjax_lite.training.optimizer import AdamW
-from flowjax_lite.training.record import HISTORY, Callback, Metric
+from flowjax_lite.training.record import HISTORY, Callback, FitResult, Metric
 from flowjax_lite.training.rows import check_rows, split_rows
-from flowjax_lite.training.run import FitResult, Run
-from flowjax_lite.training.streaming import Streamed
+from flowjax_lite.training.streamed import Streamed
 
 
 def fit(
@@ -52,18 +51,19 @@ def fit(
 ) -> FitResult:
     """Train a flow on rows of data, and return the parameters that validate best.
 
-    Whole epochs run on the device. Calling `fit` again with the same shapes and settings
-    compiles nothing, also for a flow built anew; with an optimizer of your own, pass the same
-    object again.
+    Whole epochs run on the device. Calling `fit` again with the same shapes compiles nothing, also
+    for a flow built anew, or with another learning rate, number of epochs or patience; with an
+    optimizer of your own, pass the same object again. An interrupt from the keyboard, or a
+    notebook's stop button, ends training with a warning, and the best model so far is returned.
 
     A step whose loss, gradient or new parameters are not finite is skipped, and a warning tells
     of it at the end. After ten in a row the run goes back to the best parameters so far and goes
     on at a tenth of the rate; the fourth time it ends with an error that holds the best model.
 
     Args:
-        flow: the model; it is left as it is.
-        data: (rows, dim), floating-point; or a `data.Stream` of rows that stay where they lie, and
-            their conditions; a memory-mapped array is read as one.
+        flow: the model, or a base distribution alone; it is left as it is.
+        data: (rows, *event_shape), floating-point; or a `data.Stream` of rows that stay where they
+            lie, and their conditions; a memory-mapped array is read as one.
         key: randomness of the validation split, the order of rows and the training loss; a whole
             number is taken as the seed of a key.
         condition: (rows, condition_dim) where the flow takes a condition.
@@ -74,14 +74,14 @@ def fit(
             None is `AdamW(learning_rate)`.
         learning_rate: of the default optimizer, 1e-3 unless it is given; another optimizer has its
             own.
-        batch_size: most rows per step.
+        batch_size: most rows per step; of fewer rows, each step has all.
         max_epochs: passes over the training rows.
         patience: stop after this many epochs without a lower value of what is monitored; None
             never stops early.
         ema: decay of an exponential moving average of the parameters over the steps, such as
             0.999, which is then what is validated and returned; None validates the parameters.
-        validation: fraction of rows to hold out; or an array x, or a pair (x, condition), to
-            validate on; or None to select by the training loss.
+        validation: fraction of rows to hold out, or their number; or an array x, or a pair
+            (x, condition), to validate on; or None to select by the training loss.
         checks: what happens to data that a density does not fit: "error" raises, and warns of
             what deserves a look, "warn" warns of both, "off" looks at types and shapes alone;
             see `data.check_data`.
@@ -93,7 +93,7 @@ def fit(
             draw or look for something; one that returns True ends the run there.
         checkpoint: where the run saves itself, to go on after an interruption; see `Checkpoint`.
             A path is `Checkpoint(path, resume=True)`.
-        mesh: devices that share the rows of each batch, such as `all_devices()`; None is the
+        mesh: devices that divide the rows of each batch, such as `all_devices()`; None is the
             default device alone. With several processes every one of them calls `fit` with the
             same arguments, data included.
         sharding: function of the name and the shape of an array of the run's state, such as
@@ -113,30 +113,21 @@ def fit(
         DivergedError: step after step was not finite, or no epoch had a finite value of what is
             monitored; a FloatingPointError whose `result` holds the best model found.
     """
-    key = as_key(key)
+    flow, key = as_flow(flow), as_key(key)
     optimizer = check_settings(
-        loss=loss,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        max_epochs=max_epochs,
-        patience=patience,
-        ema=ema,
+        loss=loss, optimizer=optimizer, learning_rate=learning_rate, patience=patience, ema=ema
     )
-    if isinstance(checkpoint, str | PathLike):
-        checkpoint = Checkpoint(checkpoint, resume=True)
-    metrics = dict(metrics or {})
-    taken = [name for name in metrics if name in HISTORY]
-    if taken:
-        raise ValueError(f"metrics names {taken[0]!r}, which the history has already; rename it")
+    batch_size = check_positive_int(batch_size, "batch_size")
+    max_epochs = check_positive_int(max_epochs, "max_epochs")
+    metrics = check_metrics(metrics)
     check_choice(monitor, ("validation", "train", *metrics), "monitor")
     placement = Placement(mesh, sharding)
-    feed: AbstractFeed
+    source: AbstractSource
     if isinstance(data, np.memmap):
         data = stream(data)
     if isinstance(data, Stream):
         _check_no_condition(condition)
-        feed = Streamed(
+        source = Streamed(
             flow,
             data,
             weights=weights,
@@ -148,30 +139,43 @@ def fit(
             progress=progress,
         )
     else:
-        checked = check_rows(flow, data, condition, weights, checks=checks)
-        split = split_rows(flow, checked, validation, key, checks=checks)
-        feed = Resident(split, batch_size, placement)
-    if jax.process_count() > 1:
-        check_same_everywhere(feed.checksum())
-    run = Run(
-        feed=feed,
+        rows = check_rows(flow, data, condition, weights, checks=checks)
+        training, held_out = split_rows(flow, rows, validation, key, checks=checks)
+        source = InMemory(training, held_out, batch_size=batch_size, placement=placement)
+    return train(
+        flow,
+        source,
         key=key,
         loss=loss,
-        optimizer=over_steps(optimizer, max_epochs * feed.num_steps),
-        optimizer_settings=(
-            repr(optimizer) if isinstance(optimizer, AdamW) else fingerprint(optimizer)
-        ),
+        optimizer=optimizer,
+        total_steps=max_epochs * source.num_steps,
         batch_size=batch_size,
         max_epochs=max_epochs,
         patience=patience,
         ema=ema,
         metrics=metrics,
         monitor=monitor,
-        callbacks=tuple(callbacks),
-        checkpoint=checkpoint,
+        callbacks=callbacks,
+        checkpoint=as_checkpoint(checkpoint),
         placement=placement,
+        progress=progress,
     )
-    return run(flow, progress=progress)
+
+
+def as_flow(model: Any) -> Flow:
+    """The flow that is trained; a base alone is the flow without layers.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(model, AbstractBase):
+        return Flow(model, Identity(model.event_shape))
+    if not isinstance(model, Flow):
+        raise TypeError(
+            f"flow is a {type(model).__name__}; expected a Flow, such as fl.flows.maf(...), or a "
+            f"base of fl.distributions"
+        )
+    return model
 
 
 def check_settings(
@@ -179,8 +183,6 @@ def check_settings(
     loss: Any,
     optimizer: Any,
     learning_rate: float | None,
-    batch_size: int,
-    max_epochs: int,
     patience: int | None,
     ema: float | None,
 ) -> AdamW | optax.GradientTransformation:
@@ -194,8 +196,6 @@ def check_settings(
             f"loss is {loss!r}; expected a function of (flow, x, condition, weights, key), such as "
             f"fl.negative_log_likelihood"
         )
-    check_positive_int(batch_size, "batch_size")
-    check_positive_int(max_epochs, "max_epochs")
     if patience is not None:
         check_positive_int(patience, "patience")
     if ema is not None and not 0 < ema < 1:
@@ -215,11 +215,32 @@ def check_settings(
     return optimizer
 
 
-def over_steps(
-    optimizer: AdamW | optax.GradientTransformation, num_steps: int
-) -> optax.GradientTransformation:
-    """The optimizer of a run of so many steps; one of optax knows them by itself."""
-    return optimizer(num_steps) if isinstance(optimizer, AdamW) else optimizer
+def check_metrics(metrics: Mapping[str, Metric] | None) -> dict[str, Metric]:
+    """Metrics by name, none of which is that of another column of the history.
+
+    Raises:
+        ValueError: one is.
+    """
+    metrics = dict(metrics or {})
+    known = [name for name in metrics if name in HISTORY]
+    if known:
+        raise ValueError(f"metrics names {known[0]!r}, which the history has already; rename it")
+    return metrics
+
+
+def as_checkpoint(checkpoint: Checkpoint | str | PathLike[str] | None) -> Checkpoint | None:
+    """Where a run saves itself; a path is the directory of a run that goes on if it is there.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    if isinstance(checkpoint, str | PathLike):
+        return Checkpoint(checkpoint, resume=True)
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        raise TypeError(
+            f"checkpoint is {checkpoint!r}; expected a directory, or fl.Checkpoint(directory, ...)"
+        )
+    return checkpoint
 
 
 def _check_no_condition(condition: Any) -> None:

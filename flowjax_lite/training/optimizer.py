@@ -1,17 +1,21 @@
-"""The optimizer of `fit`, its schedule, and what it treats in a way of its own."""
+"""The optimizer of a run: `AdamW` with its schedule, or any transformation of optax."""
 
 import functools
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax import Array
 
 from flowjax_lite.core.checks import check_choice, check_positive_int
 from flowjax_lite.core.pytree import map_named, named_leaves
 
 SCHEDULES = ("cosine", "linear", "exponential", "constant")
+_STATIC = {"static": True}  # a field of a pytree that is part of its structure
 _LOWEST = 1e-3  # of an exponential decay, as a part of the highest rate
 
 
@@ -20,8 +24,8 @@ class AdamW:
     """Adam with clipped gradients, a schedule, and decay of weights; give it to `fit`.
 
     The default of `fit` is `AdamW(learning_rate)`. Called with the number of steps, it returns
-    an optax transformation; equal settings return the same object, so that a second `fit`
-    compiles nothing.
+    an optax transformation; equal settings return the same object. Within `fit` the numbers are
+    inputs of the compiled program: others compile nothing.
 
     Adam: Kingma and Ba, 2015, arXiv:1412.6980. AdamW: Loshchilov and Hutter, 2019,
     arXiv:1711.05101.
@@ -64,40 +68,127 @@ class AdamW:
 
     def __call__(self, num_steps: int) -> optax.GradientTransformation:
         """The transformation for a run of so many steps."""
-        return _build(self, num_steps)
+        return _with_constants(self, num_steps)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ScheduledAdamW:
+    """`AdamW` for a run of known length: a pytree, whose numbers a compiled program takes.
+
+    Attributes:
+        learning_rate: as in `AdamW`, also those not named below.
+        warmup: updates in which the rate rises.
+        rest: updates in which it falls.
+        factors: on the rates of the groups.
+        decays: whether weights decay at all.
+        groups: the beginnings of their names.
+    """
+
+    learning_rate: float
+    warmup: int
+    rest: int
+    clip: float
+    weight_decay: float
+    factors: tuple[float, ...]
+    schedule: str = field(metadata=_STATIC)
+    accumulate: int = field(metadata=_STATIC)
+    decays: bool = field(metadata=_STATIC)
+    groups: tuple[str, ...] = field(metadata=_STATIC)
+
+    @classmethod
+    def over(cls, settings: AdamW, num_steps: int) -> "ScheduledAdamW":
+        """The settings for a run of so many steps."""
+        num_updates = num_steps // settings.accumulate
+        warmup = max(1, int(num_updates * settings.warmup))
+        return cls(
+            learning_rate=float(settings.learning_rate),
+            warmup=warmup,
+            rest=max(1, max(2, num_updates) - warmup),
+            clip=float(settings.clip),
+            weight_decay=float(settings.weight_decay),
+            factors=tuple(float(factor) for _, factor in settings.rates),
+            schedule=settings.schedule,
+            accumulate=settings.accumulate,
+            decays=settings.weight_decay > 0,
+            groups=tuple(start for start, _ in settings.rates),
+        )
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The transformation of optax."""
+        decay = optax.add_decayed_weights(self.weight_decay, _kernels)
+        groups = zip(self.groups, self.factors, strict=True)
+        optimizer = optax.chain(
+            optax.clip_by_global_norm(self.clip),
+            optax.scale_by_adam(),
+            *([decay] if self.decays else []),
+            _scale_by_rate(self.rate),
+            *(
+                optax.masked(optax.scale(factor), functools.partial(_begins, start=start))
+                for start, factor in groups
+            ),
+        )
+        if self.accumulate == 1:
+            return optimizer
+        return optax.MultiSteps(optimizer, self.accumulate).gradient_transformation()
+
+    def rate(self, done: Array) -> Array:
+        """The rate after so many updates."""
+        part = jnp.clip((done - self.warmup) / self.rest, 0.0, 1.0)
+        fallen = {
+            "cosine": 0.5 * (1 + jnp.cos(jnp.pi * part)),
+            "linear": 1 - part,
+            "exponential": _LOWEST**part,
+            "constant": jnp.ones_like(part),
+        }[self.schedule]
+        return self.learning_rate * jnp.where(done < self.warmup, done / self.warmup, fallen)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Fixed:
+    """A transformation of optax as it is, whose numbers are constants of the compiled program."""
+
+    given: optax.GradientTransformation
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The transformation of optax."""
+        return self.given
+
+
+RunOptimizer: TypeAlias = ScheduledAdamW | Fixed
+
+
+def over_steps(optimizer: AdamW | optax.GradientTransformation, num_steps: int) -> RunOptimizer:
+    """The optimizer of a run of so many steps, as compiled programs take it."""
+    if isinstance(optimizer, AdamW):
+        return ScheduledAdamW.over(optimizer, num_steps)
+    return Fixed(optimizer)
 
 
 @functools.lru_cache(maxsize=128)
-def _build(settings: AdamW, num_steps: int) -> optax.GradientTransformation:
-    rate = _schedule(settings, num_steps // settings.accumulate)
-    decays = []
-    if settings.weight_decay:
-        decays.append(optax.add_decayed_weights(settings.weight_decay, _kernels))
-    # Its state holds the rate of the last update, for the history.
-    scale = optax.inject_hyperparams(optax.scale_by_learning_rate)(rate)
-    factors = [
-        optax.masked(optax.scale(factor), functools.partial(_begins, start=start))
-        for start, factor in settings.rates
-    ]
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(settings.clip), optax.scale_by_adam(), *decays, scale, *factors
-    )
-    if settings.accumulate == 1:
-        return optimizer
-    return optax.MultiSteps(optimizer, settings.accumulate).gradient_transformation()
+def _with_constants(settings: AdamW, num_steps: int) -> optax.GradientTransformation:
+    return ScheduledAdamW.over(settings, num_steps).transformation()
 
 
-def _schedule(settings: AdamW, num_updates: int) -> optax.Schedule:
-    highest, warmup = settings.learning_rate, max(1, int(num_updates * settings.warmup))
-    rest = max(1, max(2, num_updates) - warmup)
-    falls = {
-        "cosine": optax.cosine_decay_schedule(highest, rest),
-        "linear": optax.linear_schedule(highest, 0.0, rest),
-        "exponential": optax.exponential_decay(highest, rest, _LOWEST),
-        "constant": optax.constant_schedule(highest),
-    }
-    rises = optax.linear_schedule(0.0, highest, warmup)
-    return optax.join_schedules([rises, falls[settings.schedule]], [warmup])
+class _RateState(NamedTuple):
+    """How many updates are done, and the rate of the last one, for the history."""
+
+    done: Array
+    learning_rate: Array
+
+
+def _scale_by_rate(rate: Callable[[Array], Array]) -> optax.GradientTransformation:
+    def init(params: Any) -> _RateState:
+        done = jnp.zeros((), jnp.int32)
+        return _RateState(done, rate(done))
+
+    def update(updates: Any, state: _RateState, params: Any = None) -> tuple[Any, _RateState]:
+        now = rate(state.done)
+        updates = jax.tree.map(lambda update: -now.astype(update.dtype) * update, updates)
+        return updates, _RateState(state.done + 1, now)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _kernels(params: Any) -> Any:

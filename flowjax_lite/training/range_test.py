@@ -9,10 +9,11 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.checks import as_key, check_positive_int
 from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import negative_log_likelihood
+from flowjax_lite.training.fit import as_flow
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.rows import Rows, check_rows
 from flowjax_lite.training.step import StepReport, TrainState, take_step
@@ -24,7 +25,7 @@ _WINDOW = 0.1  # of the range, over which the loss is smoothed
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What `find_learning_rate` found.
+    """What `find_learning_rate` returns.
 
     Attributes:
         rates: (steps,), up to the last step before one that was not finite.
@@ -41,7 +42,7 @@ def find_learning_rate(
     flow: Flow,
     data: Any,
     *,
-    key: Array,
+    key: Array | int,
     condition: Any = None,
     weights: Any = None,
     loss: Loss = negative_log_likelihood,
@@ -63,7 +64,7 @@ def find_learning_rate(
 
     Args:
         flow: the model; it is left as it is.
-        data: (rows, dim), floating-point.
+        data: (rows, *event_shape), floating-point.
         key: randomness of the batches and of the loss.
         condition: (rows, condition_dim) where the flow takes a condition.
         weights: (rows,), not negative; relative influence of each row.
@@ -81,6 +82,7 @@ def find_learning_rate(
         TypeError: data, condition or weights are not floating-point.
         ValueError: as for `fit`; or rates that do not grow, or a first step that is not finite.
     """
+    flow, key = as_flow(flow), as_key(key)
     check_positive_int(batch_size, "batch_size")
     check_positive_int(num_steps, "num_steps")
     if not 0 < lowest < highest < np.inf:
@@ -114,7 +116,8 @@ def _climb(
         rate, key = now
         of_rows, of_loss = jax.random.split(key)
         index = jax.random.randint(of_rows, (batch_size,), 0, rows.num_rows)
-        batch = *jax.tree.map(lambda array: array[index], rows), of_loss
+        x, condition, weights, _ = rows.at(index)
+        batch = x, condition, weights, of_loss
         return take_step(state, batch, loss=loss, optimizer=_OPTIMIZER, rate=rate)
 
     keys = jax.random.split(key, len(rates))

@@ -1,16 +1,15 @@
-"""What a run finds, epoch after epoch, and what it returns."""
+"""What is known of a run: its history, and what it returns."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from jax import Array
 
 from flowjax_lite.distributions import Flow
-from flowjax_lite.training.epoch import Steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitResult:
     """What training returns.
 
@@ -21,18 +20,37 @@ class FitResult:
             "skipped", "seconds" since the start of training, the last "learning_rate" where the
             optimizer tells it, and each metric.
         best_epoch: index into the history of the returned model.
+        interrupted: whether training was ended by the keyboard or a notebook's stop button.
     """
 
     flow: Flow
     history: Mapping[str, tuple[float, ...]]
     best_epoch: int
+    interrupted: bool = False
+
+    def __repr__(self) -> str:
+        return "\n".join(["FitResult", *(f"  {name}: {text}" for name, text in self._facts())])
+
+    def _repr_html_(self) -> str:
+        rows = (f"<tr><td>{name}</td><td>{text}</td></tr>" for name, text in self._facts())
+        return f"<table><caption>FitResult</caption>{''.join(rows)}</table>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What a reader looks for first, by name."""
+        history, best = self.history, self.best_epoch
+        epochs = len(history.get("train", ()))
+        facts = [("epochs", f"{epochs}{', then interrupted' if self.interrupted else ''}")]
+        if 0 <= best < epochs:
+            losses = (f"{name} {history[name][best]:.4f}" for name in ("train", "validation"))
+            facts += [("best epoch", f"{best}, with {', '.join(losses)}")]
+            facts += [("seconds", f"{history['seconds'][-1]:.1f}")]
+        skipped = sum(history.get("skipped", ()))
+        return facts + ([("skipped steps", f"{skipped:.0f}")] if skipped else [])
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a callback of `fit` is given after each epoch.
-
-    The next step gives the buffers of both models up: copy what is to be kept.
+    """What a callback of `fit` is given after each epoch; its models may be kept.
 
     Attributes:
         epoch: the epoch that has ended, from 0.
@@ -59,18 +77,14 @@ class Record:
     """What a run keeps on the host: plain numbers.
 
     Attributes:
-        history: of all epochs done, as in `FitResult`.
+        epochs: of each epoch that is done, its part of the history by name.
         best_epoch: the best of them; -1 before there is one.
         first_skipped: epoch and step of the first step that was skipped, if any.
         returns: how often the run went back to the best parameters.
-        stopped: whether a callback has ended the run.
+        stopped: whether a callback, or a failure, has ended the run.
     """
 
-    history: dict[str, list[float]] = field(
-        default_factory=lambda: {
-            name: [] for name in ("train", "validation", "gradient_norm", "skipped", "seconds")
-        }
-    )
+    epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     first_skipped: tuple[int, int] | None = None
     returns: int = 0
@@ -79,26 +93,31 @@ class Record:
     @property
     def epoch(self) -> int:
         """How many epochs are done."""
-        return len(self.history["train"])
+        return len(self.epochs)
 
     @property
     def seconds(self) -> float:
         """Since the start of training, at the end of the last epoch."""
-        return self.history["seconds"][-1] if self.epoch else 0.0
+        return self.epochs[-1]["seconds"] if self.epochs else 0.0
 
-    def add(self, values: Mapping[str, float], *, monitor: str) -> bool:
-        """Add an epoch, and say whether it is the best.
+    @property
+    def history(self) -> dict[str, tuple[float, ...]]:
+        """As in `FitResult`."""
+        names = self.epochs[0] if self.epochs else {}
+        return {name: tuple(epoch[name] for epoch in self.epochs) for name in names}
+
+    def add(self, values: dict[str, float], *, monitor: str) -> bool:
+        """Add an epoch, and say whether it is the best; one without a finite value never is.
 
         Args:
             values: of the history, by name.
             monitor: which of them is to be low.
         """
-        best = self.history[monitor][self.best_epoch] if self.best_epoch >= 0 else np.inf
-        is_best = bool(np.isfinite(values[monitor]) and values[monitor] < best)
+        lowest = self.epochs[self.best_epoch][monitor] if self.best_epoch >= 0 else math.inf
+        is_best = math.isfinite(values[monitor]) and values[monitor] < lowest
+        self.epochs.append(values)
         if is_best:
-            self.best_epoch = self.epoch
-        for name, value in values.items():
-            self.history.setdefault(name, []).append(value)
+            self.best_epoch = self.epoch - 1
         return is_best
 
     def is_over(self, max_epochs: int, patience: int | None) -> bool:
@@ -106,29 +125,3 @@ class Record:
         waited = self.epoch - 1 - self.best_epoch
         impatient = patience is not None and self.epoch > 0 and waited >= patience
         return self.stopped or self.epoch >= max_epochs or impatient
-
-    def progress(self, flow: Flow, best: Flow) -> Progress:
-        """What callbacks are given."""
-        return Progress(self.epoch - 1, self._history, self.best_epoch, flow, best)
-
-    def result(self, best: Flow) -> FitResult:
-        """What training returns, given the best model so far."""
-        return FitResult(best, self._history, self.best_epoch)
-
-    @property
-    def _history(self) -> dict[str, tuple[float, ...]]:
-        return {name: tuple(values) for name, values in self.history.items()}
-
-
-def found(steps: Steps, learning_rate: np.ndarray | None) -> dict[str, float]:
-    """What the steps of an epoch found, for the history.
-
-    Args:
-        steps: all of them.
-        learning_rate: of the last one, where it is known.
-    """
-    skipped = np.asarray(steps.skipped)
-    norms = np.asarray(steps.gradient_norm)[~skipped & (np.asarray(steps.weight) > 0)]
-    values = {"gradient_norm": float(norms.mean()) if norms.size else float("nan")}
-    values["skipped"] = int(skipped.sum())
-    return values if learning_rate is None else values | {"learning_rate": float(learning_rate)}

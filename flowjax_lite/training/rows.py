@@ -1,9 +1,9 @@
-"""The rows that `fit` takes: checked, aligned, and split."""
+"""Rows of data, as they go from `fit` to the training step."""
 
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -21,42 +21,34 @@ from flowjax_lite.distributions import Flow
 
 
 class Rows(NamedTuple):
-    """Aligned rows of data.
+    """Aligned rows of data; a pytree, on the host or on devices.
 
     Attributes:
         x: (rows, *event_shape).
         condition: (rows, *condition_shape), or None.
-        weights: (rows,).
+        weights: (rows,), not negative.
+        positions: (rows,), the place of each in the data that were given.
     """
 
     x: Array | np.ndarray
     condition: Array | np.ndarray | None
     weights: Array | np.ndarray
+    positions: Array | np.ndarray
 
     @property
     def num_rows(self) -> int:
         """Number of rows."""
         return len(self.x)
 
-
-class SplitRows(NamedTuple):
-    """Rows to train on and rows held out.
-
-    Attributes:
-        train: training rows.
-        validation: rows never trained on, or None.
-        positions: (training rows,), the place of each in the data.
-    """
-
-    train: Rows
-    validation: Rows | None
-    positions: np.ndarray
+    def at(self, index: np.ndarray | slice | Array) -> "Rows":
+        """Some of the rows."""
+        return jax.tree.map(lambda array: array[index], self)
 
 
 def check_rows(
     flow: Flow, x: Any, condition: Any, weights: Any, *, checks: str, held_out: bool = False
 ) -> Rows:
-    """Check aligned rows, in the model's precision."""
+    """Check aligned rows, and return them in the model's precision."""
     name, dtype = "validation" if held_out else "data", default_dtype()
     x = check_data(
         x,
@@ -79,15 +71,16 @@ def check_rows(
     check_shapes(flow, x.shape, given, name=name)
     if condition is not None:
         _check_count("condition", len(condition), name, len(x))
-    return Rows(x, condition, check_weights(weights, name, len(x)))
+    return Rows(x, condition, check_weights(weights, name, len(x)), places(0, len(x)))
 
 
 def check_shapes(flow: Flow, shape: Shape, condition_shape: Shape | None, *, name: str) -> None:
     """Check that rows of these shapes, (rows, ...) each, are events and conditions of a flow."""
     if shape[1:] != flow.event_shape:
+        axes = ", ".join(["rows", *map(str, flow.event_shape)])
         raise ValueError(
-            f"{name} has shape {shape}; this flow expects (rows, {flow.event_shape[0]}), as "
-            f"given to dim when it was built"
+            f"{name} has shape {shape}; this flow expects ({axes}), as given to dim or "
+            f"image_shape when it was built"
         )
     check_condition_presence(condition_shape, flow.condition_shape)
     expected = flow.condition_shape
@@ -122,15 +115,20 @@ def check_weights(weights: Any, name: str, count: int) -> np.ndarray:
             f"weights[{bad[0]}] is {weights[bad[0]]}; expected finite numbers of at least 0"
         )
     with np.errstate(over="ignore"):
-        given, weights = weights, weights.astype(dtype)
+        total, weights = weights.sum(), weights.astype(dtype)
         if not np.isfinite(weights.sum()):
             raise ValueError(
-                f"weights add up to {given.sum():.3g}, which {dtype} cannot hold; only their "
-                f"ratios matter: divide them by weights.mean()"
+                f"weights add up to {total:.3g}, which {dtype} cannot hold; only their ratios "
+                f"matter: divide them by weights.mean()"
             )
     if not weights.any():
         raise ValueError("weights are all zero; at least one row needs a positive weight")
     return weights
+
+
+def places(start: int, stop: int) -> np.ndarray:
+    """Places in the data, in four bytes each, as devices know them."""
+    return np.arange(start, stop).astype(np.uint32)
 
 
 def _check_count(name: str, count: int, other: str, expected: int) -> None:
@@ -140,22 +138,22 @@ def _check_count(name: str, count: int, other: str, expected: int) -> None:
         )
 
 
-def split_rows(flow: Flow, rows: Rows, validation: Any, key: Array, *, checks: str) -> SplitRows:
+def split_rows(
+    flow: Flow, rows: Rows, validation: Any, key: Array, *, checks: str
+) -> tuple[Rows, Rows | None]:
     """Training rows and validation rows; the latter as given, or drawn from the former."""
-    if not isinstance(validation, float):
-        held_out = given_rows(flow, validation, checks=checks)
-        return SplitRows(rows, held_out, np.arange(rows.num_rows))
     count = num_held_out(validation, rows.num_rows)
+    if count is None:
+        return rows, given_rows(flow, validation, checks=checks)
     order = np.random.default_rng(key_data(key)).permutation(rows.num_rows)
-    parts = order[count:], order[:count]
-    train, test = (jax.tree.map(lambda array, part=part: array[part], rows) for part in parts)
-    for name, part in (("to train", train), ("to validate", test)):
+    training, held_out = rows.at(order[count:]), rows.at(order[:count])
+    for purpose, part in (("train", training), ("validate", held_out)):
         if not part.weights.any():
             raise ValueError(
-                f"the rows {name} on have no weight, after validation={validation} of them were "
-                f"drawn: leave rows of weight zero out, or give validation rows"
+                f"the rows to {purpose} on have no weight, after validation={validation} of them "
+                f"were drawn: leave rows of weight zero out, or give validation rows"
             )
-    return SplitRows(train, test, parts[0])
+    return training, held_out
 
 
 def given_rows(flow: Flow, validation: Any, *, checks: str) -> Rows | None:
@@ -166,22 +164,32 @@ def given_rows(flow: Flow, validation: Any, *, checks: str) -> Rows | None:
     return check_rows(flow, x, condition, None, checks=checks, held_out=True)
 
 
-def num_held_out(fraction: float, num_rows: int) -> int:
-    """How many rows a fraction of them is."""
-    if not 0 < fraction < 1:
+def num_held_out(validation: Any, num_rows: int) -> int | None:
+    """How many rows `validation` asks for, a number of them or a fraction; None where it is rows.
+
+    Raises:
+        ValueError: none would be left to train on, or to validate on.
+    """
+    if isinstance(validation, np.ndarray | Array) and validation.ndim == 0:
+        validation = validation.item()
+    if isinstance(validation, bool) or not isinstance(validation, Real):
+        return None
+    whole, part = isinstance(validation, Integral), float(validation)
+    if not whole and not 0 < part < 1:
         raise ValueError(
-            f"validation is {fraction}; expected a fraction between 0 and 1, arrays, or None"
+            f"validation is {validation}; expected a fraction between 0 and 1, a number of rows, "
+            f"arrays, or None"
         )
-    count = round(num_rows * fraction)
+    count = round(part if whole else num_rows * part)
     if not 0 < count < num_rows:
         raise ValueError(
-            f"validation={fraction} of {num_rows} rows leaves {count} to validate on; "
-            f"pass a larger fraction, arrays, or None"
+            f"validation={validation} of {num_rows} rows leaves {max(count, 0)} to validate on and "
+            f"{max(num_rows - count, 0)} to train on; pass another fraction or number of rows, "
+            f"arrays, or None"
         )
     return count
 
 
 def key_data(key: Array) -> np.ndarray:
-    """The bits of a random key, of either kind."""
-    integers = jnp.issubdtype(key.dtype, jnp.integer)
-    return np.asarray(key if integers else jax.random.key_data(key))
+    """The bits of a random key."""
+    return np.asarray(jax.random.key_data(key))

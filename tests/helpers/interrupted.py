@@ -46,5 +46,7 @@ def last(directory: Path) -> tuple[int, dict[str, Any]]:
     """The newest checkpoint: its step, and all that it says but for the time of day."""
     step = max(int(path.name) for path in directory.iterdir() if path.name.isdigit())
     manifest = json.loads((directory / str(step) / "manifest" / "metadata").read_text())
-    del manifest["sha256"], manifest["record"]["history"]["seconds"]
+    del manifest["sha256"]
+    for epoch in manifest["record"]["epochs"]:
+        del epoch["seconds"]
     return step, manifest

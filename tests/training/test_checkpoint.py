@@ -23,6 +23,7 @@ import flowjax_lite as fl
 from flowjax_lite.core.pytree import named_leaves
 from flowjax_lite.training import checkpoint as module
 from flowjax_lite.training.epoch import first_state
+from flowjax_lite.training.optimizer import over_steps
 
 # A reader that stops midway leaves others behind, whose errors nobody awaits.
 lost_readers = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -170,9 +171,10 @@ def damage(directory: Path, rng: np.random.Generator) -> None:
 
 def restored(directory: Path) -> list[np.ndarray]:
     """The arrays of the newest checkpoint that can be read."""
-    template = first_state(tiny(), optimizer=fl.AdamW()(33), num_steps=11)
+    state = first_state(tiny(), over_steps(fl.AdamW(), 33), num_steps=11)
     with module.opened(fl.Checkpoint(directory, resume=True), {}, num_devices=1) as checkpoints:
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(checkpoints.restore(template).state)]
+        saved = checkpoints.restore(state, tiny())
+    return [np.asarray(leaf) for leaf in jax.tree.leaves((saved.state, saved.best))]
 
 
 def outcomes(directory: Path, tmp_path: Path, trials: int) -> Counter[str]:
@@ -229,9 +231,10 @@ def test_a_declared_size_is_checked_before_it_is_allocated(whole: Path, tmp_path
     shutil.rmtree(path)
     import orbax.checkpoint as ocp
 
-    template = first_state(tiny(), optimizer=fl.AdamW()(33), num_steps=11)
-    huge = {name: np.asarray(leaf) for name, leaf in named_leaves(template).items()}
-    name = next(iter(huge))
+    state = first_state(tiny(), over_steps(fl.AdamW(), 33), num_steps=11)
+    names = named_leaves({"state": state, "best": tiny()})
+    huge = {name: np.asarray(leaf) for name, leaf in names.items()}
+    name = next(name for name in huge if name.startswith("state"))
     huge[name] = np.zeros((5000, 5000), np.float32)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path.absolute(), huge)

@@ -15,7 +15,6 @@ from scipy.special import expit
 import flowjax_lite as fl
 from flowjax_lite.distributions import FlowMixture
 from flowjax_lite.training import EnsembleResult, ensemble
-from flowjax_lite.training.share import num_shares
 
 KEY = jax.random.key(0)
 SETTINGS = {"batch_size": 16, "max_epochs": 4, "progress": False, "learning_rate": 1e-2}
@@ -54,13 +53,13 @@ def assert_same(one: fl.FitResult, other: fl.FitResult):
     chex.assert_trees_all_close(one.flow, other.flow, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("shares", [1, 2])
-def test_members_are_what_they_would_be_alone(monkeypatch: pytest.MonkeyPatch, shares: int):
+@pytest.mark.parametrize("groups", [1, 2])
+def test_members_are_what_they_would_be_alone(monkeypatch: pytest.MonkeyPatch, groups: int):
     """Catches members that share gradients, keys, rates or clipping; the last has another rate.
 
-    Of two shares one has two members, the other one.
+    Of two groups one has two members, the other one.
     """
-    monkeypatch.setattr(ensemble, "num_shares", lambda num: shares)
+    monkeypatch.setattr(ensemble, "num_groups", lambda num: groups)
     flows = [tiny(i) for i in range(3)]
     members = train(flows, rates=(1.0, 1.0, 0.1)).members
     for i, rate in enumerate((1e-2, 1e-2, 1e-3)):
@@ -146,7 +145,7 @@ def test_each_member_has_its_own_patience():
     assert len(fast.history["train"]) == fast.best_epoch + 2 < 12
     assert len(slow.history["train"]) == 12
     alone = train(
-        tiny(0), key=jax.random.fold_in(KEY, 0), patience=1, max_epochs=12, optimizer=fl.AdamW(9e-2)
+        tiny(0), key=jax.random.fold_in(KEY, 0), patience=1, max_epochs=12, learning_rate=9e-2
     )
     assert fast.best_epoch == alone.best_epoch
 
@@ -174,15 +173,15 @@ def test_members_are_trained_in_the_precision_that_is_set(x64):
 
 
 @pytest.mark.parametrize(
-    ("backend", "num", "shares"), [("cpu", 1, 1), ("cpu", 9, 3), ("gpu", 9, 1)]
+    ("backend", "num", "groups"), [("cpu", 1, 1), ("cpu", 9, 3), ("gpu", 9, 1)]
 )
 def test_a_cpu_divides_members_among_its_cores(
-    monkeypatch: pytest.MonkeyPatch, backend: str, num: int, shares: int
+    monkeypatch: pytest.MonkeyPatch, backend: str, num: int, groups: int
 ):
-    """Catches shares without members, and an accelerator that trains one after the other."""
+    """Catches groups without members, and an accelerator that trains one after the other."""
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 5}, raising=False)
-    assert num_shares(num) == shares
+    assert ensemble.num_groups(num) == groups
 
 
 def test_what_cannot_be_trained_together_is_told():

@@ -13,10 +13,9 @@ from flax import nnx
 import flowjax_lite as fl
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.training import Progress
+from flowjax_lite.training.batches import InMemory
 from flowjax_lite.training.epoch import advance
-from flowjax_lite.training.feed import Resident
-from flowjax_lite.training.rows import Rows, SplitRows
-from flowjax_lite.training.window import shuffled, take_batch
+from flowjax_lite.training.rows import Rows
 
 SETTINGS = {"batch_size": 64, "max_epochs": 3, "progress": False, "learning_rate": 1e-2}
 
@@ -80,6 +79,32 @@ def test_a_second_fit_of_a_flow_built_anew_compiles_nothing(compiled: list[str])
     assert len(compiled) == 3
 
 
+def test_numbers_of_a_schedule_compile_nothing(compiled: list[str]):
+    """Catches a rate, a number of epochs or a patience that is a constant of the program."""
+    build, x, held_out = tiny, rows(), rows(64, seed=1)
+    common = {"key": 0, "batch_size": 64, "progress": False, "validation": held_out, "ema": 0.9}
+
+    def train(**changed):
+        settings = {"learning_rate": 1e-2, "warmup": 0.1, "clip": 5.0, "weight_decay": 0.1}
+        settings |= {"rates": (("bijector", 0.5),)}
+        given = {key: changed.pop(key) for key in settings if key in changed}
+        return fl.fit(
+            build(),
+            x,
+            optimizer=fl.AdamW(**settings | given),
+            **common | {"max_epochs": 2, "patience": 5} | changed,
+        ).history
+
+    first = train()
+    compiled.clear()
+    other = {"learning_rate": 1e-3, "warmup": 0.5, "clip": 0.1, "weight_decay": 0.5}
+    other |= {"rates": (("bijector", 0.1),), "max_epochs": 3, "patience": 1, "ema": 0.5}
+    for name, value in other.items():
+        history = train(**{name: value})
+        assert name == "patience" or history != first, name  # the twin: it has an effect
+    assert not compiled, compiled
+
+
 def test_a_key_determines_the_result():
     """Catches hidden randomness."""
     first, second, third = (
@@ -93,11 +118,11 @@ def test_a_key_determines_the_result():
 def test_batches_hold_every_row_once_and_are_balanced(num_rows, batch_size):
     """Catches a dropped or doubled ragged batch."""
     positions = np.arange(num_rows)
-    split = SplitRows(Rows(positions[:, None], None, np.ones(num_rows)), None, positions)
-    feed = Resident(split, batch_size, Placement())
-    window = feed.window(0, 0)
-    order = shuffled(jax.random.key(0), window.ends, window.capacity)
-    batches = [take_batch(window, order, i, multiple=3) for i in range(feed.num_steps)]
+    data = Rows(positions[:, None], None, np.ones(num_rows), positions)
+    source = InMemory(data, None, batch_size=batch_size, placement=Placement())
+    window = source.window(0, 0)
+    order = window.order(jax.random.key(0))
+    batches = [window.rows_of(order, i, multiple=3) for i in range(source.num_steps)]
     taken = [np.asarray(batch.x[batch.weights > 0, 0]) for batch in batches]
     assert sorted(np.concatenate(taken)) == list(positions)
     assert {len(batch.x) % 3 for batch in batches} == {0}
@@ -227,6 +252,45 @@ def test_a_condition_is_learned():
     assert result.flow.log_prob(x, c).mean() > shuffled + 1.0
 
 
+@pytest.mark.parametrize("validation", [20, np.int64(20), 0.1, np.float32(0.1), jnp.asarray(0.1)])
+def test_rows_held_out_by_their_number(validation):
+    """Catches a number of rows taken for a fraction, or for rows, and numbers of numpy refused."""
+    settings = SETTINGS | {"batch_size": np.int64(64), "max_epochs": np.int32(1)}
+    few = fl.fit(tiny(), rows(), key=0, validation=validation, **settings)
+    expected = fl.fit(tiny(), rows(), key=0, validation=0.1, **settings)
+    assert same(few.flow, expected.flow)
+    other = fl.fit(tiny(), rows(), key=0, validation=40, **settings)
+    assert not same(few.flow, other.flow)
+
+
+def test_few_rows_train_together():
+    """Catches a default batch that is larger than the data, and refuses them."""
+    result = fl.fit(tiny(), rows(20), key=0, max_epochs=5, learning_rate=1e-2, progress=False)
+    assert result.history["train"][-1] < result.history["train"][0]
+    assert np.isfinite(result.history["validation"]).all()
+
+
+def test_a_base_alone_is_trained():
+    """Catches a mixture that would have to be wrapped by hand."""
+    base = fl.distributions.GaussianMixture(2, num_components=2, rngs=nnx.Rngs(0))
+    result = fl.fit(base, rows(), key=0, **SETTINGS | {"max_epochs": 20})
+    assert isinstance(result.flow, fl.Flow)
+    assert result.history["validation"][-1] < result.history["validation"][0] - 0.05
+
+
+def test_images_train():
+    """Catches a flow of images that is refused its rows, or that gets them flat."""
+    shape = (2, 2, 3)
+    rng = np.random.default_rng(0)
+    x = (1 + 2 * rng.standard_normal((200, *shape))).astype(np.float32)
+    layers = fl.bijectors.Channelwise(fl.bijectors.Affine(3), event_shape=shape)
+    flow = fl.Flow(fl.distributions.StandardNormal(shape), layers)
+    result = fl.fit(flow, x, key=0, learning_rate=0.1, max_epochs=20, progress=False)
+    assert result.history["validation"][-1] < result.history["validation"][0] - 1.0
+    with pytest.raises(ValueError, match=r"expects \(rows, 2, 2, 3\)"):
+        fl.fit(flow, x.reshape(200, 2, 6), key=0, progress=False)
+
+
 def test_patience_stops_early():
     """Catches a patience that never triggers."""
     result = fl.fit(
@@ -257,7 +321,13 @@ BAD = {
     "inf": (with_cell(np.inf), {}, ValueError, "row 7"),
     "constant": (np.ones((100, 2)) * [1, 2], {}, ValueError, "same value"),
     "duplicated": (rows()[:, [0, 0]], {}, ValueError, "duplicated column"),
-    "fewer rows than a batch": (rows(20), {}, ValueError, "batch_size=18"),
+    "more to validate on than there are": (
+        rows(),
+        {"validation": 200},
+        ValueError,
+        "validation=200 of 200 rows leaves 200 to validate on and 0 to train on",
+    ),
+    "no flow": (rows(), {"flow": 3}, TypeError, "flow is a int; expected a Flow"),
     "superfluous condition": (rows(), {"condition": rows()}, ValueError, "takes none"),
     "short weights": (rows(), {"weights": np.ones(3)}, ValueError, "weights has 3 rows"),
     "negative weight": (rows(), {"weights": -np.ones(200)}, ValueError, r"weights\[0\]"),
@@ -284,7 +354,7 @@ def test_bad_input_is_refused_before_compilation(case):
     data, settings, error, message = BAD[case]
     programs = advance._cache_size()
     with pytest.raises(error, match=message):
-        fl.fit(tiny(), data, **{"key": jax.random.key(0)} | SETTINGS | settings)
+        fl.fit(**{"flow": tiny(), "data": data, "key": jax.random.key(0)} | SETTINGS | settings)
     assert advance._cache_size() == programs
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -15,9 +16,9 @@ from helpers.interrupted import last, settings, tiny
 import flowjax_lite as fl
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.data import DataWarning, Stream, stream
-from flowjax_lite.training.epoch import advance
-from flowjax_lite.training.streaming import Streamed
-from flowjax_lite.training.window import Window
+from flowjax_lite.training.batches import Window, order_key
+from flowjax_lite.training.epoch import Span, advance
+from flowjax_lite.training.streamed import Streamed
 
 KEY = jax.random.key(0)
 CONDITIONED = {"columns": ["x0", "x1"], "condition_columns": ["x2"]}
@@ -44,9 +45,15 @@ def feed_of(data: Stream, **options: Any) -> Streamed:
 
 def taken(feed: Streamed, epoch: int) -> np.ndarray:
     """The places of the rows that an epoch trains on, in their order, batch after batch."""
-    batches = [feed.batch(KEY, epoch, step) for step in range(feed.num_steps)]
-    assert max(len(batch.positions) for batch in batches) <= 64
-    return np.concatenate([batch.positions for batch in batches])
+    batches = []
+    for step in range(feed.num_steps):
+        number, batch = divmod(step, feed.batches)
+        window = feed.window(epoch, number)
+        order = window.order(order_key(KEY, epoch, number * feed.batches))
+        rows = window.rows_of(order, jnp.asarray(batch))
+        batches.append(np.asarray(rows.positions)[np.asarray(rows.weights) > 0].astype(int))
+    assert max(map(len, batches)) <= 64
+    return np.concatenate(batches)
 
 
 def test_two_windows_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -84,14 +91,14 @@ def test_the_device_has_the_next_window_while_one_is_awaited(
     """Catches a device without work while the host looks at what it did, and a queue that grows."""
     events = list[str]()
 
-    def noted(state: Any, key: Any, epoch: int, first: int, *rest: Any, **settings: Any) -> Any:
-        number = first // 5
+    def noted(state: Any, *, span: Span, **settings: Any) -> Any:
+        number = span.first // 5
         events.append(f"give {number}")
-        state, outcome = advance(state, key, epoch, first, *rest, **settings)
+        state, outcome = advance(state, span=span, **settings)
         stuck = Noted(outcome.stuck, events, f"await {number}")
         return state, outcome._replace(stuck=stuck)
 
-    monkeypatch.setattr("flowjax_lite.training.run.advance", noted)
+    monkeypatch.setattr("flowjax_lite.training.loop.advance", noted)
     data = saved(tmp_path, rows())
     fl.fit(tiny(), data, key=KEY, max_epochs=1, batch_size=64, progress=False)
     assert events == ["give 0", "give 1", "await 0", "give 2", "await 1", "await 2"]
@@ -235,7 +242,6 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "weights": ({"columns": ["x0", "x1"]}, {"weights": np.ones(999)}, "weights has 999 rows"),
     "fraction": ({"columns": ["x0", "x1"]}, {"validation": 1e-6}, "leaves 0 to validate on"),
-    "batch": ({"columns": ["x0", "x1"]}, {"batch_size": 950}, "900 training rows, fewer"),
     "whole numbers": ({"columns": ["x0", "x1"]}, {"whole": True}, "Dequantise"),
 }
 
