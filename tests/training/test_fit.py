@@ -216,22 +216,6 @@ def test_a_batch_without_weight_is_no_step():
     assert not same(step(state, rows(), None, np.ones(200))[0], state)  # the twin
 
 
-def test_gradients_of_losses_do_not_see_rows_without_weight():
-    """Catches a row that is taken out behind the flow, whose gradient is then NaN."""
-    flow = fl.flows.cnf(dim=2, hidden=(4,), method="euler", num_steps=2, rngs=nnx.Rngs(0))
-    graphdef, params, rest = nnx.split(flow, nnx.Param, ...)
-    x, weights = jnp.asarray(rows(8)), jnp.ones(8).at[3].set(0.0)
-    losses = fl.negative_log_likelihood, fl.regularized_likelihood(), fl.flow_matching()
-    for loss in losses:
-
-        def of(params, x, loss=loss):
-            return loss(nnx.merge(graphdef, params, rest), x, None, weights, jax.random.key(0))
-
-        clean, spoiled = (jax.grad(of)(params, each) for each in (x, x.at[3].set(jnp.nan)))
-        assert same(clean, spoiled)
-        assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(clean))
-
-
 def test_rows_drawn_without_weight_are_told():
     """Catches a choice by the loss of no rows, which is NaN in every epoch."""
     weights = np.zeros(200)

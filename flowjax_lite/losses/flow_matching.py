@@ -1,6 +1,5 @@
-"""Losses of continuous flows: likelihood with penalties on the way, and flow matching."""
+"""Flow matching: the velocity of a continuous flow is learned without solving its equation."""
 
-import math
 from dataclasses import dataclass
 
 import jax
@@ -10,43 +9,15 @@ from jax import Array, lax
 
 from flowjax_lite.bijectors import AbstractBijector, unrolled
 from flowjax_lite.bijectors.base import condition_of
-from flowjax_lite.continuous import ContinuousFlow, transport
-from flowjax_lite.core.checks import check_batch, check_choice, check_condition_batch
-from flowjax_lite.core.mesh import by_parts
+from flowjax_lite.continuous import ContinuousFlow
+from flowjax_lite.core.checks import check_choice
 from flowjax_lite.core.pytree import holds
 from flowjax_lite.distributions import Flow
 from flowjax_lite.distributions.statistics import replace_weightless
-from flowjax_lite.losses.likelihood import Loss, negative_log_likelihood, weighted_mean
+from flowjax_lite.losses.likelihood import Loss, weighted_mean
 
 COUPLINGS = ("independent", "optimal_transport")
 PATHS = ("straight", "variance_preserving")
-
-
-def regularized_likelihood(*, kinetic: float = 0.01, jacobian: float = 0.01) -> Loss:
-    """Negative log-likelihood with a price on the ways of events, which keeps them straight.
-
-        -log p(x) + kinetic · ∫ |v|² dt + jacobian · ∫ |∂v/∂x|² dt
-
-    A solver follows a straight way in few steps. Without a key, as on the rows that `fit` holds
-    out, it is the negative log-likelihood alone.
-
-    RNODE: Finlay, Jacobsen, Nurbekyan and Oberman, 2020, arXiv:2002.02798, equation 8.
-
-    Args:
-        kinetic: price of the kinetic energy, in nats; not negative.
-        jacobian: price of the Jacobian's squared norm, in nats; not negative.
-
-    Returns:
-        A loss for `fit` and `make_train_step`, of a flow with one or several `ContinuousFlow`.
-        Equal arguments give equal losses, so nothing compiles twice.
-
-    Raises:
-        ValueError: a price is negative or not finite.
-    """
-    for name, value in (("kinetic", kinetic), ("jacobian", jacobian)):
-        if not (0 <= value < math.inf):
-            raise ValueError(f"{name} is {value!r}; expected a number of at least 0, such as 0.01")
-    return _RegularizedLikelihood(float(kinetic), float(jacobian))
 
 
 def flow_matching(*, coupling: str = "independent", path: str = "straight") -> Loss:
@@ -91,47 +62,6 @@ def flow_matching(*, coupling: str = "independent", path: str = "straight") -> L
     """
     check_choice(coupling, COUPLINGS, "coupling")
     return _FlowMatching(coupling, check_choice(path, PATHS, "path"))
-
-
-@dataclass(frozen=True)
-class _RegularizedLikelihood:
-    kinetic: float
-    jacobian: float
-
-    def __call__(
-        self,
-        flow: Flow,
-        x: Array,
-        condition: Array | None = None,
-        weights: Array | None = None,
-        key: Array | None = None,
-    ) -> Array:
-        if not holds(flow, ContinuousFlow):
-            raise ValueError(
-                "this loss puts a price on the ways through a ContinuousFlow, and the flow holds "
-                "none: use negative_log_likelihood, or a flow such as rnode"
-            )
-        if key is None:
-            return negative_log_likelihood(flow, x, condition, weights)
-        if weights is not None:
-            x, condition = replace_weightless(weights, x, condition)
-        x = check_batch(x, flow.event_shape, "x")
-        condition = check_condition_batch(condition, flow.condition_shape)
-
-        def loss(flow: Flow, x: Array, condition: Array | None, key: Array) -> Array:
-            condition = flow.map_condition(condition)
-            bijector, base = flow.bijector, flow.base
-            given = condition_of(bijector, condition), key
-            way = transport(bijector, x, *given, inverse=True, energies=True)
-            log_prob = base.log_prob(way.value, condition_of(base, condition)) + way.log_det
-            assert way.energies is not None
-            price = self.kinetic * way.energies.kinetic + self.jacobian * way.energies.jacobian
-            return price - log_prob
-
-        keys = jax.random.split(key, len(x))
-        by_rows = jax.vmap(loss, (None, 0, 0, 0))
-        losses = by_parts(flow.mesh, by_rows, flow, x, condition, keys)
-        return weighted_mean(losses, weights)
 
 
 @dataclass(frozen=True)
