@@ -32,7 +32,7 @@ def flow_matching(*, coupling: str = "independent", path: str = "straight") -> L
     - `path="variance_preserving"`: x(t) = cos(πt/2) z + sin(πt/2) x, of variance one throughout
       for data of variance one. Albergo and Vanden-Eijnden, 2023, arXiv:2209.15571.
     - `coupling="independent"` draws a latent for each row; `"optimal_transport"` deals the
-      latents of a batch out to its rows such that the sum of squared distances is least: ways
+      latents of a batch out to its rows such that the sum of squared distances is least: paths
       become straighter, so that samples need fewer steps. The assignment is solved on the host,
       by scipy, in a time that grows with the cube of the batch. Tong et al., 2024,
       arXiv:2302.00482; Pooladian et al., 2023, arXiv:2304.14772.
@@ -101,8 +101,8 @@ class _FlowMatching:
 
         def loss(z: Array, x: Array, condition: Array | None, time: Array) -> Array:
             point, velocity = _on_path(self.path, z, x, time)
-            found = ode.dynamics(time, point, condition_of(ode, condition))
-            return jnp.mean((found - velocity) ** 2)
+            learned = ode.dynamics(time, point, condition_of(ode, condition))
+            return jnp.mean((learned - velocity) ** 2)
 
         keys = jax.random.split(of_latents, rows)
         z, x = lax.stop_gradient(jax.vmap(ends)(x, condition, keys))

@@ -46,11 +46,11 @@ def negative_log_likelihood(
 
 
 def regularized_likelihood(*, kinetic: float = 0.01, jacobian: float = 0.01) -> Loss:
-    """Negative log-likelihood with a price on the ways of events, which keeps them straight.
+    """Negative log-likelihood with a price on the paths of events, which keeps them straight.
 
         -log p(x) + kinetic · ∫ |v|² dt + jacobian · ∫ |∂v/∂x|² dt
 
-    A solver follows a straight way in few steps. Without a key, as on the rows that `fit` holds
+    A solver follows a straight path in few steps. Without a key, as on the rows that `fit` holds
     out, it is the negative log-likelihood alone.
 
     RNODE: Finlay, Jacobsen, Nurbekyan and Oberman, 2020, arXiv:2002.02798, equation 8.
@@ -87,7 +87,7 @@ class _RegularizedLikelihood:
     ) -> Array:
         if not holds(flow, ContinuousFlow):
             raise ValueError(
-                "this loss puts a price on the ways through a ContinuousFlow, and the flow holds "
+                "this loss puts a price on the paths through a ContinuousFlow, and the flow holds "
                 "none: use negative_log_likelihood, or a flow such as rnode"
             )
         if key is None:
@@ -101,10 +101,10 @@ class _RegularizedLikelihood:
             condition = flow.map_condition(condition)
             bijector, base = flow.bijector, flow.base
             given = condition_of(bijector, condition), key
-            way = transport(bijector, x, *given, inverse=True, energies=True)
-            log_prob = base.log_prob(way.value, condition_of(base, condition)) + way.log_det
-            assert way.energies is not None
-            price = self.kinetic * way.energies.kinetic + self.jacobian * way.energies.jacobian
+            path = transport(bijector, x, *given, inverse=True, energies=True)
+            log_prob = base.log_prob(path.value, condition_of(base, condition)) + path.log_det
+            assert path.energies is not None
+            price = self.kinetic * path.energies.kinetic + self.jacobian * path.energies.jacobian
             return price - log_prob
 
         keys = jax.random.split(key, len(x))

@@ -17,7 +17,7 @@ from flowjax_lite.losses import Loss
 from flowjax_lite.training.batches import Window, batch_ends, order_key
 from flowjax_lite.training.optimizer import RunOptimizer
 from flowjax_lite.training.rows import Rows
-from flowjax_lite.training.step import TrainState, take_step
+from flowjax_lite.training.step import TrainState, train_step
 
 # So many skipped steps in a row are no accident: the run goes back to the best parameters.
 MOST_SKIPPED = 10
@@ -171,7 +171,7 @@ def advance(
         number = state.step - span.begin
         of_step = jax.random.fold_in(key, 1 + number)
         batch, weight = window.batch(order, state.step - span.first, of_step, placement)
-        trained, report = take_step(
+        trained, report = train_step(
             state.train,
             batch,
             loss=loss,

@@ -111,7 +111,7 @@ def fit(
         ValueError: wrong shapes, too few rows, NaN or infinite cells, constant columns or such
             that others determine, settings out of range.
         DivergedError: step after step was not finite, or no epoch had a finite value of what is
-            monitored; a FloatingPointError whose `result` holds the best model found.
+            monitored; a FloatingPointError whose `result` holds the best model so far.
     """
     flow, key = as_flow(flow), as_key(key)
     optimizer = check_settings(

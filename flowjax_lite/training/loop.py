@@ -110,7 +110,7 @@ def train(
                 saved.record,
             )
         state, best = placement.put_state(state), best.put(placement)
-        take_steps = functools.partial(
+        advance_by = functools.partial(
             advance,
             optimizer=scheduled,
             key=key,
@@ -125,7 +125,7 @@ def train(
             while not record.is_over(max_epochs, patience):
                 epoch, steps = record.epoch, source.steps(record.epoch)
                 stop = min(steps.stop, saves.next_step(state)) if saves else steps.stop
-                state, outcome = _next_steps(take_steps, source, state, epoch, stop)
+                state, outcome = _run_steps(advance_by, source, state, epoch, stop)
                 _note_skipped(record, state, epoch, steps)
                 if int(state.step) == steps.stop:
                     values = {
@@ -187,14 +187,14 @@ class Best(NamedTuple):
         return f"epoch {self.epoch}" if self.epoch >= 0 else "before the first epoch"
 
 
-def _next_steps(
-    take_steps: Callable[..., tuple[FitState, Outcome]],
+def _run_steps(
+    advance_by: Callable[..., tuple[FitState, Outcome]],
     source: AbstractSource,
     state: FitState,
     epoch: int,
     stop: int,
 ) -> tuple[FitState, Outcome]:
-    """Take the steps of an epoch up to one of them, window after window.
+    """Run the steps of an epoch up to one of them, window after window.
 
     While the host waits for a window, the device has the next one to go on with.
     """
@@ -204,7 +204,7 @@ def _next_steps(
         first = steps.start + number * source.batches
         span = Span(steps.start, first, min(first + source.batches, stop), steps.stop)
         window = source.window(epoch, number)
-        state, outcome = take_steps(state, epoch=epoch, span=span, window=window)
+        state, outcome = advance_by(state, epoch=epoch, span=span, window=window)
         if before is not None and before.stuck:
             break  # the window just given takes no step
         before = outcome

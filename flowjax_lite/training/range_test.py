@@ -16,7 +16,7 @@ from flowjax_lite.losses.likelihood import negative_log_likelihood
 from flowjax_lite.training.fit import as_flow
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.rows import Rows, check_rows
-from flowjax_lite.training.step import StepReport, TrainState, take_step
+from flowjax_lite.training.step import StepReport, TrainState, train_step
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(AdamW.clip), optax.adam(1.0))
 _PART = 0.9  # of the way down: the last part of it is flat, and its end uncertain
@@ -58,7 +58,7 @@ def find_learning_rate(
     the rate is too low the loss stays where it is, then it falls, and in the end it grows or is
     not finite, which ends the range. The suggestion is the rate at which the loss, smoothed by a
     running median, has come nine tenths of its way from where it begins to where it is lowest:
-    clearly below those that harm, and found again with other batches up to a factor of two.
+    clearly below those that harm, and the same with other batches up to a factor of two.
 
     The learning rate range test: Smith, 2017, arXiv:1506.01186, section 3.3.
 
@@ -112,16 +112,16 @@ def _climb(
 ) -> StepReport:
     """What steps at these rates find, one after the other."""
 
-    def take(state: TrainState, now: tuple[Array, Array]) -> tuple[TrainState, StepReport]:
+    def one_step(state: TrainState, now: tuple[Array, Array]) -> tuple[TrainState, StepReport]:
         rate, key = now
         of_rows, of_loss = jax.random.split(key)
         index = jax.random.randint(of_rows, (batch_size,), 0, rows.num_rows)
         x, condition, weights, _ = rows.at(index)
         batch = x, condition, weights, of_loss
-        return take_step(state, batch, loss=loss, optimizer=_OPTIMIZER, rate=rate)
+        return train_step(state, batch, loss=loss, optimizer=_OPTIMIZER, rate=rate)
 
     keys = jax.random.split(key, len(rates))
-    return lax.scan(take, TrainState.create(flow, _OPTIMIZER), (rates, keys))[1]
+    return lax.scan(one_step, TrainState.create(flow, _OPTIMIZER), (rates, keys))[1]
 
 
 def _smooth(losses: np.ndarray, *, half: int) -> np.ndarray:

@@ -36,7 +36,7 @@ class TrainState(NamedTuple):
 
 
 class StepReport(NamedTuple):
-    """What one step found; scalars.
+    """What came of one step; scalars.
 
     Attributes:
         loss: before the step.
@@ -67,7 +67,7 @@ def make_train_step(
             returns a scalar. Weights of rows are an argument of that name. For a flow with a
             `BatchNorm` the others are called x and, where it takes them, condition.
         optimizer: any optax gradient transformation. Only `nnx.Param` variables are trained.
-        mesh: devices that share the rows of each batch, such as `all_devices()`; None is the
+        mesh: devices that divide the rows of each batch, such as `all_devices()`; None is the
             default device alone.
 
     Returns:
@@ -85,13 +85,13 @@ def make_train_step(
     check_mesh(mesh)
 
     def step(state: TrainState, *batch: Any) -> tuple[TrainState, Array]:
-        state, report = take_step(state, batch, loss=loss, optimizer=optimizer, mesh=mesh)
+        state, report = train_step(state, batch, loss=loss, optimizer=optimizer, mesh=mesh)
         return state, report.loss
 
     return step
 
 
-def take_step(
+def train_step(
     state: TrainState,
     batch: tuple[Any, ...],
     *,
@@ -100,11 +100,11 @@ def take_step(
     mesh: Mesh | None = None,
     rate: Array | None = None,
 ) -> tuple[TrainState, StepReport]:
-    """The step of `make_train_step`, with all that it found.
+    """The step of `make_train_step`, with all that came of it.
 
     Args:
         state: before the step.
-        batch: what the loss takes beside the flow.
+        batch: the arguments of the loss beside the flow.
         loss: as for `make_train_step`.
         optimizer: the same.
         mesh: the same.
