@@ -267,7 +267,7 @@ def test_images_train():
     shape = (2, 2, 3)
     rng = np.random.default_rng(0)
     x = (1 + 2 * rng.standard_normal((200, *shape))).astype(np.float32)
-    layers = fl.bijectors.Channelwise(fl.bijectors.Affine(3), event_shape=shape)
+    layers = fl.bijectors.Channelwise(fl.bijectors.Affine(3), shape[:2])
     flow = fl.Flow(fl.distributions.StandardNormal(shape), layers)
     result = fl.fit(flow, x, key=0, learning_rate=0.1, max_epochs=20, progress=False)
     assert result.history["validation"][-1] < result.history["validation"][0] - 1.0
@@ -388,6 +388,7 @@ def test_the_moving_average_is_validated_and_returned():
     flow, seen = tiny(data_map=fl.bijectors.Standardize.from_data(rows())), []
     settings = {"key": jax.random.key(0), "validation": rows(50, seed=1), **SETTINGS}
     settings |= {"batch_size": 200, "optimizer": optax.adam(1e-2), "max_epochs": 4}
+    del settings["learning_rate"]
     options = {"callbacks": [lambda now: seen.append(jax.tree.map(np.array, now.flow))]}
     fl.fit(flow, rows(), **settings, **options)
     result = fl.fit(flow, rows(), ema=0.25, **settings)
