@@ -252,7 +252,7 @@ def summary(state: FitState, num_steps: int) -> dict[str, Any]:
     rates = optax.tree_utils.tree_get_all_with_path(  # of `AdamW`, and `optax.inject_hyperparams`
         state.train.opt_state,
         "learning_rate",
-        lambda path, value: isinstance(value, jax.Array | np.ndarray),
+        lambda path, value: isinstance(value, jax.Array | np.ndarray | np.generic),
     )
     if len(rates) == 1:
         values["learning_rate"] = float(np.asarray(rates[0][1]) * np.asarray(state.rate))

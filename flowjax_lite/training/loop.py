@@ -81,7 +81,8 @@ def train(
     """
     if jax.process_count() > 1:
         check_same_everywhere(source.checksum())
-    identity = checkpoint and {  # what two runs must have in common for one to go on as the other
+    # Two runs that agree in this are one, so that a checkpoint of one serves the other.
+    identity = checkpoint and {
         "key": key_data(key).tolist(),
         "batch_size": batch_size,
         "max_epochs": max_epochs,
@@ -104,11 +105,8 @@ def train(
         Bar(max_epochs, shown=progress) as bar,
     ):
         if saves and (saved := saves.restore(state, flow)):
-            state, best, record = (
-                saved.state,
-                Best(saved.record.best_epoch, saved.best),
-                saved.record,
-            )
+            state, record = saved.state, saved.record
+            best = Best(record.best_epoch, saved.best)
         state, best = placement.put_state(state), best.put(placement)
         advance_by = functools.partial(
             advance,
@@ -143,11 +141,11 @@ def train(
                         current = copied(state.train.flow)
                         now = Progress(epoch, record.history, best.epoch, current, best.flow)
                         record.stopped = any([callback(now) for callback in callbacks])
-                        clock += time.perf_counter() - before  # callbacks are no time of training
-                # After an epoch that has just ended is kept: it may be the best to go back to.
+                        clock += time.perf_counter() - before  # time of callbacks does not count
+                # Only now: an epoch that has just ended may be the best to go back to.
                 if outcome.stuck:
                     if record.returns == MOST_RETURNS:
-                        raise _diverged(source, state, best, record, key=key, loss=loss)
+                        raise _diverged(source, state, best, record, epoch, key=key, loss=loss)
                     record.returns += 1
                     state = go_back(state, best.flow)
                 if saves and (saves.is_due(state) or record.is_over(max_epochs, patience)):
@@ -232,12 +230,17 @@ def _note_skipped(record: Record, state: FitState, epoch: int, steps: range) -> 
 
 
 def _diverged(
-    source: AbstractSource, state: FitState, best: Best, record: Record, *, key: Array, loss: Loss
+    source: AbstractSource,
+    state: FitState,
+    best: Best,
+    record: Record,
+    epoch: int,
+    *,
+    key: Array,
+    loss: Loss,
 ) -> DivergedError:
-    """The error of a run that went back too often."""
-    placement, last = source.placement, int(state.step) - 1
-    epoch = next(e for e in (record.epoch, record.epoch - 1) if last in source.steps(e))
-    step = last - source.steps(epoch).start
+    """The error of a run that went back too often, the last time in this epoch."""
+    placement, step = source.placement, int(state.step) - 1 - source.steps(epoch).start
     flow = placement.to_default(state.train.flow)
     return DivergedError(
         f"{MOST_SKIPPED} steps in a row were not finite, up to step {step} of epoch {epoch}, and "
