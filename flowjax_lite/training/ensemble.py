@@ -215,7 +215,8 @@ class _Group:
         )
         self._states = states._replace(rate=jnp.asarray(rates, states.rate.dtype))
         window, held_out = source.window(0, 0), source.placement.put(source.validation)
-        inputs = optimizer, window, held_out, ema
+        # As arrays, since another thread may have another precision for plain numbers.
+        inputs = jax.tree.map(jnp.asarray, (optimizer, window, held_out, ema))
         none = np.zeros(len(flows), np.int32)
         program = _advance.lower(
             self._states, keys, none, none, *inputs, loss=loss, batch_size=batch_size
