@@ -130,10 +130,12 @@ def train_step(
     norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(params))
     new = TrainState(nnx.merge(graphdef, params, *constants), opt_state)
-    weightless = jnp.asarray(False) if weights is None else ~jnp.any(weights > 0)
-    moves = finite & ~weightless
+    moves, skipped = finite, ~finite
+    if weights is not None:
+        has_weight = jnp.any(weights > 0)
+        moves, skipped = moves & has_weight, skipped & has_weight
     new = jax.tree.map(lambda new, old: jnp.where(moves, new, old), new, state)
-    return new, StepReport(value, norm, ~finite & ~weightless)
+    return new, StepReport(value, norm, skipped)
 
 
 def _observe_batch(flow: Flow, arguments: Mapping[str, Any]) -> Flow:
