@@ -20,21 +20,29 @@ def frame_columns(x: Any) -> dict[str, np.ndarray] | None:
         The columns, `(n,)` each, by name; None for anything else.
 
     Raises:
-        ValueError: Two columns have the same name.
+        ValueError: Two columns have the same name, columns differ in length, or cells are masked.
     """
     if hasattr(x, "iter_columns"):  # polars
         pairs = [(column.name, column) for column in x.iter_columns()]
     elif isinstance(x, Mapping) or (hasattr(x, "columns") and hasattr(x, "items")):
         pairs = list(x.items())
-    elif hasattr(x, "to_numpy") and hasattr(x, "name"):  # one column
+    elif hasattr(x, "to_numpy") and hasattr(x, "name") and len(x.shape) == 1:  # one column
         pairs = [(x.name, x)]
     else:
         return None
     columns = {str(name): np.asarray(column) for name, column in pairs}
+    names = [str(name) for name, _ in pairs]
     if len(columns) < len(pairs):
-        names = [str(name) for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the table has several columns {twice!r}; rename all but one")
+    for name, column in pairs:
+        refuse_masked(column, f"column {name!r}")
+        shape, first = columns[str(name)].shape, columns[names[0]].shape
+        if len(shape) != 1 or shape != first:
+            raise ValueError(
+                f"column {name!r} has shape {shape}; expected (n,), and the same n as column "
+                f"{names[0]!r} of shape {first}"
+            )
     return columns
 
 
@@ -81,7 +89,8 @@ def as_array(x: Any, *, name: str) -> np.ndarray:
                 f"{name} is a {type(x).__name__}; expected rows. Give one of its arrays, such as "
                 "data.train.x and data.train.condition."
             )
-    refuse_masked(x, name)
+    for values in x if isinstance(x, list | tuple) else [x]:
+        refuse_masked(values, name)
     try:
         return np.asarray(x)
     except ValueError as error:

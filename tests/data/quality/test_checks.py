@@ -215,8 +215,29 @@ def test_frames_of_other_columns_are_refused(x: np.ndarray) -> None:
         check_data(frame[["b", "a", "c", "d"]], columns=["a", "b", "c", "d"])
 
 
-def test_columns_of_one_name_are_refused(x: np.ndarray) -> None:
-    """Catches a column that hides another of the same name."""
+class Labelled:
+    """A labelled array of two axes, as those of xarray."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values, self.shape, self.name = values, values.shape, "field"
+
+    def to_numpy(self) -> np.ndarray:
+        return self.values
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.values
+
+
+def test_labelled_arrays_keep_their_shape(x: np.ndarray) -> None:
+    """Catches an array with a name taken for one column."""
+    np.testing.assert_array_equal(check_data(Labelled(x)), x)
+
+
+def test_columns_that_make_no_table_are_refused(x: np.ndarray) -> None:
+    """Catches a column that hides another of the same name, and columns of other lengths."""
+    for other in (x[:-1, 1], x[:, 1:3]):
+        with pytest.raises(ValueError, match=r"column 'b' has shape .*expected \(n,\), and the"):
+            check_data({"a": x[:, 0], "b": other})
     with pytest.raises(ValueError, match="several columns 'a'"):
         check_data(pd.DataFrame(x, columns=["a", "b", "a", "c"]))
 
@@ -228,6 +249,10 @@ def test_masked_cells_are_refused(x: np.ndarray) -> None:
         check_data(masked)
     rows = ~np.ma.getmaskarray(masked).any(axis=1)
     assert len(check_data(masked[rows].data)) == rows.sum()
+    with pytest.raises(ValueError, match="data is a masked array"):
+        check_data(list(masked))
+    with pytest.raises(ValueError, match="column 'b' is a masked array"):
+        check_data({"a": x[:, 0], "b": masked[:, 0]})
     assert type(check_data(np.ma.masked_array(x))) is np.ndarray  # hides nothing
 
 
