@@ -18,6 +18,7 @@ from jax import Array
 
 from flowjax_lite.core.checks import as_key, check_positive_int
 from flowjax_lite.core.mesh import Placement
+from flowjax_lite.data.arrays import column_names
 from flowjax_lite.distributions import Flow, FlowMixture
 from flowjax_lite.distributions.mixture import check_alike, member, one_for_each, stack
 from flowjax_lite.losses import Loss
@@ -121,7 +122,8 @@ def fit_ensemble(
     num = len(flows)
     factors = one_for_each(rates, "rates", num)
     rows = check_rows(flows[0], data, condition, weights, checks=checks)
-    training, held_out = split_rows(flows[0], rows, validation, key, checks=checks)
+    names = column_names(data), column_names(condition)
+    training, held_out = split_rows(flows[0], rows, validation, key, checks=checks, names=names)
     source = InMemory(training, held_out, batch_size=batch_size, placement=Placement())
     scheduled = over_steps(optimizer, max_epochs * source.num_steps)
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(np.arange(num))

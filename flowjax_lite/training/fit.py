@@ -13,6 +13,7 @@ from flowjax_lite.bijectors import Identity
 from flowjax_lite.core.checks import as_key, check_choice, check_positive_int
 from flowjax_lite.core.mesh import Placement, Rule, replicated
 from flowjax_lite.data import Stream, stream
+from flowjax_lite.data.arrays import column_names
 from flowjax_lite.distributions import AbstractBase, Flow
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import negative_log_likelihood
@@ -140,7 +141,8 @@ def fit(
         )
     else:
         rows = check_rows(flow, data, condition, weights, checks=checks)
-        training, held_out = split_rows(flow, rows, validation, key, checks=checks)
+        names = column_names(data), column_names(condition)
+        training, held_out = split_rows(flow, rows, validation, key, checks=checks, names=names)
         source = InMemory(training, held_out, batch_size=batch_size, placement=placement)
     return train(
         flow,

@@ -1,5 +1,6 @@
 """Rows of data, as they go from `fit` to the training step."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ from flowjax_lite.core.pytree import holds
 from flowjax_lite.data import check_data
 from flowjax_lite.data.arrays import as_array
 from flowjax_lite.distributions import Flow
+
+# Of the columns of x and of the condition, where they are frames.
+Names = tuple[Sequence[str] | None, Sequence[str] | None]
 
 
 class Rows(NamedTuple):
@@ -46,15 +50,36 @@ class Rows(NamedTuple):
 
 
 def check_rows(
-    flow: Flow, x: Any, condition: Any, weights: Any, *, checks: str, held_out: bool = False
+    flow: Flow,
+    x: Any,
+    condition: Any,
+    weights: Any,
+    *,
+    checks: str,
+    held_out: bool = False,
+    names: Names = (None, None),
 ) -> Rows:
-    """Check aligned rows, and return them in the model's precision."""
+    """Check aligned rows, and return them in the model's precision.
+
+    Args:
+        flow: the model.
+        x: (rows, *event_shape), or a frame.
+        condition: (rows, condition_dim), a frame, or None.
+        weights: (rows,), or None.
+        checks: as `fit` takes it.
+        held_out: whether the rows are not trained on, so that no density needs to fit them.
+        names: of the columns that frames must have, in this order; those of the data.
+
+    Raises:
+        TypeError, ValueError: as `fit`.
+    """
     name, dtype = "validation" if held_out else "data", default_dtype()
     x = check_data(
         x,
         name=name,
         dtype=dtype,
         allow_degenerate=held_out,
+        columns=names[0],
         unit_scale=expects_unit_scale(flow),
         checks=checks,
     )
@@ -65,6 +90,7 @@ def check_rows(
             dtype=dtype,
             allow_degenerate=True,
             whole_numbers=True,
+            columns=names[1],
             checks=checks,
         )
     given = None if condition is None else np.shape(condition)
@@ -139,12 +165,18 @@ def _check_count(name: str, count: int, other: str, expected: int) -> None:
 
 
 def split_rows(
-    flow: Flow, rows: Rows, validation: Any, key: Array, *, checks: str
+    flow: Flow,
+    rows: Rows,
+    validation: Any,
+    key: Array,
+    *,
+    checks: str,
+    names: Names = (None, None),
 ) -> tuple[Rows, Rows | None]:
     """Training rows and validation rows; the latter as given, or drawn from the former."""
     count = num_held_out(validation, rows.num_rows)
     if count is None:
-        return rows, given_rows(flow, validation, checks=checks)
+        return rows, given_rows(flow, validation, checks=checks, names=names)
     order = np.random.default_rng(key_data(key)).permutation(rows.num_rows)
     training, held_out = rows.at(order[count:]), rows.at(order[:count])
     for purpose, part in (("train", training), ("validate", held_out)):
@@ -156,12 +188,14 @@ def split_rows(
     return training, held_out
 
 
-def given_rows(flow: Flow, validation: Any, *, checks: str) -> Rows | None:
+def given_rows(
+    flow: Flow, validation: Any, *, checks: str, names: Names = (None, None)
+) -> Rows | None:
     """Validation rows given as an array x, or a pair (x, condition); None stays None."""
     if validation is None:
         return None
     x, condition = validation if isinstance(validation, tuple) else (validation, None)
-    return check_rows(flow, x, condition, None, checks=checks, held_out=True)
+    return check_rows(flow, x, condition, None, checks=checks, held_out=True, names=names)
 
 
 def num_held_out(validation: Any, num_rows: int) -> int | None:

@@ -46,6 +46,14 @@ def test_names_reach_the_messages_of_fit() -> None:
         fl.fit(tiny(), table, condition=LABELS[:, None], key=jax.random.key(0), **SETTINGS)
 
 
+def test_validation_has_the_columns_of_the_data() -> None:
+    """Catches validation rows whose columns stand in another order, a choice of wrong epochs."""
+    table = pd.DataFrame(X, columns=["a", "b"])
+    validation = table[["b", "a"]], LABELS[:, None]
+    with pytest.raises(ValueError, match="validation has the columns b, a; expected a, b, in this"):
+        fl.fit(tiny(), table, condition=LABELS[:, None], validation=validation, key=0, **SETTINGS)
+
+
 def test_masked_cells_are_refused_everywhere() -> None:
     """Catches a mask that is dropped: what it hides would be trained on."""
     label = LABELS[:, None].astype(np.float32)
