@@ -228,6 +228,22 @@ RECIPES = {
     "a number without end": '{"name": "maf", "arguments": {"dim": ' + 5000 * "9" + "}}",
     "a large dimension": '{"name": "maf", "arguments": {"dim": 100000}}',
     "masks of wide blocks": '{"name": "bnaf", "arguments": {"dim": 100000}}',
+    "a huge array": '{"name": "Permutation", "arguments": {"indices": '
+    '{"array": [10000000000], "dtype": "int32"}}}',
+    "an array of no dtype": '{"name": "Permutation", "arguments": {"indices": '
+    '{"array": [3], "dtype": "O"}}}',
+    "an array of a long dtype": '{"name": "Permutation", "arguments": {"indices": '
+    '{"array": [3], "dtype": "S1000000000"}}}',
+    "an array of no shape": '{"name": "Permutation", "arguments": {"indices": '
+    '{"array": [-3], "dtype": "int32"}}}',
+    "a function outside": '{"name": "maf", "arguments": {"dim": 2, "activation": '
+    '{"function": "os.system"}}}',
+    "a maker of nothing": '{"name": "Repeat", "arguments": {"make_layer": {"maker": 3}, '
+    '"num_layers": 2, "gradient": "store"}}',
+    "a maker of itself": '{"name": "Repeat", "arguments": {"make_layer": {"maker": {"name": "maf", '
+    '"arguments": {"dim": 2}}}, "num_layers": 2, "gradient": "store"}}',
+    "an unknown kind": '{"name": "transformers.base.Affine", "arguments": {}}',
+    "settings, no model": '{"name": "Solver", "arguments": {}}',
     "many reflections": '{"name": "QR", "arguments": {"dim": 60000, "num_reflections": 60000}}',
 }
 
