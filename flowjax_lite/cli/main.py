@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     traceback = "--traceback" in (sys.argv if argv is None else argv)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
+        warnings.filterwarnings("always", "training was interrupted", RuntimeWarning)
         warnings.showwarning = _show_warning
         return _run(argv, traceback=traceback)
 
@@ -69,7 +70,7 @@ def _run(argv: Sequence[str] | None, *, traceback: bool) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            f"\n{PROGRAM}: interrupted; unfinished results were not written; a `fit` goes on from "
+            f"\n{PROGRAM}: interrupted; only results said to be written are; a `fit` goes on from "
             "its last checkpoint with --resume",
             file=sys.stderr,
         )

@@ -12,7 +12,7 @@ from flowjax_lite.cli import config as configs
 from flowjax_lite.cli.commands.fit import fit
 from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.main import main
-from flowjax_lite.cli.run import batched, experiment
+from flowjax_lite.cli.run import batched, experiment, progress
 from flowjax_lite.cli.run import directory as run
 from flowjax_lite.cli.run.experiment import load_data
 
@@ -125,7 +125,6 @@ def test_images_are_reported_in_bits(tiny_config: Callable[..., Path], tmp_path:
         ("a,b\n1.0,2.0\n3.0,nan\n", r"row 1 .*column 'b'"),
         ("a,b\n" + "1.0,2.0\n3.0,2.0\n" * 200, "column.*'b'"),
         ("a,b\n" + "1.0,1.0\n3.0,3.0\n" * 200, "duplicated"),
-        ("a,b\n" + "".join(f"{i / 7},{i * i / 7}\n" for i in range(40)), "batch_size"),
         ("", "empty"),
         ("a,b\nx,y\n", "data.csv"),
     ],
@@ -205,6 +204,37 @@ def test_an_interrupted_run_goes_on(
     assert [left.name for left in config.run_dir.parent.iterdir()] == ["tiny"]
     assert sorted(path.name for path in config.run_dir.iterdir()) == sorted(DEFAULT)
     assert (config.run_dir / run.PROGRESS).read_text() == before
+
+
+def test_the_keyboard_ends_a_run_and_keeps_its_best_model(
+    tiny_config: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Would catch Ctrl-C that throws the training away, or a run that cannot go on after it."""
+
+    def stop(progress: fl.training.Progress) -> None:
+        if progress.epoch == 1:
+            raise KeyboardInterrupt
+
+    def callbacks(experiment: experiment.Experiment) -> list:
+        return [*written(experiment), stop]
+
+    written = progress.callbacks
+    path = tiny_config()
+    config = configs.load(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(progress, "callbacks", callbacks)
+        assert main(["fit", str(path)]) == 130
+    output = capsys.readouterr()
+    assert "interrupted after 2 epochs" in output.out and "still improving" not in output.out
+    assert "Wrote" in output.out and "--resume" in output.err
+    assert isinstance(run.read(config.run_dir)[1], fl.Flow)
+    assert len(_lines(config.run_dir)) == 3
+    assert main(["fit", str(path)]) == 2
+    assert main(["fit", str(path), "--resume"]) == 0
+    assert len(_lines(config.run_dir)) == 4
+    assert not config.progress_dir.exists()
 
 
 def test_an_interrupted_run_is_begun_anew(

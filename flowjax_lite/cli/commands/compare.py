@@ -171,6 +171,8 @@ def _train(ready: Ready, baselines: Sequence[Score]) -> runs.Trained:
         runs.begin(experiment.config, overwrite=True, resume=False)
         outcome = train(experiment, callbacks=callbacks)
         results.write(outcome, [outcome.score, *baselines])
+    if outcome.result.interrupted:
+        raise KeyboardInterrupt
     return runs.read_trained(experiment.config.run_dir)
 
 

@@ -45,16 +45,20 @@ def fit(
     Raises:
         ValueError: The config does not fit the data, or the run exists; nothing was written.
         DivergedError: Training failed; the best model until then was written, if any was good.
+        KeyboardInterrupt: Training was interrupted; the best model until then was written, and
+            what is needed to go on.
     """
     if not isinstance(config, Config):
         config = load(config, keys)
     several = _join_processes(coordinator, num_processes, process_id)
     mesh = fl.all_devices() if several or devices else None
-    directory.check_target(config.run_dir, overwrite=overwrite)
+    # An interrupted run has written its best model, which gives way to that of the whole run.
+    replaces = overwrite or (resume and config.progress_dir.exists())
+    directory.check_target(config.run_dir, overwrite=replaces)
     experiment = prepare(config, load_data(config.data))
     print(describe(experiment), flush=True)
     callbacks = progress.callbacks(experiment)
-    with directory.exclusive(config.run_dir, overwrite=overwrite):
+    with directory.exclusive(config.run_dir, overwrite=replaces):
         checkpoint = directory.begin(config, overwrite=overwrite, resume=resume)
         print(f"Its progress is in {config.progress_dir}", flush=True)
         outcome = train(experiment, checkpoint=checkpoint, mesh=mesh, callbacks=callbacks)
@@ -72,6 +76,8 @@ def fit(
     print(f"\nWrote {config.run_dir}")
     if outcome.failure:
         raise outcome.failure
+    if outcome.result.interrupted:
+        raise KeyboardInterrupt
     return scores
 
 

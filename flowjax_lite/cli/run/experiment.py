@@ -68,7 +68,8 @@ class Outcome:
     def still_improving(self) -> bool:
         """Whether training ended with its best epoch, because the epochs were used up."""
         last = self.experiment.config.training.max_epochs - 1
-        return self.failure is None and self.result.best_epoch == last > 0
+        ended = self.failure is None and not self.result.interrupted
+        return ended and self.result.best_epoch == last > 0
 
 
 def load_data(config: DataConfig) -> Dataset:
@@ -145,6 +146,8 @@ def train(
     note = f"{config.flow.family}, {experiment.num_parameters:,} parameters, {seconds:.0f} s"
     if failure:
         note += f", training failed after {len(result.history['train'])} epochs"
+    if result.interrupted:
+        note += f", interrupted after {len(result.history['train'])} epochs"
     if fl.continuous.solvers(result.flow):
         test = data.test[:NUM_COUNTED]
         evaluations = ways(result.flow, test.x, test.condition).num_evaluations

@@ -18,14 +18,15 @@ from flowjax_lite.cli.run.experiment import Outcome
 def write(outcome: Outcome, scores: Sequence[Score]) -> None:
     """Write a trained experiment into its run directory, whole or not at all.
 
-    What it wrote on its way moves there too.
+    What it wrote before its end moves there too, unless it was interrupted and may go on.
 
     Args:
         outcome: The trained experiment.
         scores: The scores of the flow and of the baselines.
     """
     config = outcome.experiment.config
-    with run.writing(config.run_dir, progress=config.progress_dir) as directory:
+    progress_dir = None if outcome.result.interrupted else config.progress_dir
+    with run.writing(config.run_dir, progress=progress_dir) as directory:
         (directory / run.CONFIG).write_text(configs.dump(config), encoding="utf-8")
         (directory / run.METRICS).write_text(_metrics(outcome, scores), encoding="utf-8")
         fl.save(directory / run.MODEL, outcome.result.flow)
