@@ -31,7 +31,8 @@ def density_estimation(x: np.ndarray) -> Array:
     assert_type(x_new, Array)
     assert_type(log_p_new, Array)
     fl.save("maf.safetensors", result.flow)
-    return fl.load("maf.safetensors").log_prob(jnp.asarray(x))
+    loaded: fl.Flow = fl.load("maf.safetensors")  # a file may hold a mixture, a base, a network
+    return loaded.log_prob(jnp.asarray(x))
 
 
 def conditional_density(x: np.ndarray, c: np.ndarray) -> Array:
@@ -93,7 +94,4 @@ def without_data() -> fl.Flow:
 
     loss = fl.losses.reverse_kl(log_target, num_samples=64)
     flow = fl.Flow(fl.distributions.StandardNormal(2), Double(2))
-    optimizer = optax.adam(1e-3)
-    step = fl.make_train_step(loss, optimizer)
-    state, _ = step(fl.TrainState.create(flow, optimizer), jax.random.key(0))
-    return state.flow
+    return fl.fit_density(flow, loss, key=jax.random.key(0), num_steps=3000).flow
