@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
-from scipy.stats import Covariance, multivariate_normal
 
 from flowjax_lite.baselines.examples import Examples, Rows, covariances
 
@@ -58,6 +56,9 @@ class Mixture:
 
     def _marginal(self, z: Rows) -> Rows:
         """Return the log-density of the first columns, as many as z has, (n,)."""
+        from scipy.special import logsumexp
+        from scipy.stats import Covariance, multivariate_normal
+
         m = z.shape[1]
         parts = [
             np.log(weight)

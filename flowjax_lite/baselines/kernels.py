@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from flowjax_lite.baselines.examples import Examples, Rows, covariances
 
@@ -69,6 +68,8 @@ class Kernels:
         self, examples: Examples, bandwidths: Sequence[float] | Rows, *, leave_out: bool = False
     ) -> Rows:
         """Return log p of examples under every bandwidth, (len(bandwidths), n)."""
+        from scipy.linalg import solve_triangular
+
         middle = self.kept.joint.mean(0)  # Distances between numbers near zero lose no digits.
         # Whitened, the condition comes first and depends on the condition alone, so that the
         # marginal kernel is the same kernel on fewer columns.
