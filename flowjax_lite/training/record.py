@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from jax import Array
 
+from flowjax_lite.core.summary import as_html, as_text
 from flowjax_lite.distributions import Flow
 
 
@@ -29,23 +30,25 @@ class FitResult:
     interrupted: bool = False
 
     def __repr__(self) -> str:
-        return "\n".join(["FitResult", *(f"  {name}: {text}" for name, text in self._facts())])
+        return as_text("FitResult", self._summary())
 
     def _repr_html_(self) -> str:
-        rows = (f"<tr><td>{name}</td><td>{text}</td></tr>" for name, text in self._facts())
-        return f"<table><caption>FitResult</caption>{''.join(rows)}</table>"
+        return as_html("FitResult", self._summary())
 
-    def _facts(self) -> list[tuple[str, str]]:
-        """What a reader looks for first, by name."""
+    def _summary(self) -> list[tuple[str, object]]:
+        """What a user wants to know at first sight."""
         history, best = self.history, self.best_epoch
         epochs = len(history.get("train", ()))
-        facts = [("epochs", f"{epochs}{', then interrupted' if self.interrupted else ''}")]
+        rows: list[tuple[str, object]] = [
+            ("epochs", f"{epochs}, then interrupted" if self.interrupted else epochs)
+        ]
         if 0 <= best < epochs:
             losses = (f"{name} {history[name][best]:.4f}" for name in ("train", "validation"))
-            facts += [("best epoch", f"{best}, with {', '.join(losses)}")]
-            facts += [("seconds", f"{history['seconds'][-1]:.1f}")]
-        skipped = sum(history.get("skipped", ()))
-        return facts + ([("skipped steps", f"{skipped:.0f}")] if skipped else [])
+            rows += [("best epoch", f"{best}, with {', '.join(losses)}")]
+            rows += [("seconds", f"{history['seconds'][-1]:.1f}")]
+        if skipped := int(sum(history.get("skipped", ()))):
+            rows += [("skipped steps", skipped)]
+        return rows
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,6 @@ def test_a_result_is_a_few_lines():
     result = fl.fit(tiny(), rows(), progress=False, **COMMON)
     text = repr(result)
     assert len(text.splitlines()) <= 5
-    assert f"best epoch: {result.best_epoch}" in text
+    assert f"best epoch  {result.best_epoch}, with train " in text
     assert f"{result.history['validation'][result.best_epoch]:.4f}" in text
-    assert "<table>" in result._repr_html_()
+    assert f"{result.best_epoch}, with train" in result._repr_html_()
