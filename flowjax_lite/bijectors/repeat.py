@@ -35,9 +35,10 @@ class Repeat(AbstractBijector):
     - `"recompute"` keeps each layer's input and runs the layer again: one event per layer.
     - `"invert"` keeps the last output alone and rebuilds each input by the layer's other
       direction: memory does not grow with depth, but for one number of each event and layer.
-      An event whose input cannot be rebuilt, to half of the digits, gets a NaN gradient. Choose
-      it where both directions are cheap, as in coupling layers; running autoregressive layers
-      back is sequential. It is meant for gradients; other derivatives work, at the usual cost.
+      An event whose input cannot be rebuilt, to three quarters of the digits, gets a NaN
+      gradient. Choose it where both directions are cheap, as in coupling layers; running
+      autoregressive layers back is sequential. It is meant for gradients; other derivatives
+      work, at the usual cost.
     """
 
     def __init__(

@@ -196,6 +196,19 @@ def test_what_cannot_be_rebuilt_has_no_gradient():
     np.testing.assert_allclose(by_scale[0], expected_by_scale[0], rtol=1e-4)
 
 
+def test_an_outlier_does_not_hide_what_other_entries_lost():
+    """Catches a check relative to the largest entry: here the others have lost all but 2 digits."""
+    x = jnp.array([0.3, -1.0, 1e5])
+    layer = b.Repeat(lambda rngs: Squeeze(DIM), 1, gradient="invert", rngs=nnx.Rngs(0))
+
+    def score(x: Array, condition: Array) -> Array:
+        y, log_det = layer.forward_and_log_det(x, condition)
+        return log_det + jnp.sum(jnp.sin(y))
+
+    assert jnp.all(jnp.isnan(jax.grad(score)(x, jnp.array([1e4]))))
+    assert jnp.all(jnp.isfinite(jax.grad(score)(x, jnp.array([0.1]))))
+
+
 def test_the_lost_input_would_give_a_wrong_gradient():
     """The twin: catches a check that is never needed, as what it checks is always good."""
     condition = jnp.array([[1.0], [1e7]])
