@@ -249,10 +249,10 @@ class Whiten(AbstractBijector):
             ValueError: a shape is another, a number is not finite, L is not lower triangular, or
                 its diagonal has a zero.
         """
-        shape = jnp.shape(loc)
-        if len(shape) != 1 or jnp.shape(tril) != (*shape, *shape):
+        shape = np.shape(loc)
+        if len(shape) != 1 or np.shape(tril) != (*shape, *shape):
             raise ValueError(
-                f"loc has shape {shape} and tril {jnp.shape(tril)}; expected (dim,) and (dim, dim)"
+                f"loc has shape {shape} and tril {np.shape(tril)}; expected (dim,) and (dim, dim)"
             )
         self.event_shape, self.condition_shape = shape, None
         numbers = known_numbers(loc), known_numbers(tril)

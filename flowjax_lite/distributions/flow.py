@@ -252,6 +252,8 @@ class Flow(RecordedModule):
     def __repr__(self) -> str:
         return as_text(type(self).__name__, self._summary())
 
+    __str__ = __repr__  # Flax prints every array of a module
+
     def _repr_html_(self) -> str:
         return as_html(type(self).__name__, self._summary())
 

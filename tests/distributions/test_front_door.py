@@ -202,7 +202,8 @@ def test_events_of_any_rank(base: DiagonalNormal):
 
 def test_a_summary_says_what_it_is(conditional: Flow):
     """Catches a repr of pages, one without family, sizes or parameters, and unescaped HTML."""
-    text = repr(conditional)
+    text = str(conditional)
+    assert text == repr(conditional)
     number = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(conditional, nnx.Param)))
     for word in ("realnvp(dim=3", "StandardNormal", "(3,)", "(2,)", f"{number:,}"):
         assert word in text
