@@ -1,5 +1,7 @@
 """What users bring to `fit` besides arrays of floats."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pandas as pd
@@ -65,3 +67,14 @@ def test_masked_cells_are_refused_everywhere() -> None:
     validation = np.ma.masked_array(X, mask=X > 0.5), label
     with pytest.raises(ValueError, match="validation is a masked array"):
         fl.fit(tiny(), X, condition=label, validation=validation, key=jax.random.key(0), **SETTINGS)
+
+
+def test_images_are_read_from_a_file(tmp_path: Path) -> None:
+    """Catches images that are flattened, or that a stream takes for a table."""
+    images = 2 * RNG.standard_normal((90, 2, 3, 1)).astype(np.float32) + 1
+    np.save(tmp_path / "images.npy", images)
+    flow = fl.Flow(fl.distributions.StandardNormal((2, 3, 1)), fl.bijectors.Affine((2, 3, 1)))
+    rows = fl.data.stream(tmp_path / "images.npy", buffer=64)
+    result = fl.fit(flow, rows, key=0, batch_size=32, max_epochs=2, progress=False)
+    assert result.flow.log_prob(images).shape == (90,)
+    assert result.history["validation"][1] < result.history["validation"][0]
