@@ -21,7 +21,7 @@ def test_readme_code_runs(tmp_path, monkeypatch):
     """Catches an example that a change of the interface left behind."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TQDM_DISABLE", "1")
-    rows = [f"{20 + i},{('Rome', 'Oslo')[i % 2]},{1000 + i * i % 97}.5" for i in range(60)]
+    rows = [f"{20 + 7 * i % 50},{('Rome', 'Oslo')[i % 2]},{1000 + i * i % 97}.5" for i in range(60)]
     Path("people.csv").write_text("\n".join(["age,city,pay", *rows]))
     first, *blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) >= 4

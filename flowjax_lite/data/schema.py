@@ -29,7 +29,7 @@ class Schema:
 
         schema = fl.data.infer_schema(frame)
         x = schema.to_array(frame, seed=0)  # whole numbers with noise, words one-hot
-        result = fl.fit(fl.flows.nsf(dim=schema.dim, rngs=rngs), x, key=key)
+        result = fl.fit(fl.flows.maf(dim=schema.dim, rngs=rngs), x, key=key)
         schema.to_table(result.flow.sample(key, 100))  # a frame like the first
 
     Args:
@@ -85,7 +85,16 @@ class Schema:
         return "\n".join([f"Schema of {len(lines)} columns", *lines])
 
     def select(self, names: Sequence[str]) -> "Schema":
-        """Return the schema of some of the columns."""
+        """Return the schema of some of the columns.
+
+        Raises:
+            ValueError: There is no such column.
+        """
+        for name in names:
+            if name not in self.kinds:
+                hint = suggest(name, list(self.kinds))
+                known = listed(self.kinds, most=20)
+                raise ValueError(f"the schema has no column {name!r}.{hint} It has {known}.")
         return Schema({name: self.kinds[name] for name in names}, self.frame)
 
     def to_array(self, table: Any, *, seed: int | None = None) -> np.ndarray:

@@ -198,3 +198,11 @@ def test_frames_and_arrays_are_loaded(frame: Callable) -> None:
         load(x, array="x")
     with pytest.raises(ValueError, match="missing is 'drop', which has no effect without schema"):
         load(x, missing="drop")
+
+
+def test_a_column_that_is_not_there_is_told():
+    """Catches a bare KeyError where a name is mistyped."""
+    schema = infer_schema({"age": np.array([1, 3, 2]), "pay": np.array([1.5, 2.5, 0.5])})
+    assert schema.select(["pay"]).columns == ("pay",)
+    with pytest.raises(ValueError, match=r"no column 'agee'\. Did you mean age\?"):
+        schema.select(["agee"])
