@@ -445,17 +445,18 @@ def sample_shape(shape: Any) -> Shape:
         ValueError: it is negative.
     """
     axes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    if any(isinstance(n, bool) or not isinstance(n, Integral) for n in axes):
-        raise TypeError(
-            f"shape is {shape!r}; expected a number of samples, such as 1000, or a shape, such as "
-            f"(10, 100)"
-        )
-    if min(axes, default=0) < 0:
-        raise ValueError(
-            f"shape is {shape}; expected numbers from 0 on: nothing here tells how many samples "
-            f"-1 would be"
-        )
-    return tuple(int(n) for n in axes)
+    for n in axes:
+        if isinstance(n, bool) or not isinstance(n, Integral):
+            raise TypeError(
+                f"shape is {shape!r}; expected a number of samples, such as 1000, or a shape, such "
+                f"as (10, 100)"
+            )
+        if n < 0:
+            raise ValueError(
+                f"shape is {shape}; expected numbers from 0 on: nothing here tells how many "
+                f"samples -1 would be"
+            )
+    return tuple(map(int, axes))
 
 
 def _check_temperature(temperature: Any) -> Array | None:
