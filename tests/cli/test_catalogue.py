@@ -20,6 +20,7 @@ def test_flows_and_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> N
     for name in (*fl.flows.NAMED, *fl.data.TOYS, "digits", "bsds300", "uci/NAME"):
         assert f"\n  {name} " in printed
     assert printed.count("arXiv:") >= len(fl.flows.NAMED)
+    assert "IAF: Kingma et al., 2016, arXiv:1606.04934." in " ".join(printed.split())
 
 
 def test_options_of_a_family_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

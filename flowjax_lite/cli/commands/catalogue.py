@@ -45,11 +45,15 @@ def catalogue(flow: str | None = None) -> None:
         print(_table(options))
 
 
+_PAPER = r"(?:[^.]|(?<= al)\.)*arXiv:\d{4}\.\d{4,5}"
+
+
 def _summary(documented: Any) -> str:
     """Return the first sentence of a docstring, and its paper if it names one."""
     first, *others = (inspect.getdoc(documented) or "").split("\n\n")
     for paragraph in others:
-        if paper := re.search(r"[^.]*arXiv:\d{4}\.\d{4,5}", " ".join(paragraph.split())):
+        # The sentence that names the paper; "et al." ends none.
+        if paper := re.search(_PAPER, " ".join(paragraph.split())):
             return f"{' '.join(first.split())} {paper[0].strip()}."
     return " ".join(first.split())
 
