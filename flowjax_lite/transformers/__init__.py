@@ -1,7 +1,6 @@
 """Scalar monotone maps: frozen dataclasses of pure functions, without parameters of their own."""
 
-from flowjax_lite.transformers.additive import Additive
-from flowjax_lite.transformers.affine import Affine
+from flowjax_lite.transformers.affine import Additive, Affine
 from flowjax_lite.transformers.base import AbstractNumericalForward, AbstractTransformer
 from flowjax_lite.transformers.bernstein import Bernstein
 from flowjax_lite.transformers.circular_spline import CircularSpline

@@ -1,4 +1,4 @@
-"""The affine transformer of RealNVP and MAF."""
+"""The additive transformer of NICE, and the affine one of RealNVP and MAF."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,24 @@ from jax import Array
 
 from flowjax_lite.numerics.scalar import log_scale
 from flowjax_lite.transformers.base import AbstractTransformer
+
+
+@dataclass(frozen=True)
+class Additive(AbstractTransformer):
+    """Shift by a parameter: y = x + θ, volume-preserving.
+
+    NICE: Dinh, Krueger and Bengio, 2014, arXiv:1410.8516, equation 11.
+    """
+
+    @property
+    def num_params(self) -> int:
+        return 1
+
+    def forward_and_log_det(self, params: Array, x: Array) -> tuple[Array, Array]:
+        return x + params[0], jnp.zeros_like(x)
+
+    def inverse_and_log_det(self, params: Array, y: Array) -> tuple[Array, Array]:
+        return y - params[0], jnp.zeros_like(y)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""The protocol of transformers: scalar monotone maps whose parameters come from outside."""
+"""The protocol of transformers, scalar monotone maps whose parameters come from outside."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import final
 
 import jax.numpy as jnp
@@ -66,3 +67,45 @@ class AbstractNumericalForward(AbstractTransformer):
 
         y = jnp.where(finite, monotone_root(distance, target), x)
         return y, -self.inverse_and_log_det(params, y)[1]
+
+
+def with_linear_tails(
+    function: Callable[[Array], tuple[Array, Array]], value: Array, bound: float
+) -> tuple[Array, Array]:
+    """Evaluate a map inside [-bound, bound], and its tangents at the two ends outside.
+
+    The map never sees a value outside, so nothing in it overflows far out.
+
+    Args:
+        function: elementwise, from values inside to their images and to the map's slope.
+        value: any shape.
+        bound: half-width of the interval.
+
+    Returns:
+        The images and the logarithms of the slopes, of value's shape.
+    """
+    inside = jnp.clip(value, -bound, bound)
+    finite = jnp.isfinite(value)
+    beyond = jnp.where(finite, value - inside, 0.0)
+    image, slope = function(inside)
+    return jnp.where(finite, image + slope * beyond, value), jnp.log(slope)
+
+
+def check_bound(bound: float) -> None:
+    """Raise unless the half-width of an interval is positive.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not bound > 0:
+        raise ValueError(f"bound is {bound}; expected a positive number")
+
+
+def check_min_slope(min_slope: float) -> None:
+    """Raise unless the smallest slope lies below that of the identity.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not 0 < min_slope < 1:
+        raise ValueError(f"min_slope is {min_slope}; expected a number in (0, 1)")

@@ -7,9 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.numerics.scalar import log_scale
-from flowjax_lite.transformers.base import AbstractNumericalForward
-from flowjax_lite.transformers.linear_tails import with_linear_tails
-from flowjax_lite.transformers.settings import check_bound
+from flowjax_lite.transformers.base import AbstractNumericalForward, check_bound, with_linear_tails
 
 _MAX_LOG_SLOPE = 7.0  # slopes within a factor of about 1000 of one
 _MAX_DEGREE = 100  # the binomials of larger ones overflow in float32

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.numerics.scalar import wrap_angle
-from flowjax_lite.transformers.base import AbstractTransformer
+from flowjax_lite.transformers.base import AbstractTransformer, check_min_slope
 from flowjax_lite.transformers.knots import check_bins, computed_again
-from flowjax_lite.transformers.settings import check_min_slope
 from flowjax_lite.transformers.spline import rational_quadratic
 
 

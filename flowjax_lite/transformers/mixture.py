@@ -14,9 +14,11 @@ from jax.scipy.special import logsumexp
 from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.numerics.normal import log_ndtr_and_slope
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
-from flowjax_lite.transformers.base import AbstractNumericalForward
-from flowjax_lite.transformers.linear_tails import with_linear_tails
-from flowjax_lite.transformers.settings import check_min_slope
+from flowjax_lite.transformers.base import (
+    AbstractNumericalForward,
+    check_min_slope,
+    with_linear_tails,
+)
 
 # Weights within a mixture differ by a factor of about exp(2 * 7), or 10^6, at most.
 _MAX_LOGIT = 7.0

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.numerics.root import monotone_root
+from flowjax_lite.transformers.base import check_bound, check_min_slope
 from flowjax_lite.transformers.knots import (
     AbstractTailedSpline,
     Knots,
@@ -20,7 +21,6 @@ from flowjax_lite.transformers.knots import (
     not_negative,
     sum_where,
 )
-from flowjax_lite.transformers.settings import check_bound, check_min_slope
 
 
 @dataclass(frozen=True)

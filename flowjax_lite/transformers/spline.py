@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.numerics.scalar import soft_clip
+from flowjax_lite.transformers.base import check_bound, check_min_slope
 from flowjax_lite.transformers.knots import (
     AbstractTailedSpline,
     check_bins,
@@ -17,7 +18,6 @@ from flowjax_lite.transformers.knots import (
     not_negative,
     sum_where,
 )
-from flowjax_lite.transformers.settings import check_bound, check_min_slope
 
 # No slope overflows when squared, whatever the network emits.
 _MAX_RAW_SLOPE = 1000.0

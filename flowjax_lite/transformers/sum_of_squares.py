@@ -8,9 +8,7 @@ from jax import Array
 
 from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.numerics.scalar import soft_clip
-from flowjax_lite.transformers.base import AbstractNumericalForward
-from flowjax_lite.transformers.linear_tails import with_linear_tails
-from flowjax_lite.transformers.settings import check_bound
+from flowjax_lite.transformers.base import AbstractNumericalForward, check_bound, with_linear_tails
 
 _MIN_SLOPE = 1e-3
 _MAX_COEFFICIENT = 100.0  # of a power of y / bound; the slope stays far from overflow

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
-from flowjax_lite.transformers.base import AbstractTransformer
+from flowjax_lite.transformers.base import AbstractTransformer, check_min_slope
 from flowjax_lite.transformers.knots import check_bins, computed_again
-from flowjax_lite.transformers.settings import check_min_slope
 from flowjax_lite.transformers.spline import rational_quadratic
 
 
