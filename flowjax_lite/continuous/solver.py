@@ -142,9 +142,10 @@ class Solver(Recorded):
         adjoint = _ADJOINTS.get(self.adjoint, "ForwardMode")
         term = diffrax.ODETerm(field)
         reused = method.init(term, *times, state, args)
-        if self._tableau.first_same_as_last:
+        if self._tableau.first_same_as_last and self.adjoint != "backsolve":
             # diffrax finds the first slope again, for all events of a batch, as long as one of
-            # them has had no step accepted, and so rounds differently. It is given from the start.
+            # them has had no step accepted. It is given from the start; going back along the
+            # equation, diffrax has no derivative of it.
             reused = (jnp.asarray(False), term.vf(times[0], state, args))
         solution = diffrax.diffeqsolve(
             term,

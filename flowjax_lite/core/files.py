@@ -48,8 +48,11 @@ def locked(path: Path) -> Iterator[bool]:
             except OSError:
                 yield False
                 return
-            # The holder before may have removed the file that was just opened.
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            try:
+                current = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                current = False
+            if current:  # otherwise the holder before removed the file that was just opened
                 try:
                     yield True
                 finally:

@@ -155,7 +155,11 @@ def remembers_recipe(factory: Factory) -> Factory:
 
 
 def register_functions(functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Let recipes hold these functions, by name, as well as those that are added later."""
+    """Let recipes hold these functions, by name, as well as those that are added later.
+
+    A name without a dot is one that arguments of text take too, such as `activation="relu"`: there
+    the function is recorded as that text, so that both ways to give it make equal recipes.
+    """
     _FUNCTIONS.append(functions)
 
 
@@ -351,7 +355,7 @@ def _arguments(
 def _record(name: str, arguments: dict[str, Any], constructor: Callable[..., Any]) -> Recipe | None:
     parameters = _parameters(constructor)
     values = [
-        (key, _value(value, is_array=_takes_array(parameters[key])))
+        (key, _value(value, kinds=_kinds(parameters[key])))
         if parameters[key].kind not in _NAMELESS
         else (key, Unrecorded(f"{parameters[key]}, arguments without names"))
         for key, value in arguments.items()
@@ -367,9 +371,9 @@ _NAMELESS = (
 )
 
 
-def _takes_array(parameter: inspect.Parameter) -> bool:
-    kinds = get_args(parameter.annotation) or (parameter.annotation,)
-    return jax.Array in kinds or np.ndarray in kinds
+def _kinds(parameter: inspect.Parameter) -> tuple[Any, ...]:
+    """The types among those of a parameter's annotation, each of a union by itself."""
+    return get_args(parameter.annotation) or (parameter.annotation,)
 
 
 def _depth(value: Value) -> int:
@@ -384,10 +388,10 @@ def _depth(value: Value) -> int:
     return 0
 
 
-def _value(value: Any, *, is_array: bool = False) -> Value:
+def _value(value: Any, *, kinds: tuple[Any, ...] = ()) -> Value:
     if value is None or isinstance(value, (Maker, Unrecorded)):
         return value
-    if is_array or isinstance(value, (jax.Array, np.ndarray)):
+    if jax.Array in kinds or np.ndarray in kinds or isinstance(value, (jax.Array, np.ndarray)):
         return _array_of(value)
     if isinstance(value, np.generic):
         value = value.item()
@@ -395,7 +399,10 @@ def _value(value: Any, *, is_array: bool = False) -> Value:
         return value
     if isinstance(value, (list, tuple)):
         return tuple(map(_value, value))
-    return recipe_of(value) or _function(value) or Unrecorded(_describe(value))
+    function = _function(value)
+    if function is not None and str in kinds and function.name.isidentifier():
+        return function.name
+    return recipe_of(value) or function or Unrecorded(_describe(value))
 
 
 def _array_of(value: Any) -> ArrayOf | Unrecorded:
