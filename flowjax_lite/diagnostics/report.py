@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import condition_of
 from flowjax_lite.continuous import Solver, Transport, change_solvers, solvers, transport
@@ -169,7 +170,7 @@ def _rows(indices: np.ndarray) -> str:
     return f"{indices.size:,}: rows {listed(indices, most=NUM_NAMED)}"
 
 
-def solver_error(flow: Flow, x: Array, condition: Array | None = None) -> Array:
+def solver_error(flow: Flow, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
     """How far log-densities are off because a differential equation was solved in steps.
 
     The densities are found again, by a method of order 8 with a tenth of the tolerances, or with

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import AbstractBijector, condition_of
 from flowjax_lite.bijectors.compose import unrolled
@@ -85,9 +86,9 @@ class Flow(RecordedModule):
 
     def log_prob(
         self,
-        x: Array,
-        condition: Array | None = None,
-        key: Array | None = None,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        key: Array | int | None = None,
         *,
         batch_size: int | None = None,
     ) -> Array:
@@ -120,9 +121,9 @@ class Flow(RecordedModule):
         self,
         key: Array | int,
         shape: int | Shape = (),
-        condition: Array | None = None,
+        condition: ArrayLike | None = None,
         *,
-        temperature: float | Array | None = None,
+        temperature: ArrayLike | None = None,
     ) -> Array:
         """Independent samples: for one key those of `sample_and_log_prob`, up to numerical error.
 
@@ -148,7 +149,7 @@ class Flow(RecordedModule):
         return _sample(self, _split(key, batch), condition, _check_temperature(temperature))
 
     def sample_and_log_prob(
-        self, key: Array | int, shape: int | Shape = (), condition: Array | None = None
+        self, key: Array | int, shape: int | Shape = (), condition: ArrayLike | None = None
     ) -> tuple[Array, Array]:
         """Independent samples and their log-densities, cheaper than one after the other.
 
@@ -169,7 +170,7 @@ class Flow(RecordedModule):
         batch = (*sample_shape(shape), *_leading(condition, self.condition_shape))
         return _sample_and_log_prob(self, _split(key, batch), condition)
 
-    def to_latent(self, x: Array, condition: Array | None = None) -> tuple[Array, Array]:
+    def to_latent(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[Array, Array]:
         """The latent of every event, and the log-determinant of the way there.
 
         Args:
@@ -187,7 +188,7 @@ class Flow(RecordedModule):
         batch_shape(x, self.event_shape, condition, self.condition_shape)
         return _through(self, x, condition, forward=False)
 
-    def to_data(self, z: Array, condition: Array | None = None) -> tuple[Array, Array]:
+    def to_data(self, z: ArrayLike, condition: ArrayLike | None = None) -> tuple[Array, Array]:
         """The event that every latent becomes, and the log-determinant of the way there.
 
         Args:
@@ -210,7 +211,7 @@ class Flow(RecordedModule):
         return unrolled(self.bijector)
 
     def trajectory(
-        self, z: Array, condition: Array | None = None, *, num_times: int | None = None
+        self, z: ArrayLike, condition: ArrayLike | None = None, *, num_times: int | None = None
     ) -> Array:
         """The way of latents to the data: where they are after every layer.
 

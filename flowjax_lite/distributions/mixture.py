@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.core.checks import Shape, as_key, default_dtype
@@ -84,9 +85,9 @@ class FlowMixture(RecordedModule):
 
     def log_prob(
         self,
-        x: Array,
-        condition: Array | None = None,
-        key: Array | None = None,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        key: Array | int | None = None,
         *,
         batch_size: int | None = None,
     ) -> Array:
@@ -103,9 +104,9 @@ class FlowMixture(RecordedModule):
         self,
         key: Array | int,
         shape: int | Shape = (),
-        condition: Array | None = None,
+        condition: ArrayLike | None = None,
         *,
-        temperature: float | Array | None = None,
+        temperature: ArrayLike | None = None,
     ) -> Array:
         """Independent samples: see `Flow.sample`."""
         choice_key, member_key = jax.random.split(as_key(key))
@@ -122,7 +123,7 @@ class FlowMixture(RecordedModule):
         return jnp.squeeze(chosen, axis=0)
 
     def sample_and_log_prob(
-        self, key: Array | int, shape: int | Shape = (), condition: Array | None = None
+        self, key: Array | int, shape: int | Shape = (), condition: ArrayLike | None = None
     ) -> tuple[Array, Array]:
         """Independent samples and their log-densities: see `Flow.sample_and_log_prob`."""
         x = self.sample(key, shape, condition)

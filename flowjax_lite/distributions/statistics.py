@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import AbstractNormalization, Renew
 from flowjax_lite.bijectors.normalization import BatchNorm
@@ -100,7 +101,7 @@ def _rows(flow: Flow, x: Any, condition: Any, weights: Any) -> tuple[Array, Arra
 
 
 def replace_weightless(
-    weights: Array, x: Array, condition: Array | None
+    weights: ArrayLike, x: ArrayLike, condition: ArrayLike | None
 ) -> tuple[Array, Array | None]:
     """Put a row that has weight in the place of each one that has none, whatever that holds.
 
@@ -114,9 +115,10 @@ def replace_weightless(
     Returns:
         x and the condition.
     """
+    weights = jnp.asarray(weights)
     first = jnp.argmax(weights > 0)
 
-    def replaced(rows: Array) -> Array:
+    def replaced(rows: ArrayLike) -> Array:
         rows = jnp.asarray(rows)
         if rows.shape[:1] != weights.shape:  # one condition for all
             return rows

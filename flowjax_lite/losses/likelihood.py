@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import condition_of
 from flowjax_lite.continuous import ContinuousFlow, transport
@@ -22,10 +23,10 @@ Loss = Callable[..., Array]
 
 def negative_log_likelihood(
     flow: Flow,
-    x: Array,
-    condition: Array | None = None,
-    weights: Array | None = None,
-    key: Array | None = None,
+    x: ArrayLike,
+    condition: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    key: Array | int | None = None,
 ) -> Array:
     """Mean negative log-likelihood, in nats per event.
 
@@ -35,7 +36,7 @@ def negative_log_likelihood(
         condition: (rows, *condition_shape), or None.
         weights: (rows,), not negative; a row of weight zero has no influence, whatever it holds.
             None weighs all rows alike.
-        key: randomness for stochastic log-determinants; None asks for exact ones.
+        key: randomness for stochastic log-determinants, or a seed; None asks for exact ones.
 
     Returns:
         A scalar, the weighted mean over rows.
@@ -113,7 +114,7 @@ class _RegularizedLikelihood:
         return weighted_mean(losses, weights)
 
 
-def weighted_mean(losses: Array, weights: Array | None) -> Array:
+def weighted_mean(losses: Array, weights: ArrayLike | None) -> Array:
     """The mean of (rows,)."""
     if weights is None:
         return jnp.mean(losses)

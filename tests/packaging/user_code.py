@@ -32,7 +32,28 @@ def density_estimation(x: np.ndarray) -> Array:
     assert_type(log_p_new, Array)
     fl.save("maf.safetensors", result.flow)
     loaded: fl.Flow = fl.load("maf.safetensors")  # a file may hold a mixture, a base, a network
-    return loaded.log_prob(jnp.asarray(x))
+    return loaded.log_prob(x, batch_size=1000)
+
+
+def arrays_of_numpy(flow: fl.Flow, x: np.ndarray, c: np.ndarray, weights: np.ndarray) -> None:
+    """Pass arrays of numpy and seeds wherever batches go."""
+    mixture = fl.distributions.FlowMixture([flow, flow], weights=weights)
+    for model in (flow, mixture):
+        assert_type(model.log_prob(x, c, 0), Array)
+        assert_type(model.sample(0, 5, c, temperature=np.float32(0.7)), Array)
+        assert_type(model.sample_and_log_prob(0, 5, c), tuple[Array, Array])
+    assert_type(flow.to_latent(x, c), tuple[Array, Array])
+    assert_type(flow.to_data(x, c), tuple[Array, Array])
+    assert_type(flow.trajectory(x, c), Array)
+    assert_type(fl.negative_log_likelihood(flow, x, c, weights, 0), Array)
+    assert_type(fl.initialize(flow, x, c), fl.Flow)
+    assert_type(fl.diagnostics.solver_error(flow, x, c), Array)
+    print(fl.diagnose(flow, x, c))
+    fl.plot.density(flow, x, condition=c[0])
+    fl.plot.pairs(x, flow.sample(0, 1000))
+    fl.fit(flow, x, condition=c, weights=weights, key=0)
+    teacher: dict[str, object] = {"teacher": flow, "condition": c}
+    fl.fit_density(flow, fl.distillation(num_samples=8), key=0, num_steps=10, arguments=teacher)
 
 
 def conditional_density(x: np.ndarray, c: np.ndarray) -> Array:
@@ -41,7 +62,7 @@ def conditional_density(x: np.ndarray, c: np.ndarray) -> Array:
         dim=2, condition_dim=1, num_layers=4, hidden=(64, 64), num_bins=8, rngs=nnx.Rngs(0)
     )
     flow = fl.fit(flow, x, condition=c, key=jax.random.key(0), validation=0.2).flow
-    return flow.sample(jax.random.key(2), (5,), jnp.asarray(c[:10]))
+    return flow.sample(jax.random.key(2), (5,), c[:10])
 
 
 def own_loop(x: Array) -> fl.Flow:
