@@ -16,12 +16,12 @@ from flowjax_lite.core.fingerprint import fingerprint
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
-from flowjax_lite.training.batches import AbstractSource, batch_ends
 from flowjax_lite.training.checkpoint import Checkpoint
-from flowjax_lite.training.fit import as_checkpoint, as_flow, check_metrics, check_settings
 from flowjax_lite.training.loop import train
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.record import Callback, FitResult, Metric
+from flowjax_lite.training.settings import Settings, as_checkpoint, as_flow, as_optimizer
+from flowjax_lite.training.sources import AbstractSource, batch_ends
 
 
 def fit_density(
@@ -86,33 +86,25 @@ def fit_density(
         >>> loss = fl.reverse_kl(lambda x: -(x**4).sum(), num_samples=64)
         >>> result = fl.fit_density(flow, loss, key=0, num_steps=100, progress=False)
     """
-    flow, key = as_flow(flow), as_key(key)
-    optimizer = check_settings(
-        loss=loss, optimizer=optimizer, learning_rate=learning_rate, patience=patience, ema=ema
-    )
-    check_positive_int(num_steps, "num_steps")
-    check_positive_int(num_epochs, "num_epochs")
-    metrics = check_metrics(metrics)
-    check_choice(monitor, ("train", *metrics), "monitor")
-    source = Draws(flow, loss, arguments or {}, num_steps=num_steps, num_epochs=num_epochs)
-    return train(
-        flow,
-        source,
-        key=key,
+    flow = as_flow(flow)
+    check_choice(monitor, ("train", *(metrics or {})), "monitor")
+    num_steps = check_positive_int(num_steps, "num_steps")
+    num_epochs = min(num_steps, check_positive_int(num_epochs, "num_epochs"))
+    settings = Settings(
+        key=as_key(key),
         loss=loss,
-        optimizer=optimizer,
-        total_steps=num_steps,
-        batch_size=1,
-        max_epochs=source.num_epochs,
+        optimizer=as_optimizer(optimizer, learning_rate),
+        max_epochs=num_epochs,
         patience=patience,
         ema=ema,
-        metrics=metrics,
+        metrics=dict(metrics or {}),
         monitor=monitor,
         callbacks=callbacks,
         checkpoint=as_checkpoint(checkpoint),
-        placement=source.placement,
         progress=progress,
     )
+    source = Draws(flow, loss, arguments or {}, num_steps=num_steps, num_epochs=num_epochs)
+    return train(flow, source, settings)
 
 
 class Arguments(NamedTuple):
@@ -139,12 +131,13 @@ class Draws(AbstractSource):
         loss: what is minimised.
         arguments: what it takes beside the flow and the key, by name.
         num_steps: of the run.
-        num_epochs: into how many epochs they are cut, at most.
+        num_epochs: into how many epochs they are cut.
 
     Raises:
         TypeError: the loss takes other arguments.
     """
 
+    placement = Placement()
     advice = "lower learning_rate, or look for x at which the log-density is not finite"
 
     def __init__(
@@ -165,10 +158,8 @@ class Draws(AbstractSource):
                 f"and the key: {error}"
             ) from None
         bound.apply_defaults()
-        self.placement = Placement()
         self._arguments = Arguments(jax.device_put(bound.args[2:]))
-        self.num_epochs = min(num_steps, num_epochs)
-        self._ends = batch_ends(num_steps, self.num_epochs)
+        self._ends = batch_ends(num_steps, num_epochs)
         self.batches = int(np.diff(self._ends).max())
 
     def steps(self, epoch: int) -> range:

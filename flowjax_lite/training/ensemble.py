@@ -1,5 +1,6 @@
 """Several flows trained at once, and their mixture."""
 
+import copy
 import dataclasses
 import functools
 import os
@@ -18,27 +19,27 @@ from jax import Array
 
 from flowjax_lite.core.checks import as_key, check_positive_int
 from flowjax_lite.core.mesh import Placement
-from flowjax_lite.data.arrays import column_names
 from flowjax_lite.distributions import Flow, FlowMixture
 from flowjax_lite.distributions.mixture import check_alike, member, one_for_each, stack
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import negative_log_likelihood
 from flowjax_lite.training.bar import Bar
-from flowjax_lite.training.batches import InMemory, Window
 from flowjax_lite.training.epoch import (
     FitState,
     Outcome,
+    Plan,
     Span,
     advance,
     first_state,
     go_back,
     summary,
 )
-from flowjax_lite.training.failure import MOST_RETURNS, DivergedError
-from flowjax_lite.training.fit import as_flow, check_settings
-from flowjax_lite.training.optimizer import AdamW, RunOptimizer, over_steps
-from flowjax_lite.training.record import FitResult, Record
-from flowjax_lite.training.rows import Rows, check_rows, split_rows
+from flowjax_lite.training.loop import MOST_RETURNS
+from flowjax_lite.training.optimizer import AdamW, RunOptimizer
+from flowjax_lite.training.record import DivergedError, FitResult, Record
+from flowjax_lite.training.rows import divided_rows
+from flowjax_lite.training.settings import Settings, as_flow, as_optimizer
+from flowjax_lite.training.sources import InMemory, Window
 
 
 @dataclass(frozen=True)
@@ -112,34 +113,33 @@ def fit_ensemble(
         DivergedError: no member could be trained. Where some could, the others are named in a
             warning.
     """
-    flows, key = [as_flow(flow) for flow in flows], as_key(key)
-    optimizer = check_settings(
-        loss=loss, optimizer=optimizer, learning_rate=learning_rate, patience=patience, ema=ema
+    flows = [as_flow(flow) for flow in flows]
+    settings = Settings(
+        key=as_key(key),
+        loss=loss,
+        optimizer=as_optimizer(optimizer, learning_rate),
+        batch_size=check_positive_int(batch_size, "batch_size"),
+        max_epochs=check_positive_int(max_epochs, "max_epochs"),
+        patience=patience,
+        ema=ema,
+        progress=progress,
     )
-    batch_size = check_positive_int(batch_size, "batch_size")
-    max_epochs = check_positive_int(max_epochs, "max_epochs")
     check_alike(flows)
     num = len(flows)
     factors = one_for_each(rates, "rates", num)
-    rows = check_rows(flows[0], data, condition, weights, checks=checks)
-    names = column_names(data), column_names(condition)
-    training, held_out = split_rows(flows[0], rows, validation, key, checks=checks, names=names)
-    source = InMemory(training, held_out, batch_size=batch_size, placement=Placement())
-    scheduled = over_steps(optimizer, max_epochs * source.num_steps)
-    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(np.arange(num))
+    rows = divided_rows(
+        flows[0],
+        data,
+        condition,
+        weights,
+        validation=validation,
+        key=settings.key,
+        checks=checks,
+    )
+    source = InMemory(rows, batch_size=settings.batch_size, placement=Placement())
+    keys = jax.vmap(functools.partial(jax.random.fold_in, settings.key))(np.arange(num))
     groups = [
-        _Group(
-            [flows[i] for i in which],
-            keys[which],
-            factors[which],
-            source,
-            max_epochs=max_epochs,
-            patience=patience,
-            loss=loss,
-            optimizer=scheduled,
-            batch_size=batch_size,
-            ema=ema,
-        )
+        _Group([flows[i] for i in which], keys[which], factors[which], source, settings)
         for which in np.array_split(np.arange(num), num_groups(num))
     ]
     start, interrupted = time.perf_counter(), False
@@ -157,9 +157,12 @@ def fit_ensemble(
             if not any(record.best_epoch >= 0 for group in groups for record in group.records):
                 raise
             interrupted = True
-    records = [record for group in groups for record in group.records]
-    results = [result for group in groups for result in group.results(interrupted)]
-    return _checked_result(results, records, advice=source.advice, interrupted=interrupted)
+    members = [
+        (FitResult(member(group.best, i), record.history, record.best_epoch, interrupted), record)
+        for group in groups
+        for i, record in enumerate(group.records)
+    ]
+    return _checked_result(members, source.advice, interrupted)
 
 
 def num_groups(num: int) -> int:
@@ -179,6 +182,7 @@ class _Group:
 
     Attributes:
         records: of each.
+        best: the best models, stacked.
     """
 
     def __init__(
@@ -187,13 +191,7 @@ class _Group:
         keys: Array,
         rates: np.ndarray,
         source: InMemory,
-        *,
-        max_epochs: int,
-        patience: int | None,
-        loss: Loss,
-        optimizer: RunOptimizer,
-        batch_size: int,
-        ema: float | None,
+        settings: Settings,
     ) -> None:
         """Compile the program, if no other group has: in this thread, which knows JAX's settings.
 
@@ -202,118 +200,76 @@ class _Group:
             keys: randomness of each.
             rates: factors on the learning rate, one for each.
             source: of batches, the same for all.
-            max_epochs: after which a member is over.
-            patience: epochs without a better one after which it is over.
-            loss: as for `advance`, also the following three.
-            optimizer: as there.
-            batch_size: as there.
-            ema: as there.
+            settings: of each run.
         """
-        self.records = [Record() for _ in flows]
-        self._num_steps, self._max_epochs, self._patience = source.num_steps, max_epochs, patience
-        self._best = stack(flows)
+        self.records, self.best = [Record() for _ in flows], stack(flows)
+        self._limits, self._num_steps = (settings.max_epochs, settings.patience), source.num_steps
+        # As arrays, since another thread may have another precision for plain numbers.
+        plan, window = jax.tree.map(jnp.asarray, (Plan.of(source, settings), source.window(0, 0)))
+        averaged = settings.ema is not None
         states = _first_states(
-            self._best, optimizer, num_steps=source.num_steps, averaged=ema is not None
+            self.best, plan.optimizer, num_steps=source.num_steps, averaged=averaged
         )
         self._states = states._replace(rate=jnp.asarray(rates, states.rate.dtype))
-        window, held_out = source.window(0, 0), source.placement.put(source.validation)
-        # As arrays, since another thread may have another precision for plain numbers.
-        inputs = jax.tree.map(jnp.asarray, (optimizer, window, held_out, ema))
-        none = np.zeros(len(flows), np.int32)
-        program = _advance.lower(
-            self._states, keys, none, none, *inputs, loss=loss, batch_size=batch_size
-        ).compile()
-        self._program = lambda states, *epochs: program(states, keys, *epochs, *inputs)
+        self._inputs = keys, plan, window
+        self._program = _advance.lower(self._states, *self._next(), *self._inputs).compile()
         self._outcome: Outcome  # of the last epoch
 
     @property
     def going(self) -> np.ndarray:
         """Which members are not over."""
-        limits = self._max_epochs, self._patience
-        return np.array([not record.is_over(*limits) for record in self.records])
+        return np.array([not record.is_over(*self._limits) for record in self.records])
 
     def advance(self) -> None:
         """Take the steps of an epoch, or what is left of it, and wait for them; in any thread."""
-        epochs = np.array([record.epoch for record in self.records], np.int32)
-        stops = np.where(self.going, (epochs + 1) * self._num_steps, 0).astype(np.int32)
         self._states, self._outcome = jax.block_until_ready(
-            self._program(self._states, epochs, stops)
+            self._program(self._states, *self._next(), *self._inputs)
         )
 
     def keep(self, seconds: float) -> None:
         """Record the epoch, keep what is best, and go back where step after step was skipped."""
-        epochs = np.array([record.epoch for record in self.records])
-        done = self.going & (np.asarray(self._states.step) == (epochs + 1) * self._num_steps)
-        stuck, train, validation = jax.tree.map(np.asarray, self._outcome)
-        states, better = jax.tree.map(np.asarray, self._states), np.zeros(len(epochs), bool)
-        records = [dataclasses.replace(record, epochs=[*record.epochs]) for record in self.records]
-        for i in map(int, np.flatnonzero(done)):
-            values = {"train": float(train[i]), "validation": float(validation[i])}
-            values |= summary(jax.tree.map(lambda array, i=i: array[i], states), self._num_steps)
-            better[i] = records[i].add(values | {"seconds": seconds}, monitor="validation")
-        best = _chosen(better, self._states.candidate, self._best)
-        for i in map(int, np.flatnonzero(stuck)):
+        _, span = self._next()
+        states, outcomes = jax.tree.map(np.asarray, (self._states, self._outcome))
+        records, better = copy.deepcopy(self.records), np.zeros(len(self.records), bool)
+        for i in map(int, np.flatnonzero(self.going & (states.step == span.end))):
+            state, outcome = jax.tree.map(lambda array, i=i: array[i], (states, outcomes))
+            values = summary(state, outcome, self._num_steps) | {"seconds": seconds}
+            better[i] = records[i].add(values, monitor="validation")
+            if better[i]:
+                records[i].best_epoch = records[i].epoch - 1
+        best = _chosen(better, self._states.candidate, self.best)
+        for i in map(int, np.flatnonzero(outcomes.stuck)):
             records[i].returns += 1
             records[i].stopped = records[i].returns > MOST_RETURNS
         # Both at once, for the sake of an interrupt.
-        self._best, self.records = best, records
-        if stuck.any():
-            self._states = _go_back(self._states, best, stuck)
+        self.best, self.records = best, records
+        if outcomes.stuck.any():
+            self._states = _go_back(self._states, best, outcomes.stuck)
 
-    def results(self, interrupted: bool) -> list[FitResult]:
-        """What `fit` returns of each member."""
-        return [
-            FitResult(member(self._best, i), record.history, record.best_epoch, interrupted)
-            for i, record in enumerate(self.records)
-        ]
+    def _next(self) -> tuple[np.ndarray, Span]:
+        """The epoch that each member is in, and its steps; none of a member that is over."""
+        epochs = np.array([record.epoch for record in self.records], np.int32)
+        begin, end = epochs * self._num_steps, (epochs + 1) * self._num_steps
+        return epochs, Span(begin, begin, np.where(self.going, end, 0), end)
 
 
 @functools.partial(jax.jit, static_argnames=("num_steps", "averaged"))
 def _first_states(flows: Flow, optimizer: RunOptimizer, **settings: Any) -> FitState:
     """`first_state` of each member."""
-
-    def one(flow: Flow) -> FitState:
-        return first_state(flow, optimizer, **settings)
-
-    states: FitState = jax.vmap(one)(flows)
+    states: FitState = jax.vmap(lambda flow: first_state(flow, optimizer, **settings))(flows)
     return states
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "batch_size"), donate_argnames=("states",))
+@functools.partial(jax.jit, donate_argnames=("states",))
 def _advance(
-    states: FitState,
-    keys: Array,
-    epochs: Array,
-    stops: Array,
-    optimizer: RunOptimizer,
-    window: Window,
-    validation: Rows | None,
-    ema: float | None,
-    *,
-    loss: Loss,
-    batch_size: int,
+    states: FitState, epochs: Array, spans: Span, keys: Array, plan: Plan, window: Window
 ) -> tuple[FitState, Outcome]:
     """`advance` for each member, which all look at the same rows."""
-    num_steps = states.steps.loss.shape[1]
 
-    def one(state: FitState, key: Array, epoch: Array, stop: Array) -> tuple[FitState, Outcome]:
-        begin = epoch * num_steps
-        span = Span(begin, begin, stop, begin + num_steps)
-        return advance(
-            state,
-            optimizer,
-            key,
-            epoch,
-            span,
-            window,
-            validation,
-            ema,
-            loss=loss,
-            batch_size=batch_size,
-            placement=Placement(),
-        )
+    def one(state: FitState, epoch: Array, span: Span, key: Array) -> tuple[FitState, Outcome]:
+        return advance(state, dataclasses.replace(plan, key=key), epoch, span, window)
 
-    advanced: tuple[FitState, Outcome] = jax.vmap(one)(states, keys, epochs, stops)
+    advanced: tuple[FitState, Outcome] = jax.vmap(one)(states, epochs, spans, keys)
     return advanced
 
 
@@ -337,16 +293,16 @@ def _go_back(states: FitState, best: Flow, which: Array) -> FitState:
 
 
 def _checked_result(
-    results: Sequence[FitResult], records: Sequence[Record], *, advice: str, interrupted: bool
+    members: Sequence[tuple[FitResult, Record]], advice: str, interrupted: bool
 ) -> EnsembleResult:
     """The result of all members, if any of them could be trained; what went wrong is told."""
-    bad = [record.returns > MOST_RETURNS or record.best_epoch < 0 for record in records]
-    good = [result.flow for result, is_bad in zip(results, bad, strict=True) if not is_bad]
-    failed = [
-        f"member {i} after {record.epoch} epochs"
-        for i, (record, is_bad) in enumerate(zip(records, bad, strict=True))
-        if is_bad
-    ]
+    results = tuple(result for result, _ in members)
+    failed, good = [], []
+    for i, (result, record) in enumerate(members):
+        if record.returns > MOST_RETURNS or record.best_epoch < 0:
+            failed.append(f"member {i} after {record.epoch} epochs")
+        else:
+            good.append(result.flow)
     skipped = int(sum(sum(result.history.get("skipped", ())) for result in results))
     message = (
         f"training ended before its time, as step after step was not finite, for "
@@ -361,9 +317,9 @@ def _checked_result(
         warnings.warn(message, RuntimeWarning, stacklevel=3)
     if interrupted:
         warnings.warn(
-            f"training was interrupted after {max(record.epoch for record in records)} epochs; "
+            f"training was interrupted after {max(record.epoch for _, record in members)} epochs; "
             f"what is returned is the best model of each member so far",
             RuntimeWarning,
             stacklevel=3,
         )
-    return EnsembleResult(tuple(results), FlowMixture(good))
+    return EnsembleResult(results, FlowMixture(good))

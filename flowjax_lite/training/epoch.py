@@ -1,7 +1,8 @@
 """Steps on the device: shuffle, train on every row once an epoch, validate."""
 
 import functools
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +15,54 @@ from flowjax_lite.core.checks import default_dtype
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
-from flowjax_lite.training.batches import Window, batch_ends, order_key
-from flowjax_lite.training.optimizer import RunOptimizer
+from flowjax_lite.training.optimizer import RunOptimizer, over_steps
 from flowjax_lite.training.rows import Rows
+from flowjax_lite.training.settings import Settings
+from flowjax_lite.training.sources import AbstractSource, Window, batch_ends, order_key
 from flowjax_lite.training.step import TrainState, train_step
 
 # So many skipped steps in a row are no accident: the run goes back to the best parameters.
 MOST_SKIPPED = 10
 SLOWER = 0.1  # and goes on at this part of its learning rate
+_STATIC = {"static": True}  # a field of a pytree that is part of its structure
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Plan:
+    """What all steps of a run share: a pytree, whose numbers a compiled program takes.
+
+    Attributes:
+        key: randomness of the order and of the training loss in all epochs.
+        optimizer: of the run.
+        ema: the decay of the moving average, which is then what is validated and kept; or None.
+        validation: rows never trained on; None selects by the training loss.
+        loss: as `negative_log_likelihood`.
+        batch_size: most rows of an evaluation at a time.
+        placement: the devices that divide the rows of a batch.
+    """
+
+    key: Array
+    optimizer: RunOptimizer
+    ema: float | None
+    validation: Rows | None
+    loss: Loss = field(metadata=_STATIC)
+    batch_size: int = field(metadata=_STATIC)
+    placement: Placement = field(metadata=_STATIC)
+
+    @classmethod
+    def of(cls, source: AbstractSource, settings: Settings) -> "Plan":
+        """The plan of a run over all its epochs."""
+        num_steps = source.steps(settings.max_epochs - 1).stop
+        return cls(
+            key=settings.key,
+            optimizer=over_steps(settings.optimizer, num_steps),
+            ema=settings.ema,
+            validation=source.placement.put(source.validation),
+            loss=settings.loss,
+            batch_size=settings.batch_size,
+            placement=source.placement,
+        )
 
 
 class Steps(NamedTuple):
@@ -116,28 +157,15 @@ class Span(NamedTuple):
         end: the step after the epoch's last.
     """
 
-    begin: int | Array
-    first: int | Array
-    stop: int | Array
-    end: int | Array
+    begin: int | np.ndarray | Array
+    first: int | np.ndarray | Array
+    stop: int | np.ndarray | Array
+    end: int | np.ndarray | Array
 
 
-@functools.partial(
-    jax.jit, static_argnames=("loss", "batch_size", "placement"), donate_argnames=("state",)
-)
+@functools.partial(jax.jit, donate_argnames=("state",))
 def advance(
-    state: FitState,
-    optimizer: RunOptimizer,
-    key: Array,
-    epoch: int,
-    span: Span,
-    window: Window,
-    validation: Rows | None,
-    ema: float | None,
-    *,
-    loss: Loss,
-    batch_size: int,
-    placement: Placement,
+    state: FitState, plan: Plan, epoch: int | Array, span: Span, window: Window
 ) -> tuple[FitState, Outcome]:
     """Take the steps of a window up to one of them; after an epoch's last, evaluate.
 
@@ -147,22 +175,17 @@ def advance(
 
     Args:
         state: its buffers are given up.
-        optimizer: of the run.
-        key: randomness of the order and of the training loss in all epochs.
+        plan: of the run.
         epoch: number of the epoch.
         span: which steps.
         window: where they find their batches.
-        validation: rows never trained on; None selects by the training loss.
-        ema: the decay of the moving average, which is then what is validated and kept; or None.
-        loss: as `negative_log_likelihood`.
-        batch_size: most rows of an evaluation at a time.
-        placement: the devices that divide the rows of a batch.
 
     Returns:
         The new state, and what came of the steps.
     """
-    order = window.order(order_key(key, epoch, span.first - span.begin))
-    key, transformation = jax.random.fold_in(key, epoch), optimizer.transformation()
+    order = window.order(order_key(plan.key, epoch, span.first - span.begin))
+    key, optimizer = jax.random.fold_in(plan.key, epoch), plan.optimizer.transformation()
+    placement = plan.placement
 
     def going_on(state: FitState) -> Array:
         return (state.step < span.stop) & (state.streak < MOST_SKIPPED)
@@ -174,17 +197,17 @@ def advance(
         trained, report = train_step(
             state.train,
             batch,
-            loss=loss,
-            optimizer=transformation,
+            loss=plan.loss,
+            optimizer=optimizer,
             mesh=placement.mesh,
             rate=state.rate,
         )
         outcome = Steps(report.loss, weight, report.gradient_norm, report.skipped)
         unchanged = report.skipped | (weight == 0)
         average = state.average
-        if average is not None and ema is not None:
+        if average is not None and plan.ema is not None:
             # The beginning is soon forgotten.
-            decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
+            decay = jnp.minimum(plan.ema, (1 + state.step) / (10 + state.step))
             average = _moved(average, trained.flow, jnp.where(unchanged, 1.0, decay))
         state = state._replace(
             train=trained,
@@ -201,12 +224,9 @@ def advance(
         done = jnp.arange(len(state.steps.loss)) < span.end - span.begin
         counted = jnp.where(done & ~state.steps.skipped, state.steps.weight, 0.0)
         train_loss = _mean(state.steps.loss, counted)
-        if validation is None:
+        if plan.validation is None:
             return train_loss, train_loss
-        validation_loss = evaluate(
-            state.candidate, validation, loss=loss, batch_size=batch_size, placement=placement
-        )
-        return train_loss, validation_loss
+        return train_loss, _evaluate(state.candidate, plan.validation, plan)
 
     def not_yet() -> tuple[Array, Array]:
         return (jnp.full_like(state.rate, jnp.nan),) * 2
@@ -238,17 +258,22 @@ def go_back(state: FitState, best: Flow) -> FitState:
     )
 
 
-def summary(state: FitState, num_steps: int) -> dict[str, Any]:
-    """What the steps of an epoch say for the history: plain numbers.
+def summary(state: FitState, outcome: Outcome, num_steps: int) -> dict[str, float]:
+    """What the history says of an epoch: plain numbers.
 
     Args:
         state: after the epoch.
+        outcome: of its last steps.
         num_steps: of the epoch.
     """
     steps = jax.tree.map(lambda array: np.asarray(array)[:num_steps], state.steps)
     norms = steps.gradient_norm[~steps.skipped & (steps.weight > 0)]
-    values = {"gradient_norm": float(norms.mean()) if norms.size else float("nan")}
-    values["skipped"] = int(steps.skipped.sum())
+    values = {
+        "train": float(outcome.train),
+        "validation": float(outcome.validation),
+        "gradient_norm": float(norms.mean()) if norms.size else float("nan"),
+        "skipped": int(steps.skipped.sum()),
+    }
     rates = optax.tree_utils.tree_get_all_with_path(  # of `AdamW`, and `optax.inject_hyperparams`
         state.train.opt_state,
         "learning_rate",
@@ -259,17 +284,17 @@ def summary(state: FitState, num_steps: int) -> dict[str, Any]:
     return values
 
 
-def evaluate(flow: Flow, rows: Rows, *, loss: Loss, batch_size: int, placement: Placement) -> Array:
+def _evaluate(flow: Flow, rows: Rows, plan: Plan) -> Array:
     """The mean loss over all rows, a batch at a time, without a key: exact, the same each time."""
-    num_batches = -(-rows.num_rows // batch_size)
+    num_batches = -(-rows.num_rows // plan.batch_size)
     ends = jnp.asarray(batch_ends(rows.num_rows, num_batches))[None]
     window = Window(jax.tree.map(lambda array: array[None], rows), ends)
     order = jnp.arange(rows.num_rows)[None]
-    flow = flow.divided(placement.mesh)
+    flow = flow.divided(plan.placement.mesh)
 
     def evaluate_batch(number: Array) -> tuple[Array, Array]:
-        (x, condition, weights, _), weight = window.batch(order, number, None, placement)
-        return loss(flow, x, condition, weights, None), weight
+        batch, weight = window.batch(order, number, None, plan.placement)
+        return plan.loss(flow, *batch), weight
 
     return _mean(*jax.lax.map(evaluate_batch, jnp.arange(num_batches)))
 

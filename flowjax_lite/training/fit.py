@@ -4,26 +4,22 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from flowjax_lite.bijectors import Identity
-from flowjax_lite.core.checks import as_key, check_choice, check_positive_int
+from flowjax_lite.core.checks import as_key, check_positive_int
 from flowjax_lite.core.mesh import Placement, Rule, replicated
-from flowjax_lite.data import Stream, stream
-from flowjax_lite.data.arrays import column_names
-from flowjax_lite.distributions import AbstractBase, Flow
+from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import negative_log_likelihood
-from flowjax_lite.training.batches import AbstractSource, InMemory
 from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.loop import train
 from flowjax_lite.training.optimizer import AdamW
-from flowjax_lite.training.record import HISTORY, Callback, FitResult, Metric
-from flowjax_lite.training.rows import check_rows, split_rows
-from flowjax_lite.training.streamed import Streamed
+from flowjax_lite.training.record import Callback, FitResult, Metric
+from flowjax_lite.training.rows import open_rows
+from flowjax_lite.training.settings import Settings, as_checkpoint, as_flow, as_optimizer
+from flowjax_lite.training.sources import open_source
 
 
 def fit(
@@ -114,140 +110,31 @@ def fit(
         DivergedError: step after step was not finite, or no epoch had a finite value of what is
             monitored; a FloatingPointError whose `result` holds the best model so far.
     """
-    flow, key = as_flow(flow), as_key(key)
-    optimizer = check_settings(
-        loss=loss, optimizer=optimizer, learning_rate=learning_rate, patience=patience, ema=ema
-    )
-    batch_size = check_positive_int(batch_size, "batch_size")
-    max_epochs = check_positive_int(max_epochs, "max_epochs")
-    metrics = check_metrics(metrics)
-    check_choice(monitor, ("validation", "train", *metrics), "monitor")
-    placement = Placement(mesh, sharding)
-    source: AbstractSource
-    if isinstance(data, np.memmap):
-        data = stream(data)
-    if isinstance(data, Stream):
-        _check_no_condition(condition)
-        source = Streamed(
-            flow,
-            data,
-            weights=weights,
-            validation=validation,
-            key=key,
-            checks=checks,
-            batch_size=batch_size,
-            placement=placement,
-            progress=progress,
-        )
-    else:
-        rows = check_rows(flow, data, condition, weights, checks=checks)
-        names = column_names(data), column_names(condition)
-        training, held_out = split_rows(flow, rows, validation, key, checks=checks, names=names)
-        source = InMemory(training, held_out, batch_size=batch_size, placement=placement)
-    return train(
-        flow,
-        source,
-        key=key,
+    flow = as_flow(flow)
+    settings = Settings(
+        key=as_key(key),
         loss=loss,
-        optimizer=optimizer,
-        total_steps=max_epochs * source.num_steps,
-        batch_size=batch_size,
-        max_epochs=max_epochs,
+        optimizer=as_optimizer(optimizer, learning_rate),
+        batch_size=check_positive_int(batch_size, "batch_size"),
+        max_epochs=check_positive_int(max_epochs, "max_epochs"),
         patience=patience,
         ema=ema,
-        metrics=metrics,
+        metrics=dict(metrics or {}),
         monitor=monitor,
         callbacks=callbacks,
         checkpoint=as_checkpoint(checkpoint),
-        placement=placement,
         progress=progress,
     )
-
-
-def as_flow(model: Any) -> Flow:
-    """The flow that is trained; a base alone is the flow without layers.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if isinstance(model, AbstractBase):
-        return Flow(model, Identity(model.event_shape))
-    if not isinstance(model, Flow):
-        raise TypeError(
-            f"flow is a {type(model).__name__}; expected a Flow, such as fl.flows.maf(...), or a "
-            f"base of fl.distributions"
-        )
-    return model
-
-
-def check_settings(
-    *,
-    loss: Any,
-    optimizer: Any,
-    learning_rate: float | None,
-    patience: int | None,
-    ema: float | None,
-) -> AdamW | optax.GradientTransformation:
-    """Check the settings of a run, and return its optimizer; their meaning is that of `fit`.
-
-    Raises:
-        TypeError, ValueError: they are of another kind, or out of range.
-    """
-    if not callable(loss):
-        raise TypeError(
-            f"loss is {loss!r}; expected a function of (flow, x, condition, weights, key), such as "
-            f"fl.negative_log_likelihood"
-        )
-    if patience is not None:
-        check_positive_int(patience, "patience")
-    if ema is not None and not 0 < ema < 1:
-        raise ValueError(f"ema is {ema}; expected a decay between 0 and 1, such as 0.999, or None")
-    if optimizer is None:
-        return AdamW() if learning_rate is None else AdamW(learning_rate)
-    if not isinstance(optimizer, AdamW | optax.GradientTransformation):
-        raise TypeError(
-            f"optimizer is {optimizer!r}; expected fl.AdamW(...) or an optax transformation, such "
-            f"as optax.adam(1e-3), or None for fl.AdamW(learning_rate)"
-        )
-    if learning_rate is not None:
-        raise ValueError(
-            "learning_rate is given beside an optimizer, which has a rate of its own: leave one of "
-            "them out, or give it to the optimizer, as in fl.AdamW(learning_rate)"
-        )
-    return optimizer
-
-
-def check_metrics(metrics: Mapping[str, Metric] | None) -> dict[str, Metric]:
-    """Metrics by name, none of which is that of another column of the history.
-
-    Raises:
-        ValueError: one is.
-    """
-    metrics = dict(metrics or {})
-    known = [name for name in metrics if name in HISTORY]
-    if known:
-        raise ValueError(f"metrics names {known[0]!r}, which the history has already; rename it")
-    return metrics
-
-
-def as_checkpoint(checkpoint: Checkpoint | str | PathLike[str] | None) -> Checkpoint | None:
-    """Where a run saves itself; a path is the directory of a run that goes on if it is there.
-
-    Raises:
-        TypeError: it is none of these.
-    """
-    if isinstance(checkpoint, str | PathLike):
-        return Checkpoint(checkpoint, resume=True)
-    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
-        raise TypeError(
-            f"checkpoint is {checkpoint!r}; expected a directory, or fl.Checkpoint(directory, ...)"
-        )
-    return checkpoint
-
-
-def _check_no_condition(condition: Any) -> None:
-    if condition is not None:
-        raise ValueError(
-            "data is read as a stream, and condition is given beside it: a stream holds the "
-            "conditions of its rows; name their columns: data.stream(..., condition_columns=[...])"
-        )
+    rows = open_rows(
+        flow,
+        data,
+        condition,
+        weights,
+        validation=validation,
+        key=settings.key,
+        checks=checks,
+        progress=progress,
+    )
+    placement = Placement(mesh, sharding)
+    source = open_source(rows, batch_size=settings.batch_size, placement=placement)
+    return train(flow, source, settings)

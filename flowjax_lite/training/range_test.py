@@ -13,9 +13,9 @@ from flowjax_lite.core.checks import as_key, check_positive_int
 from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import negative_log_likelihood
-from flowjax_lite.training.fit import as_flow
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.rows import Rows, check_rows
+from flowjax_lite.training.settings import as_flow
 from flowjax_lite.training.step import StepReport, TrainState, train_step
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(AdamW.clip), optax.adam(1.0))

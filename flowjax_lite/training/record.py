@@ -1,4 +1,4 @@
-"""What is known of a run: its history, and what it returns."""
+"""What is known of a run: its history, and what it returns or raises."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +51,18 @@ class FitResult:
         return rows
 
 
+class DivergedError(FloatingPointError):
+    """Training could not go on; the best model so far is kept here.
+
+    Attributes:
+        result: the best model so far, as `fit` would have returned it.
+    """
+
+    def __init__(self, message: str, result: FitResult):
+        super().__init__(message)
+        self.result = result
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a callback of `fit` is given after each epoch; its models may be kept.
@@ -72,7 +84,7 @@ class Progress:
 
 Callback = Callable[[Progress], bool | None]
 Metric = Callable[[Flow], float | Array]
-HISTORY = ("train", "validation", "gradient_norm", "skipped", "seconds", "learning_rate")
+HISTORY = {"train", "validation", "gradient_norm", "skipped", "seconds", "learning_rate"}
 
 
 @dataclass
@@ -117,11 +129,8 @@ class Record:
             monitor: which of them is to be low.
         """
         lowest = self.epochs[self.best_epoch][monitor] if self.best_epoch >= 0 else math.inf
-        is_best = math.isfinite(values[monitor]) and values[monitor] < lowest
         self.epochs.append(values)
-        if is_best:
-            self.best_epoch = self.epoch - 1
-        return is_best
+        return math.isfinite(values[monitor]) and values[monitor] < lowest
 
     def is_over(self, max_epochs: int, patience: int | None) -> bool:
         """Whether a run ends: by a callback, its length, or too long without a better epoch."""

@@ -13,9 +13,9 @@ from flax import nnx
 import flowjax_lite as fl
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.training import Progress
-from flowjax_lite.training.batches import InMemory
 from flowjax_lite.training.epoch import advance
-from flowjax_lite.training.rows import Rows
+from flowjax_lite.training.rows import Divided, Rows
+from flowjax_lite.training.sources import InMemory
 
 SETTINGS = {"batch_size": 64, "max_epochs": 3, "progress": False, "learning_rate": 1e-2}
 
@@ -119,7 +119,7 @@ def test_batches_hold_every_row_once_and_are_balanced(num_rows, batch_size):
     """Catches a dropped or doubled ragged batch."""
     positions = np.arange(num_rows)
     data = Rows(positions[:, None], None, np.ones(num_rows), positions)
-    source = InMemory(data, None, batch_size=batch_size, placement=Placement())
+    source = InMemory(Divided(data, None), batch_size=batch_size, placement=Placement())
     window = source.window(0, 0)
     order = window.order(jax.random.key(0))
     batches = [window.rows_of(order, i, multiple=3) for i in range(source.num_steps)]
