@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
-from flowjax_lite.bijectors.given import as_dim, before_scale, given_array
+from flowjax_lite.bijectors.given import as_dim, before_scale, given_array, given_pair
 from flowjax_lite.core.checks import check_columns, default_dtype, refuse_masked
 from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.numerics.scalar import log_scale
@@ -96,11 +96,9 @@ class Affine(AbstractElementwise):
         Raises:
             ValueError: the shapes differ, or a scale is not positive, or beyond the bound e^±10.
         """
-        loc, scale = given_array(loc, "loc"), given_array(scale, "scale")
-        if scale.shape not in ((), loc.shape):
-            raise ValueError(f"scale has shape {scale.shape}; expected that of loc, {loc.shape}")
+        loc, scale = given_pair(loc, scale, ("loc", "scale"))
         layer = cls(as_dim(loc.shape))
-        raw = before_scale(np.broadcast_to(scale, loc.shape), _MAX_LOG_SCALE, "scale")
+        raw = before_scale(scale, _MAX_LOG_SCALE, "scale")
         layer.shift[...] = jnp.asarray(loc, default_dtype())
         layer.raw_scale[...] = jnp.asarray(raw, default_dtype())
         return layer

@@ -10,7 +10,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
-from flowjax_lite.bijectors.given import before_scale, given_array
+from flowjax_lite.bijectors.given import before_scale, given_array, given_matrix_and_shift
 from flowjax_lite.bijectors.permutation import Permutation
 from flowjax_lite.core.checks import check_positive_int, default_dtype, refuse_masked
 from flowjax_lite.core.recipe import known_numbers
@@ -48,14 +48,14 @@ class LU(AbstractBijector):
             ValueError: the matrix is not square, or has no factors with a positive diagonal
                 within the bound e^±5.
         """
-        matrix, shift = _square_and_shift(matrix, shift)
+        matrix, shift = given_matrix_and_shift(matrix, shift)
         upper, lower = matrix.copy(), np.eye(len(matrix))
         for i in range(len(matrix)):
             if upper[i, i] <= 0:
                 raise ValueError(
                     f"pivot {i} of matrix is {upper[i, i]:.4g}; expected a positive number, which "
-                    f"exponentials can be: change the order of rows, or use Linear, which takes "
-                    f"every matrix that has an inverse"
+                    f"exponentials can be: change the order of rows, by the indices of a PLU, or "
+                    f"use Linear, which takes every matrix that has an inverse"
                 )
             lower[i + 1 :, i] = upper[i + 1 :, i] / upper[i, i]
             upper[i + 1 :] -= np.outer(lower[i + 1 :, i], upper[i])
@@ -109,6 +109,30 @@ class PLU(AbstractBijector):
         self.lu = LU(dim)
         self.event_shape, self.condition_shape = self.lu.event_shape, None
 
+    @classmethod
+    def from_arrays(cls, matrix: Any, shift: Any = None, *, indices: Any) -> Self:
+        """The map whose inverse is x = matrix · y + shift at the start.
+
+        Args:
+            matrix: (dim, dim), P L U.
+            shift: (dim,); None is zero.
+            indices: (dim,), the permutation P: row i of the matrix is row indices[i] of L U, as in
+                `indices, l, u = scipy.linalg.lu(matrix, p_indices=True)`.
+
+        Raises:
+            ValueError: the matrix is not square, or L U has no factors with a positive diagonal
+                within the bound e^±5; or the indices are no permutation of its rows.
+        """
+        matrix, shift = given_matrix_and_shift(matrix, shift)
+        permutation, order = Permutation(indices), np.argsort(indices)
+        if order.shape != shift.shape:
+            raise ValueError(
+                f"indices has shape {order.shape}; expected {shift.shape}, a number for each row"
+            )
+        layer = cls(len(matrix), rngs=nnx.Rngs(0))
+        layer.permutation, layer.lu = permutation, LU.from_arrays(matrix[order], shift[order])
+        return layer
+
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
@@ -147,13 +171,11 @@ class Triangular(AbstractBijector):
             ValueError: the matrix is not square or not lower triangular, or its diagonal is not
                 positive, or beyond the bound e^±5.
         """
-        matrix, shift = _square_and_shift(matrix, shift)
+        matrix, shift = given_matrix_and_shift(matrix, shift)
         check_lower_triangular(matrix, "matrix")
-        diagonal = before_scale(np.diag(matrix), _MAX_LOG_SCALE, "the diagonal of matrix, entry")
-        layer, dtype = cls(len(matrix)), default_dtype()
-        layer.raw_diagonal[...] = jnp.asarray(diagonal, dtype)
-        layer.below[...] = jnp.asarray(matrix[np.tril_indices(len(matrix), -1)], dtype)
-        layer.shift[...] = jnp.asarray(shift, dtype)
+        layer = cls(len(matrix))
+        layer.raw_diagonal[...], layer.below[...] = before_lower_triangle(matrix, "matrix")
+        layer.shift[...] = jnp.asarray(shift, default_dtype())
         return layer
 
     def forward_and_log_det(
@@ -195,7 +217,7 @@ class Linear(AbstractBijector):
             ValueError: the matrix is not square, not finite or singular, or the shift has
                 another length or is not finite.
         """
-        matrix, shift = _square_and_shift(matrix, shift)
+        matrix, shift = given_matrix_and_shift(matrix, shift)
         dim, dtype = len(matrix), default_dtype()
         condition_number = np.linalg.cond(matrix)
         if not condition_number < _largest_condition_number(dim, dtype):
@@ -316,17 +338,6 @@ def _largest_condition_number(dim: int, dtype: Any) -> float:
     return 1 / (dim * float(jnp.finfo(dtype).eps))
 
 
-def _square_and_shift(matrix: Any, shift: Any) -> tuple[np.ndarray, np.ndarray]:
-    matrix = given_array(matrix, "matrix")
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise ValueError(
-            f"matrix has shape {matrix.shape}; expected a square one, (dim, dim): a map "
-            f"between different dimensions has no inverse"
-        )
-    dim = len(matrix)
-    return matrix, given_array(np.zeros(dim) if shift is None else shift, "shift", (dim,))
-
-
 def check_lower_triangular(matrix: np.ndarray, name: str) -> None:
     """Raise unless all entries above the diagonal are zero.
 
@@ -365,3 +376,14 @@ def lower_triangle(raw_diagonal: Array, below: Array) -> tuple[Array, Array]:
     log_diagonal = log_scale(raw_diagonal, _MAX_LOG_SCALE)
     matrix = strictly_lower(below, len(raw_diagonal)) + jnp.diag(jnp.exp(log_diagonal))
     return matrix, log_diagonal
+
+
+def before_lower_triangle(matrix: np.ndarray, name: str) -> tuple[Array, Array]:
+    """The raw diagonal and the entries below it, of which `lower_triangle` makes this matrix.
+
+    Raises:
+        ValueError: the diagonal is not positive, or beyond the bound e^±5.
+    """
+    raw = before_scale(np.diag(matrix), _MAX_LOG_SCALE, f"the diagonal of {name}, entry")
+    below = matrix[np.tril_indices(len(matrix), -1)]
+    return jnp.asarray(raw, default_dtype()), jnp.asarray(below, default_dtype())

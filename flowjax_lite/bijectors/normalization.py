@@ -5,7 +5,7 @@ sends a batch through a map and asks for each of these layers for a new one.
 """
 
 from collections.abc import Sequence
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractNormalization, Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
+from flowjax_lite.bijectors.given import as_dim, given_pair, refuse
 from flowjax_lite.numerics.scalar import log_scale
 
 _MAX_LOG_SCALE = 10.0
@@ -35,6 +36,21 @@ class ActNorm(AbstractNormalization, AbstractElementwise):
         shape = self.event_shape
         self.loc, self.scale = Buffer(jnp.zeros(shape)), Buffer(jnp.ones(shape))
         self.shift, self.raw_scale = nnx.Param(jnp.zeros(shape)), nnx.Param(jnp.zeros(shape))
+
+    @classmethod
+    def from_arrays(cls, loc: Any, scale: Any = 1.0) -> Self:
+        """y = loc + scale · x at the start, as if a batch had had this location and scale.
+
+        Args:
+            loc: event_shape.
+            scale: event_shape, positive; or one number for all entries.
+
+        Raises:
+            ValueError: the shapes differ, or a scale is not positive.
+        """
+        loc, scale = given_pair(loc, scale, ("loc", "scale"))
+        refuse(scale, scale <= 0, "scale", "positive numbers")
+        return _with(cls(as_dim(loc.shape)), loc=jnp.asarray(loc), scale=jnp.asarray(scale))
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         s, scale = log_scale(self.raw_scale[...], _MAX_LOG_SCALE), self.scale[...]
@@ -87,6 +103,26 @@ class BatchNorm(AbstractNormalization, AbstractElementwise):
         self.momentum, self.epsilon = float(momentum), float(epsilon)
         shape = self.event_shape
         self.mean, self.variance = Buffer(jnp.zeros(shape)), Buffer(jnp.ones(shape))
+
+    @classmethod
+    def from_arrays(
+        cls, mean: Any, variance: Any = 1.0, *, momentum: float = 0.9, epsilon: float = 1e-5
+    ) -> Self:
+        """y = mean + √(variance + ε) · x, until training steps move these statistics.
+
+        Args:
+            mean: event_shape.
+            variance: event_shape, not negative; or one number for all entries.
+            momentum: as for the constructor, also the following one.
+            epsilon: as there.
+
+        Raises:
+            ValueError: the shapes differ, a variance is negative, or a setting is out of range.
+        """
+        mean, variance = given_pair(mean, variance, ("mean", "variance"))
+        refuse(variance, variance < 0, "variance", "numbers of at least 0")
+        layer = cls(as_dim(mean.shape), momentum=momentum, epsilon=epsilon)
+        return _with(layer, mean=jnp.asarray(mean), variance=jnp.asarray(variance))
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
         mean, variance = self._statistics()

@@ -1,16 +1,30 @@
 """Rotations, learned or fixed, and a dense map made of one and a triangular factor."""
 
 from abc import abstractmethod
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
-from flowjax_lite.bijectors.linear import lower_triangle, num_below, strictly_lower
-from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.bijectors.given import (
+    before_soft_clip,
+    given_matrix_and_shift,
+    given_square,
+    orthonormal,
+    reflections_of,
+)
+from flowjax_lite.bijectors.linear import (
+    before_lower_triangle,
+    lower_triangle,
+    num_below,
+    strictly_lower,
+)
+from flowjax_lite.core.checks import check_positive_int, default_dtype
 from flowjax_lite.numerics.reflections import reflect
 from flowjax_lite.numerics.scalar import soft_clip
 
@@ -48,6 +62,41 @@ class Rotation(AbstractOrthogonal):
         self.condition_shape = None
         self.tangents = nnx.Param(jnp.zeros(num_below(dim)))
 
+    @classmethod
+    def from_arrays(cls, matrix: Any) -> Self:
+        """y = matrix · x at the start.
+
+        Args:
+            matrix: (dim, dim), orthogonal and of determinant 1.
+
+        Raises:
+            ValueError: the matrix is not square or not orthogonal, or its determinant is -1.
+        """
+        from scipy.linalg import schur
+
+        matrix = orthonormal(given_square(matrix, "matrix"), "matrix")
+        if np.linalg.det(matrix) < 0:
+            raise ValueError(
+                "matrix has the determinant -1; expected a rotation, of determinant 1: change the "
+                "sign of a column, or use RandomRotation or Householder, which reflect too"
+            )
+        dim = len(matrix)
+        # In this basis the rotation turns planes: one for each block of two entries, and one, by
+        # half a turn, for each two of the entries of -1 alone, of which there is an even number.
+        blocks, basis = schur(matrix)
+        first = np.flatnonzero(np.diag(blocks, -1))
+        single = np.setdiff1d(np.arange(dim), [first, first + 1])
+        half_turned = single[np.diag(blocks)[single] < 0]
+        i = np.concatenate([first, half_turned[::2]])
+        j = np.concatenate([first + 1, half_turned[1::2]])
+        skew = np.zeros((dim, dim))
+        skew[i, j] = np.tan(np.arctan2(blocks[j, i], blocks[i, i]) / 4)
+        skew = basis @ (skew - skew.T) @ basis.T
+        layer = cls(dim)
+        raw = before_soft_clip(skew[np.tril_indices(dim, -1)], _MAX_TANGENT, "tangents")
+        layer.tangents[...] = jnp.asarray(raw, default_dtype())
+        return layer
+
     def _matrix(self) -> Array:
         # Against a matrix exponential, one solve in place of a series whose length depends on
         # the parameters. Cayley's angles are 2 arctan s, below half a turn for every finite s;
@@ -61,7 +110,10 @@ class Rotation(AbstractOrthogonal):
 
 
 class RandomRotation(AbstractOrthogonal):
-    """A fixed orthogonal map drawn uniformly, with or without a reflection. It is not trained."""
+    """A fixed orthogonal map drawn uniformly, with or without a reflection. It is not trained.
+
+    `from_arrays` makes one of a given matrix.
+    """
 
     def __init__(self, dim: int, *, rngs: nnx.Rngs) -> None:
         """Draw the matrix.
@@ -73,6 +125,21 @@ class RandomRotation(AbstractOrthogonal):
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None
         self.matrix = Buffer(jax.random.orthogonal(rngs.params(), dim))
+
+    @classmethod
+    def from_arrays(cls, matrix: Any) -> Self:
+        """y = matrix · x, instead of a matrix that is drawn.
+
+        Args:
+            matrix: (dim, dim), orthogonal.
+
+        Raises:
+            ValueError: the matrix is not square or not orthogonal.
+        """
+        matrix = orthonormal(given_square(matrix, "matrix"), "matrix")
+        layer = cls(len(matrix), rngs=nnx.Rngs(0))
+        layer.matrix[...] = jnp.asarray(matrix, default_dtype())
+        return layer
 
     def _matrix(self) -> Array:
         return self.matrix[...]
@@ -112,6 +179,39 @@ class QR(AbstractBijector):
         self.raw_diagonal = nnx.Param(jnp.zeros(dim))
         self.above = nnx.Param(jnp.zeros(num_below(dim)))
         self.shift = nnx.Param(jnp.zeros(dim))
+
+    @classmethod
+    def from_arrays(cls, matrix: Any, shift: Any = None) -> Self:
+        """The map whose inverse is x = matrix · y + shift at the start.
+
+        Args:
+            matrix: (dim, dim), of positive determinant.
+            shift: (dim,); None is zero.
+
+        Raises:
+            ValueError: the matrix is not square, or its determinant is negative, or the diagonal
+                of R is beyond the bound e^±5.
+        """
+        matrix, shift = given_matrix_and_shift(matrix, shift)
+        q, upper = np.linalg.qr(matrix)
+        signs = np.where(np.diag(upper) < 0, -1.0, 1.0)
+        q, upper = q * signs, upper * signs[:, None]
+        raw_diagonal, above = before_lower_triangle(upper.T, "R")
+        if np.linalg.det(q) < 0:
+            raise ValueError(
+                "the determinant of matrix is negative; expected a positive one, as that of an "
+                "even number of reflections: change the sign of a column, or use Linear"
+            )
+        dim = len(matrix)
+        layer = cls(dim, num_reflections=max(2, dim - dim % 2))
+        # An even number of them; the pairs that are left over undo each other.
+        vectors = [v for v in reflections_of(q) if v.any()]
+        if vectors:
+            given = jnp.asarray(np.stack(vectors), default_dtype())
+            layer.vectors[...] = layer.vectors[...].at[: len(vectors)].set(given)
+        layer.raw_diagonal[...], layer.above[...] = raw_diagonal, above
+        layer.shift[...] = jnp.asarray(shift, default_dtype())
+        return layer
 
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None

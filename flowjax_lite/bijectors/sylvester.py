@@ -9,7 +9,7 @@ from flax import nnx
 from jax import Array, lax
 
 from flowjax_lite.bijectors.base import AbstractBijector
-from flowjax_lite.bijectors.given import before_soft_clip, given_array
+from flowjax_lite.bijectors.given import before_soft_clip, given_array, orthonormal, reflections_of
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
 from flowjax_lite.core.checks import check_choice, check_positive_int, default_dtype
@@ -131,7 +131,12 @@ class Sylvester(AbstractBijector):
             vectors = np.zeros((0, b.size))
             layer = cls(b.size, form="triangular", rngs=nnx.Rngs(0))
         else:
-            vectors = _vectors_of(given_array(q, "q"), b.size)
+            q = given_array(q, "q")
+            if q.ndim != 2 or q.shape[1] != b.size:
+                raise ValueError(
+                    f"q has shape {q.shape}; expected (dim, {b.size}), a column for each entry of b"
+                )
+            vectors = reflections_of(orthonormal(q, "q"))
             layer = cls(vectors.shape[1], rank=b.size, rngs=nnx.Rngs(0))
         raw = [
             vectors.ravel(),
@@ -195,24 +200,6 @@ def _check_rank(rank: int | None, dim: int, form: str) -> int:
             f"choose form='orthogonal'"
         )
     return rank
-
-
-def _vectors_of(q: np.ndarray, rank: int) -> np.ndarray:
-    """The vectors (rank, dim) of reflections whose product starts with the columns of q."""
-    orthonormal = q.ndim == 2 and np.allclose(q.T @ q, np.eye(q.shape[1]), atol=1e-5)
-    if not orthonormal or q.shape[1] != rank:
-        raise ValueError(
-            f"q has shape {q.shape}; expected (dim, {rank}) with orthonormal columns, as many as "
-            f"b has entries: see np.linalg.qr"
-        )
-    vectors = []
-    for i in range(rank):
-        # Mirrors column i to the unit vector i and keeps those before it, which are there already.
-        v = q[:, i] - np.eye(len(q))[i]
-        if v @ v > 1e-20:
-            q = q - np.outer(v, 2 * (v @ q) / (v @ v))
-        vectors.append(v)
-    return np.stack(vectors[::-1])  # q is what undoes them, the last one first
 
 
 def _dot(a: Array, b: Array) -> Array:
