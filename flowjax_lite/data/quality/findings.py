@@ -1,13 +1,18 @@
-"""What speaks against fitting a density to the rows of a survey."""
+"""What speaks against fitting a density to the rows of a survey: a sentence for each kind."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 
 from flowjax_lite.core.checks import listed
 from flowjax_lite.data.quality.survey import NUM_FARTHEST, Survey
+
+# Kinds of findings, in the order in which they are told. Where a serious one is, no density fits.
+_SERIOUS = ("not_finite", "few_rows", "constant", "copies", "collinear")
+_OTHERS = ("far_cells", "repeated_rows", "whole_numbers", "grey_levels", "offset", "scale")
+_ALWAYS_BAD = ("not_finite", "far_cells")  # in conditions and validation rows, too
 
 _MOST_DUPLICATED = 0.05  # part of the rows
 _MOST_ERRORS = 4  # standard deviations of an estimate
@@ -18,13 +23,14 @@ _FEW = 0.02  # part of the rows that may lie far outside and still be a few
 _LOST = 0.01  # rounding, in standard deviations
 _UNIT = 1e-3, 1e3  # scales that layers learn to bring to one
 
-_NOISE = "fl.data.dequantize(levels, 256, seed=0), from the grey levels 0 to 255"
-
 # Of an equation between columns; variances, as parts of a column's own.
 _ROUNDING = 4.0  # of sums of numbers, in squared units in the last place
 _PRODUCTS = 1e-13  # of covariances in float64
 _MOST_UNEXPLAINED = 1e-4  # where rounding alone could be the column
 _LEAST_WEIGHT = 1e-3  # of a term worth naming
+
+_GROWS = "the likelihood would grow without bound"
+_NOISE = "fl.data.dequantize(levels, 256, seed=0), from the grey levels 0 to 255"
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Finding:
     """Something that speaks against fitting a density to data.
 
     Attributes:
-        kind: "not_finite", "constant", "copies", "collinear", "few_rows", "repeated_rows",
-            "whole_numbers", "grey_levels", "offset", "scale" or "far_cells".
+        kind: "not_finite", "few_rows", "constant", "copies", "collinear", "far_cells",
+            "repeated_rows", "whole_numbers", "grey_levels", "offset" or "scale".
         message: What was found, where, and how to mend it.
         serious: Whether no density fits. The others are worth a look.
     """
@@ -71,33 +77,32 @@ def findings(
     if not survey.num_rows:
         raise ValueError("the survey has seen no rows; give it some with survey.add(rows)")
     survey.close()
-    judge = _Judge(survey, name, columns)
-    problems = list(judge.not_finite())
-    if survey.num_used:
-        problems += judge.far_cells()
-        if not allow_degenerate:
-            problems += judge.degenerate()
-            problems += judge.repeated_rows()
-            problems += judge.levels()
-            problems += judge.scales(unit_scale)
-    return tuple(sorted(problems, key=lambda finding: not finding.serious))
+    judge = _Judge(survey, columns, unit_scale)
+    kinds: tuple[str, ...] = _ALWAYS_BAD if allow_degenerate else _SERIOUS + _OTHERS
+    if not survey.num_used:
+        kinds = ("not_finite",)
+    return tuple(
+        Finding(kind, f"{name} has {sentence}", serious=kind in _SERIOUS)
+        for kind in kinds
+        for sentence in getattr(judge, kind)()
+    )
 
 
 class _Judge:
-    """The findings of each kind.
+    """For each kind of finding a method that yields its sentence where there is cause.
 
     Args:
         survey: The rows, none of them waiting.
-        name: What messages call them.
         columns: Names of the columns, or None.
+        unit_scale: Whether columns should be near unit scale.
     """
 
-    def __init__(self, survey: Survey, name: str, columns: Sequence[str] | None) -> None:
-        self.survey, self.name, self.columns = survey, name, columns
+    def __init__(self, survey: Survey, columns: Sequence[str] | None, unit_scale: bool) -> None:
+        self.survey, self.columns, self.unit_scale = survey, columns, unit_scale
         self.is_vector = len(survey.event_shape) == 1
         self.noun = "column" if self.is_vector else "entry"
         self.varying = survey.low < survey.high
-        self.far = _far_cells(survey) if survey.num_used else {}
+        self.eps = float(np.finfo(survey.dtype).eps)
 
     def label(self, j: int | np.integer) -> str:
         """What messages call a column, or an entry of an image."""
@@ -106,253 +111,224 @@ class _Judge:
         place = tuple(map(int, np.unravel_index(j, self.survey.event_shape)))
         return str(j) if self.is_vector else str(place)
 
-    def not_finite(self) -> Iterator[Finding]:
-        if self.survey.first_bad is not None:
-            row, column, value = self.survey.first_bad
-            message = (
-                f"{self.name} has {_number(self.survey.num_bad, 'NaN or infinite cell')}, the "
-                f"first ({value}) in row {row} (counted from 0), {self.noun} {self.label(column)}."
-                " Drop or fill those rows; a number beyond 3.4e38 is infinite in float32."
-            )
-            yield Finding("not_finite", message, serious=True)
-
-    def degenerate(self) -> Iterator[Finding]:
-        """Find what lets the likelihood grow without bound."""
-        survey, name, label = self.survey, self.name, self.label
-        if self.is_vector and survey.num_rows <= survey.dim:
-            message = (
-                f"{name} has {_number(survey.num_rows, 'row')} for {_number(survey.dim, 'column')};"
-                f" expected at least {survey.dim + 1} rows, as fewer lie in a plane, and the "
-                "likelihood would grow without bound. Gather more rows or drop columns."
-            )
-            yield Finding("few_rows", message, serious=True)
-        if survey.num_used == 1:
-            return  # all columns of one row are constant
-        if not self.varying.all():
-            fix = "Drop it." if self.is_vector else "Dequantise grey levels: fl.data.dequantize."
-            message = (
-                f"{name} has {self._counted(label(j) for j in np.flatnonzero(~self.varying))} "
-                f"with the same value in every row; the likelihood would grow without bound. {fix}"
-            )
-            yield Finding("constant", message, serious=True)
-        varying = [int(j) for j in np.flatnonzero(self.varying)]
-        copies = _copies(survey, varying)
-        if copies:
-            pairs = [f"{label(j)} = {label(first)}" for j, first in copies.items()]
-            message = (
-                f"{name} has {_number(len(pairs), f'duplicated {self.noun}')} ({listed(pairs)}); "
-                "the likelihood would grow without bound. Keep one of each."
-            )
-            yield Finding("copies", message, serious=True)
-        if self.is_vector and survey.num_used > survey.dim:
-            # Far cells drown the rest of their columns, and tie them to each other.
-            candidates = [j for j in varying if j not in copies and j not in self.far]
-            equations = [_equation(each, label) for each in _relations(survey, candidates)]
-            if equations:
-                message = (
-                    f"{name} has {self._counted(equations)} that others determine up to rounding; "
-                    "the likelihood would grow without bound. Drop one column of each equation."
-                )
-                yield Finding("collinear", message, serious=True)
-
-    def repeated_rows(self) -> Iterator[Finding]:
-        sketch, num_rows = self.survey.sketch, self.survey.num_used
-        repeated = 1 - sketch.num_distinct() / num_rows
-        # Numbers of few digits meet by chance: each column has some 1/eps values.
-        by_chance = num_rows * float(np.finfo(self.survey.dtype).eps) ** self.survey.dim
-        if repeated > max(_MOST_DUPLICATED, _MOST_ERRORS * sketch.error) + by_chance:
-            most = int(np.argmax(sketch.counts))
-            message = (
-                f"{self.name} has {100 * repeated:.0f} % rows that repeat others, such as row "
-                f"{sketch.first[most]} (counted from 0), which comes {sketch.counts[most]} times; "
-                "the density would grow there without bound, and rows held out are known already. "
-                "Drop repeats, or give each row once with weights."
-            )
-            yield Finding("repeated_rows", message, serious=False)
-
-    def levels(self) -> Iterator[Finding]:
-        """Find numbers that are whole, or grey levels: each comes so often that it has weight."""
-        survey, sketch = self.survey, self.survey.sketch
-        largest = np.maximum(np.abs(survey.low), np.abs(survey.high)).astype(np.float64)
-        # Large floats are whole by themselves.
-        have_fractions = largest * np.finfo(survey.dtype).eps < 1
-        most = _MOST_DISTINCT * sketch.counts.sum()
-        noise = "fl.data.dequantize_integers, or give them as a condition"
-        kinds = (
-            ("whole_numbers", survey.whole, "whole numbers", noise if self.is_vector else _NOISE),
-            ("grey_levels", survey.grey & ~survey.whole, "multiples of 1/255", _NOISE),
-        )
-        for kind, columns, described, fix in kinds:
-            labels = [
-                self.label(j)
-                for j in np.flatnonzero(columns & have_fractions & self.varying)
-                if len(np.unique(sketch.values[:, j])) <= most
-            ]
-            if labels:
-                message = (
-                    f"{self.name} has {self._counted(labels)} with {described} alone, which have "
-                    f"no density: add noise with {fix}."
-                )
-                yield Finding(kind, message, serious=False)
-
-    def scales(self, unit_scale: bool) -> Iterator[Finding]:
-        mean, variance, dtype = self.survey.mean, self.survey.variance, self.survey.dtype
-        std = np.sqrt(np.maximum(variance, 0))
-        varying = self.varying.copy()
-        varying[list(self.far)] = False  # their means and deviations are those of a few cells
-        measured = varying & (variance > 0) & np.isfinite(variance)
-        offset = measured & (np.abs(mean) * float(np.finfo(dtype).eps) > _LOST * std)
-        scale = varying & ~measured
-        if unit_scale:
-            low, high = _UNIT
-            scale |= measured & ~offset & ((std < low) | (np.hypot(mean, std) > high))
-
-        def told(columns: np.ndarray) -> str:
-            return self._counted(
-                f"{self.label(j)}: {mean[j]:.3g} ± {std[j]:.2g}" for j in np.flatnonzero(columns)
-            )
-
-        if offset.any():
-            message = (
-                f"{self.name} has {told(offset)} so far from zero that {dtype} rounds off what "
-                "varies. Subtract a constant in float64 first."
-            )
-            yield Finding("offset", message, serious=False)
-        if scale.any():
-            message = (
-                f"{self.name} has {told(scale)} far from mean 0 and standard deviation 1, where "
-                "layers start. Rescale them, or build the flow with "
-                "data_map=fl.bijectors.Standardize.from_data(x)."
-            )
-            yield Finding("scale", message, serious=False)
-
-    def far_cells(self) -> Iterator[Finding]:
-        if self.far:
-            values, rows = self.survey.farthest_value[0], self.survey.farthest_row[0]
-            texts = (
-                f"{values[j]:.6g} in row {rows[j]}, {self.noun} {self.label(j)}" for j in self.far
-            )
-            message = (
-                f"{self.name} has {_number(sum(self.far.values()), 'cell')} far away from all "
-                f"others in {_number(len(self.far), self.noun)} ({listed(texts, separator='; ')}; "
-                "rows counted from 0), where a scale would be that of those cells. Mend them or "
-                "drop those rows."
-            )
-            yield Finding("far_cells", message, serious=False)
-
-    def _counted(self, items: Iterable[str]) -> str:
+    def counted(self, items: Iterable[str]) -> str:
+        """Say how many columns there are, and which."""
         items = list(items)
         return f"{_number(len(items), self.noun)} ({listed(items)})"
 
+    def not_finite(self) -> Iterator[str]:
+        if self.survey.first_bad is not None:
+            row, column, value = self.survey.first_bad
+            yield (
+                f"{_number(self.survey.num_bad, 'NaN or infinite cell')}, the first ({value}) in "
+                f"row {row} (counted from 0), {self.noun} {self.label(column)}. Drop or fill those "
+                "rows; a number beyond 3.4e38 is infinite in float32."
+            )
 
-def _far_cells(survey: Survey) -> dict[int, int]:
-    """Find columns in which a few cells lie far outside, and about how many do.
+    def few_rows(self) -> Iterator[str]:
+        rows, dim = self.survey.num_rows, self.survey.dim
+        if self.is_vector and rows <= dim:
+            yield (
+                f"{_number(rows, 'row')} for {_number(dim, 'column')}; expected at least {dim + 1} "
+                f"rows, as fewer lie in a plane, and {_GROWS}. Gather more rows or drop columns."
+            )
 
-    Heavy tails reach as far, but not across a gap: in a tail of 1/t, the farthest cell is a
-    thousand times as far out as the next in one column of a thousand.
-    """
-    with np.errstate(over="ignore"):
-        deviations = np.abs(survey.sketch.values - survey.centre)
-    far = {}
-    # Of all deviations, zeros included, the median is smaller: a bound that is quick to know.
-    suspects = survey.farthest[0] > _FARTHEST * np.median(deviations, axis=0)
-    for j in map(int, np.flatnonzero(suspects)):
-        farthest = survey.farthest[:, j]
-        sample = deviations[:, j][deviations[:, j] > 0]
-        if not sample.size or farthest[0] <= _FARTHEST * np.median(sample):
-            continue
-        nearer = np.sort(sample[sample < farthest[-1]])[::-1]
-        ladder = np.concatenate([farthest[farthest > 0], nearer])
-        gaps = np.flatnonzero(ladder[:-1] > _WIDEST_GAP * ladder[1:])
-        gaps = gaps[ladder[gaps] > _FARTHEST * np.median(sample)]
-        if not gaps.size:
-            continue
-        count = int(gaps[-1]) + 1
-        if count >= NUM_FARTHEST:  # there may be more than were kept
-            part = np.mean(deviations[:, j] >= ladder[gaps[-1]])
-            count = max(count, round(part * survey.num_used))
-        if count <= max(1, _FEW * survey.num_used):
-            far[j] = count
-    return far
+    def constant(self) -> Iterator[str]:
+        if self.survey.num_used > 1 and not self.varying.all():
+            columns = self.counted(self.label(j) for j in np.flatnonzero(~self.varying))
+            fix = "Drop it." if self.is_vector else "Dequantise grey levels: fl.data.dequantize."
+            yield f"{columns} with the same value in every row; {_GROWS}. {fix}"
 
+    @cached_property
+    def first_copies(self) -> dict[int, int]:
+        """Of each column that is a copy of an earlier one, the first such."""
+        survey, copies = self.survey, {}
+        first: dict[bytes, int] = {}
+        numbers = np.stack([survey.low, survey.high, survey.mean])
+        for j in map(int, np.flatnonzero(self.varying)):
+            key = numbers[:, j].tobytes() + survey.sketch.values[:, j].tobytes()
+            if first.setdefault(key, j) != j:
+                copies[j] = first[key]
+        return copies
 
-class _Relation(NamedTuple):
-    """An equation between columns: column = Σ coefficient · other + constant.
+    def copies(self) -> Iterator[str]:
+        if self.first_copies:
+            pairs = [f"{self.label(j)} = {self.label(i)}" for j, i in self.first_copies.items()]
+            number = _number(len(pairs), f"duplicated {self.noun}")
+            yield f"{number} ({listed(pairs)}); {_GROWS}. Keep one of each."
 
-    Attributes:
-        column: Which column follows from the others.
-        terms: Pairs of another column and its coefficient.
-        constant: The rest; zero where that is small beside the column's spread.
-    """
+    def collinear(self) -> Iterator[str]:
+        """Find columns that earlier ones determine up to rounding, by a Cholesky factorisation."""
+        if not self.is_vector or self.survey.num_used <= self.survey.dim:
+            return
+        from scipy.linalg import solve_triangular
 
-    column: int
-    terms: tuple[tuple[int, float], ...]
-    constant: float
-
-
-def _copies(survey: Survey, columns: Sequence[int]) -> dict[int, int]:
-    """Map each column that is a copy of an earlier one to the first such."""
-    first: dict[bytes, int] = {}
-    copies = {}
-    numbers = np.stack([survey.low, survey.high, survey.mean])
-    for j in columns:
-        key = numbers[:, j].tobytes() + survey.sketch.values[:, j].tobytes()
-        if first.setdefault(key, j) != j:
-            copies[j] = first[key]
-    return copies
-
-
-def _relations(survey: Survey, columns: Sequence[int]) -> list[_Relation]:
-    """Find columns that earlier columns determine up to rounding, by a Cholesky factorisation.
-
-    Args:
-        survey: The rows.
-        columns: Which columns to look at, none of them constant.
-    """
-    from scipy.linalg import solve_triangular
-
-    variance = np.diag(survey.covariance)
-    of = np.array([j for j in columns if 0 < variance[j] < np.inf], int)
-    mean, std = survey.mean[of], np.sqrt(variance[of])
-    correlation = survey.covariance[np.ix_(of, of)] / std[:, None] / std
-    rounding = _ROUNDING * float(np.finfo(survey.dtype).eps) ** 2 * (1 + (mean / std) ** 2)
-    factor = np.zeros((len(of), len(of)))
-    kept: list[int] = []
-    equations = []
-    for i, j in enumerate(of):
-        n = len(kept)
-        row = solve_triangular(factor[:n, :n], correlation[kept, i], lower=True)
-        weights = solve_triangular(factor[:n, :n], row, lower=True, trans="T")
-        unexplained = 1 - row @ row
-        noise = rounding[i] + weights**2 @ rounding[kept]
-        noise += _PRODUCTS * (1 + np.abs(weights).sum()) ** 2
-        if unexplained > min(noise, _MOST_UNEXPLAINED):
-            factor[n, :n], factor[n, n] = row, np.sqrt(unexplained)
+        # Far cells drown the rest of their columns, and tie them to each other.
+        of = self.measured.copy()
+        of[list(self.first_copies)] = False
+        columns, mean, std = np.flatnonzero(of), self.survey.mean[of], self.std[of]
+        correlation = self.survey.covariance[np.ix_(of, of)] / std[:, None] / std
+        rounding = _ROUNDING * self.eps**2 * (1 + (mean / std) ** 2)
+        factor = np.zeros_like(correlation)  # its rows: what each kept column adds to the others
+        kept: list[int] = []
+        equations = []
+        for i in range(len(columns)):
+            n = len(kept)
+            unexplained = 1 - factor[:n, i] @ factor[:n, i]
+            if unexplained < _MOST_UNEXPLAINED:
+                weights = solve_triangular(factor[:n, kept], factor[:n, i])
+                noise = rounding[i] + weights**2 @ rounding[kept]
+                if unexplained < noise + _PRODUCTS * (1 + np.abs(weights).sum()) ** 2:
+                    slopes = weights * std[i] / std[kept]
+                    constant = mean[i] - slopes @ mean[kept]
+                    if abs(constant) < _LEAST_WEIGHT * std[i]:
+                        constant = 0.0
+                    heavy = np.argsort(-np.abs(weights), kind="stable")
+                    heavy = heavy[np.abs(weights[heavy]) > _LEAST_WEIGHT * np.abs(weights).max()]
+                    terms = {columns[kept[k]]: slopes[k] for k in heavy}
+                    equations.append(self.equation(columns[i], terms, constant))
+                    continue
+            factor[n] = (correlation[i] - factor[:n, i] @ factor[:n]) / np.sqrt(unexplained)
             kept.append(i)
-            continue
-        coefficients = weights * std[i] / std[kept]
-        constant = mean[i] - coefficients @ mean[kept]
-        if abs(constant) < _LEAST_WEIGHT * std[i]:
-            constant = 0.0
-        heavy = np.flatnonzero(np.abs(weights) > _LEAST_WEIGHT * np.abs(weights).max())
-        heavy = heavy[np.argsort(-np.abs(weights[heavy]), kind="stable")]
-        terms = tuple((int(of[kept[k]]), float(coefficients[k])) for k in heavy)
-        equations.append(_Relation(int(j), terms, float(constant)))
-    return equations
+        if equations:
+            yield (
+                f"{self.counted(equations)} that others determine up to rounding; {_GROWS}. Drop "
+                "one column of each equation."
+            )
 
+    def equation(self, j: int, terms: Mapping[int, float], constant: float) -> str:
+        """Write a column as a sum of others and a constant."""
 
-def _equation(relation: _Relation, label: Callable[[int], str]) -> str:
-    # A number alone would read as a number.
-    name, *others = [
-        text if text.startswith(("'", '"')) else f"column {text}"
-        for text in map(label, (relation.column, *(j for j, _ in relation.terms)))
-    ]
-    terms = [
-        f"{_signed(c)} * {other}" for (_, c), other in zip(relation.terms, others, strict=True)
-    ]
-    rest = f" {_signed(relation.constant)}" if relation.constant else ""
-    right = listed(terms, separator=" ") + rest
-    return f"{name} = {right.removeprefix('+ ')}"
+        def name(j: int) -> str:
+            return self.label(j) if self.columns else f"column {self.label(j)}"
+
+        right = listed((f"{_signed(c)} * {name(i)}" for i, c in terms.items()), separator=" ")
+        rest = f" {_signed(constant)}" if constant else ""
+        return f"{name(j)} = {right.removeprefix('+ ')}{rest}"
+
+    @cached_property
+    def far(self) -> dict[int, int]:
+        """Columns in which a few cells lie far outside, and about how many do.
+
+        Heavy tails reach as far, but not across a gap: in a tail of 1/t, the farthest cell is a
+        thousand times as far out as the next in one column of a thousand.
+        """
+        survey, far = self.survey, {}
+        with np.errstate(over="ignore"):
+            deviations = np.abs(survey.sketch.values - survey.centre)
+        # Of all deviations, zeros included, the median is smaller: a bound that is quick to know.
+        suspects = survey.farthest[0] > _FARTHEST * np.median(deviations, axis=0)
+        for j in map(int, np.flatnonzero(suspects)):
+            farthest, sample = survey.farthest[:, j], np.sort(deviations[:, j])[::-1]
+            sample = sample[sample > 0]
+            if not sample.size:
+                continue
+            ladder = np.append(farthest[farthest > 0], sample[sample < farthest[-1]])
+            next_nearer = np.maximum(_WIDEST_GAP * ladder[1:], _FARTHEST * np.median(sample))
+            count = int(np.append(0, np.flatnonzero(ladder[:-1] > next_nearer) + 1)[-1])
+            if count >= NUM_FARTHEST:  # there may be more than were kept
+                part = np.mean(deviations[:, j] >= ladder[count - 1])
+                count = max(count, round(part * survey.num_used))
+            if 0 < count <= max(1, _FEW * survey.num_used):
+                far[j] = count
+        return far
+
+    def far_cells(self) -> Iterator[str]:
+        if self.far:
+            values, rows = self.survey.farthest_value[0], self.survey.farthest_row[0]
+            cells = [
+                f"{values[j]:.6g} in row {rows[j]}, {self.noun} {self.label(j)}" for j in self.far
+            ]
+            yield (
+                f"{_number(sum(self.far.values()), 'cell')} far away from all others in "
+                f"{_number(len(self.far), self.noun)} ({listed(cells, separator='; ')}; rows "
+                "counted from 0), where a scale would be that of those cells. Mend them or drop "
+                "those rows."
+            )
+
+    def repeated_rows(self) -> Iterator[str]:
+        sketch, num_rows = self.survey.sketch, self.survey.num_used
+        repeated = 1 - sketch.num_distinct() / num_rows
+        # Numbers of few digits meet by chance: each column has some 1/eps values.
+        by_chance = num_rows * self.eps**self.survey.dim
+        if repeated > max(_MOST_DUPLICATED, _MOST_ERRORS * sketch.error) + by_chance:
+            most = int(np.argmax(sketch.counts))
+            yield (
+                f"{100 * repeated:.0f} % rows that repeat others, such as row {sketch.first[most]} "
+                f"(counted from 0), which comes {sketch.counts[most]} times; the density would "
+                "grow there without bound, and rows held out are known already. Drop repeats, or "
+                "give each row once with weights."
+            )
+
+    def whole_numbers(self) -> Iterator[str]:
+        fix = "fl.data.dequantize_integers, or give them as a condition"
+        return self.levels(self.survey.whole, "whole numbers", fix if self.is_vector else _NOISE)
+
+    def grey_levels(self) -> Iterator[str]:
+        grey = self.survey.grey & ~self.survey.whole
+        return self.levels(grey, "multiples of 1/255", _NOISE)
+
+    def levels(self, are_levels: np.ndarray, described: str, fix: str) -> Iterator[str]:
+        """Find numbers each of which comes so often that it has weight of its own."""
+        survey, sketch = self.survey, self.survey.sketch
+        largest = np.maximum(np.abs(survey.low), np.abs(survey.high)).astype(np.float64)
+        # Large floats are whole by themselves.
+        candidates = np.flatnonzero(are_levels & self.varying & (largest * self.eps < 1))
+        most = _MOST_DISTINCT * sketch.counts.sum()
+        labels = [self.label(j) for j in candidates if len(np.unique(sketch.values[:, j])) <= most]
+        if labels:
+            yield (
+                f"{self.counted(labels)} with {described} alone, which have no density: add noise "
+                f"with {fix}."
+            )
+
+    def offset(self) -> Iterator[str]:
+        sentence = (
+            f"so far from zero that {self.survey.dtype} rounds off what varies. Subtract a "
+            "constant in float64 first."
+        )
+        return self.scales(self.is_offset, sentence)
+
+    def scale(self) -> Iterator[str]:
+        far = self.near & ~self.measured
+        if self.unit_scale:
+            low, high = _UNIT
+            largest = np.hypot(self.survey.mean, self.std)
+            far |= self.measured & ~self.is_offset & ((self.std < low) | (largest > high))
+        sentence = (
+            "far from mean 0 and standard deviation 1, where layers start. Rescale them, or build "
+            "the flow with data_map=fl.bijectors.Standardize.from_data(x)."
+        )
+        return self.scales(far, sentence)
+
+    def scales(self, of: np.ndarray, sentence: str) -> Iterator[str]:
+        """Say the mean and the standard deviation of columns."""
+        if of.any():
+            columns = self.counted(
+                f"{self.label(j)}: {self.survey.mean[j]:.3g} ± {self.std[j]:.2g}"
+                for j in np.flatnonzero(of)
+            )
+            yield f"{columns} {sentence}"
+
+    @cached_property
+    def near(self) -> np.ndarray:
+        """Columns that vary, and not because of a few far cells."""
+        near = self.varying.copy()
+        near[list(self.far)] = False
+        return near
+
+    @cached_property
+    def std(self) -> np.ndarray:
+        return np.sqrt(np.maximum(self.survey.variance, 0))
+
+    @cached_property
+    def measured(self) -> np.ndarray:
+        """Columns of these whose squares neither vanish nor overflow in float64."""
+        return self.near & (self.std > 0) & (self.std < np.inf)
+
+    @cached_property
+    def is_offset(self) -> np.ndarray:
+        return self.measured & (np.abs(self.survey.mean) * self.eps > _LOST * self.std)
 
 
 def _signed(number: float) -> str:

@@ -44,14 +44,12 @@ class Survey:
     """
 
     event_shape: tuple[int, ...]
-    sketch: "RowSketch"
     dtype: np.dtype
+    sketch: "RowSketch"
 
     def __init__(self) -> None:
-        self.num_rows = self.num_bad = self.num_used = 0
+        self.num_rows = self.num_used = self.num_bad = self._num_waiting = 0
         self.first_bad: tuple[int, int, float] | None = None
-        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
-        self._num_waiting = 0
 
     def add(self, rows: ArrayLike) -> None:
         """Take in the next rows.
@@ -73,15 +71,16 @@ class Survey:
         if array.shape[1:] != self.event_shape:
             expected = ", ".join(map(str, self.event_shape))
             raise ValueError(f"the block has shape {array.shape}; expected (n, {expected})")
-        array = array.reshape(len(array), -1)
-        for start in range(0, len(array), self._size):
-            self._take(array[start : start + self._size])
+        array, size = array.reshape(len(array), -1), len(self._waiting)
+        for start in range(0, len(array), size):
+            self._take(array[start : start + size])
 
     def close(self) -> None:
-        """Work off what waits for the next block; called where results are read."""
-        if self._waiting:
-            self._work(*(np.concatenate(part) for part in zip(*self._waiting, strict=True)))
-            self._waiting, self._num_waiting = [], 0
+        """Work off the rows that wait for a block to be full; called where results are read."""
+        waiting, self._num_waiting = self._num_waiting, 0
+        if waiting:
+            zero = self.dtype.type(0)  # with it, -0.0 becomes 0.0
+            self._work(self._waiting[:waiting] + zero, self._numbers[:waiting])
 
     @property
     def dim(self) -> int:
@@ -109,9 +108,9 @@ class Survey:
 
     def _start(self, event_shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.event_shape, self.dtype = event_shape, dtype
-        dim = math.prod(event_shape)
-        is_vector = len(event_shape) == 1
-        self._size = max(_BLOCK_CELLS // dim, _MIN_BLOCK_ROWS if is_vector else 1)
+        dim, is_vector = math.prod(event_shape), len(event_shape) == 1
+        size = max(_BLOCK_CELLS // dim, _MIN_BLOCK_ROWS if is_vector else 1)
+        self._waiting, self._numbers = np.empty((size, dim), dtype), np.empty(size, np.int64)
         self.low, self.high = np.full(dim, np.inf, dtype), np.full(dim, -np.inf, dtype)
         self.whole, self.grey = np.full(dim, True), np.full(dim, True)
         self.centre = self._sum = np.zeros(dim)
@@ -123,34 +122,29 @@ class Survey:
         self.farthest_value = np.zeros((NUM_FARTHEST, dim), dtype)
 
     def _take(self, block: np.ndarray) -> None:
-        """Set bad rows aside, and work where enough rows for a block wait."""
-        block = np.ascontiguousarray(block) + block.dtype.type(0)  # -0.0 becomes 0.0
+        """Set bad rows aside, and let the others wait until there are enough for a block.
+
+        Blocks of a fixed number of rows are worked on, so that sums do not depend on the caller's.
+        """
         numbers = np.arange(self.num_rows, self.num_rows + len(block))
         self.num_rows += len(block)
-        low, high = block.min(axis=0), block.max(axis=0)  # NaN goes through both
-        if not (np.isfinite(low) & np.isfinite(high)).all():
-            bad = ~np.isfinite(block)
+        bad = ~np.isfinite(block)
+        if bad.any():
             if self.first_bad is None:
-                row, column = (int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
+                row, column = map(int, np.unravel_index(np.argmax(bad), bad.shape))
                 self.first_bad = int(numbers[row]), column, float(block[row, column])
             self.num_bad += int(np.count_nonzero(bad))
             good = ~bad.any(axis=1)
             block, numbers = block[good], numbers[good]
-            if not len(block):
-                return
-            low, high = block.min(axis=0), block.max(axis=0)
-        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
-        if not self._waiting and len(block) == self._size:
-            self._work(block, numbers)
-            return
-        self._waiting.append((block, numbers))
-        self._num_waiting += len(block)
-        if self._num_waiting >= self._size:
-            waiting, numbers = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
-            self._work(waiting[: self._size], numbers[: self._size])
-            rest = waiting[self._size :], numbers[self._size :]
-            self._num_waiting -= self._size
-            self._waiting = [rest] if self._num_waiting else []
+        while len(block):
+            start = self._num_waiting
+            end = min(start + len(block), len(self._waiting))
+            self._waiting[start:end] = block[: end - start]
+            self._numbers[start:end] = numbers[: end - start]
+            self._num_waiting = end
+            if end == len(self._waiting):
+                self.close()
+            block, numbers = block[end - start :], numbers[end - start :]
 
     def _work(self, block: np.ndarray, numbers: np.ndarray) -> None:
         """Take in a block of finite rows."""
@@ -158,11 +152,12 @@ class Survey:
             middle = len(block) // 2  # a cell, where a mean of two could overflow
             self.centre = np.partition(block, middle, axis=0)[middle].astype(np.float64)
         self.num_used += len(block)
+        self.low = np.minimum(self.low, block.min(axis=0))
+        self.high = np.maximum(self.high, block.max(axis=0))
         self.sketch.add(block, numbers)
         for columns, is_so in ((self.whole, _are_whole), (self.grey, _are_grey)):
             candidates = np.flatnonzero(columns)
-            if candidates.size:
-                columns[candidates] = is_so(block[:, candidates]).all(axis=0)
+            columns[candidates] = is_so(block[:, candidates]).all(axis=0)
         with np.errstate(over="ignore", invalid="ignore"):
             deviations = block - self.centre
             self._sum = self._sum + deviations.sum(axis=0)
@@ -170,26 +165,23 @@ class Survey:
                 self._products += deviations.T @ deviations
             else:
                 self._products += np.einsum("nd,nd->d", deviations, deviations)
-        np.abs(deviations, out=deviations)
-        self._note_farthest(deviations, block, numbers)
+        self._note_farthest(np.abs(deviations), block, numbers)
 
     def _note_farthest(
         self, deviations: np.ndarray, block: np.ndarray, numbers: np.ndarray
     ) -> None:
-        columns = np.flatnonzero(deviations.max(axis=0) > self.farthest[-1])
-        most = deviations[:, columns]
-        rows = np.arange(len(most))[:, None]
-        if len(most) > NUM_FARTHEST:
-            rows = np.sort(np.argpartition(most, -NUM_FARTHEST, axis=0)[-NUM_FARTHEST:], axis=0)
-        merged = np.concatenate([self.farthest[:, columns], most[rows, np.arange(len(columns))]])
-        order = np.argsort(-merged, axis=0, kind="stable")[:NUM_FARTHEST]
-        self.farthest[:, columns] = np.take_along_axis(merged, order, axis=0)
-        for kept, new in (
-            (self.farthest_row, np.broadcast_to(numbers[rows], (len(rows), len(columns)))),
-            (self.farthest_value, block[rows, columns]),
-        ):
-            both = np.concatenate([kept[:, columns], new])
-            kept[:, columns] = np.take_along_axis(both, order, axis=0)
+        of = np.flatnonzero(deviations.max(axis=0) > self.farthest[-1])
+        few = min(NUM_FARTHEST, len(block))
+        far = np.argpartition(-deviations[:, of], few - 1, axis=0)[:few]
+        rows = np.broadcast_to(numbers[:, None], block.shape)
+        arrays = self.farthest, self.farthest_row, self.farthest_value
+        merged = [
+            np.concatenate([kept[:, of], np.take_along_axis(new[:, of], far, axis=0)])
+            for kept, new in zip(arrays, (deviations, rows, block), strict=True)
+        ]
+        order = np.argsort(-merged[0], axis=0, kind="stable")[:NUM_FARTHEST]
+        for kept, both in zip(arrays, merged, strict=True):
+            kept[:, of] = np.take_along_axis(both, order, axis=0)
 
 
 def _are_whole(cells: np.ndarray) -> np.ndarray:
