@@ -20,7 +20,6 @@ from flowjax_lite.data.quality import DataWarning, check_data
 from flowjax_lite.data.read import Table, read_table
 from flowjax_lite.data.read.files import file_errors
 from flowjax_lite.data.read.table import (
-    check_apart,
     column_positions,
     divide_columns,
     table_from_array,
@@ -124,8 +123,6 @@ def load(
         return _benchmark(name, data_dir, seed, checks)
     check_choice(missing, ("error", "drop"), "missing")
     source = _existing(name) if kind == "file" else source
-    with file_errors(Path(name)):
-        check_apart(columns, condition_columns)
     if schema is not None:
         check_choice(schema, ("auto",), "schema")
         rows = _by_schema(source, name, columns, condition_columns, missing, seed)

@@ -13,9 +13,9 @@ import numpy as np
 from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.data.arrays import frame_columns
 from flowjax_lite.data.dataset import Split, join
+from flowjax_lite.data.read.binary import open_npy
 from flowjax_lite.data.read.files import check_path, file_errors
-from flowjax_lite.data.read.npy import open_npy
-from flowjax_lite.data.read.parquet import RowGroups
+from flowjax_lite.data.read.parquet import Parquet
 from flowjax_lite.data.read.table import TableError, column_positions, divide_columns, numbered
 
 _LEAST_MIXED = 64  # blocks that come together in a buffer, so that its rows are a mixture
@@ -210,15 +210,15 @@ def _open_file(path: Path, mixed: int) -> _Blocks:
 
 def _parquet(path: Path) -> _Blocks:
     """The row groups of a file."""
-    groups = RowGroups(path)
+    file = Parquet(path)
 
     def read(block: int, of_x: Sequence[int], of_condition: Sequence[int]) -> Split:
         with file_errors(path):
-            values = groups.read(block, (*of_x, *of_condition))
+            values = file.read([file.columns[i] for i in (*of_x, *of_condition)], [block])
         return _divided(values, range(len(of_x)), range(len(of_x), values.shape[1]))
 
-    sizes = np.array(groups.sizes, np.int64)
-    return _Blocks(sizes, (len(groups.columns),), groups.columns, read)
+    sizes = np.array(file.sizes, np.int64)
+    return _Blocks(sizes, (len(file.columns),), file.columns, read)
 
 
 def _npy(path: Path, most_rows: int) -> _Blocks:

@@ -1,10 +1,10 @@
 """Reading csv files in one pass that knows the line and column of every mistake."""
 
 import csv
+import math
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TextIO
@@ -23,8 +23,6 @@ from flowjax_lite.data.read.table import (
 _MAX_LINE = 2**24  # characters: a million columns
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # in lower case
 
-_Rows = Iterator[tuple[int, list[str]]]  # with the number of their last line
-
 
 def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
     """Read numbers separated by commas.
@@ -40,19 +38,20 @@ def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
         TableError: A column is missing, a row has too few or too many cells, or a cell is not a
             number.
     """
-    with _open(path) as (names, rows):
-        positions = column_positions(columns, names)
-        numbers = array("d")
-        for line, row in rows:
-            try:
-                numbers.extend(_numbers([row[i] for i in positions]))
-            except ValueError:
-                bad = next(i for i in positions if not _are_numbers([row[i]]))
+    rows = _rows(path)
+    _, names = next(rows)
+    positions = column_positions(columns, names)
+    numbers = array("d")
+    for line, row in rows:
+        for i in positions:
+            number = _number(row[i])
+            if number is None:
                 raise TableError(
-                    f"line {line}, column {names[bad]!r} holds {row[bad]!r}; expected a number. "
-                    "Mend the cell, drop the row, or choose other columns; schema='auto' takes "
-                    "words and blanks, too. Cells are separated by commas."
-                ) from None
+                    f"line {line}, column {names[i]!r} holds {row[i]!r}; expected a number. Mend "
+                    "the cell, drop the row, or choose other columns; schema='auto' takes words "
+                    "and blanks, too. Cells are separated by commas."
+                )
+            numbers.append(number)
     values = np.asarray(numbers).reshape(-1, max(1, len(positions)))
     return Table(values, tuple(names[i] for i in positions))
 
@@ -72,64 +71,54 @@ def read_csv_columns(path: Path) -> dict[str, np.ndarray]:
         TableError: A row has too few or too many cells, two columns have one name, or most cells
             of a column are numbers and some are not.
     """
-    with _open(path) as (names, rows):
-        column_positions(names, names)
-        lines, cells = [], []
-        for line, row in rows:
-            lines.append(line)
-            cells.append([cell.strip() for cell in row])
-    return {
-        name: _column(name, list(column), lines)
-        for name, column in zip(names, zip(*cells, strict=True), strict=False)
-    }
+    rows = _rows(path)
+    _, names = next(rows)
+    column_positions(names, names)
+    lines, cells = [], []
+    for line, row in rows:
+        lines.append(line)
+        cells.append([None if cell.strip().lower() in _MISSING else cell.strip() for cell in row])
+    columns = {}
+    for name, words in zip(names, zip(*cells, strict=True), strict=False):
+        numbers = [math.nan if word is None else _number(word) for word in words]
+        bad = [i for i, number in enumerate(numbers) if number is None]
+        if bad and 2 * len(bad) < len(words) - words.count(None):
+            raise TableError(
+                f"line {lines[bad[0]]}, column {name!r} holds {words[bad[0]]!r} among numbers. "
+                "Mend the cell or drop the row."
+            )
+        columns[name] = np.array(words, object) if bad else np.array(numbers, np.float64)
+    return columns
 
 
-def _column(name: str, cells: list[str], lines: list[int]) -> np.ndarray:
-    words = [None if cell.lower() in _MISSING else cell for cell in cells]
-    is_number = [word is not None and _are_numbers([word]) for word in words]
-    num_words = sum(word is not None for word in words)
-    if sum(is_number) == num_words:
-        return np.array([np.nan if word is None else float(word) for word in words])
-    if sum(is_number) > num_words / 2:
-        bad = next(i for i, word in enumerate(words) if word is not None and not is_number[i])
-        raise TableError(
-            f"line {lines[bad]}, column {name!r} holds {words[bad]!r} among numbers. Mend the cell "
-            "or drop the row."
-        )
-    return np.array(words, object)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[tuple[tuple[str, ...], _Rows]]:
-    """The names of the columns, and the rows."""
+def _rows(path: Path) -> Iterator[tuple[int, Sequence[str]]]:
+    """The names of the columns, then the rows, each with the number of its last line."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(_lines(file))
         rows: Iterator[list[str]] = filter(None, reader)  # a blank line is an empty list
         first = next(rows, [])
         check_num_columns(len(first))
         names = tuple(cell.strip() for cell in first)
-        if _are_numbers(first):
+        is_number = [_number(cell) is not None for cell in first]
+        if all(is_number):
             names, rows = numbered("x", len(first)), chain([first], rows)
-        elif numbers := [cell for cell in names if _are_numbers([cell])]:
-            word = next(cell for cell in names if not _are_numbers([cell]))
+        elif any(is_number):
             warnings.warn(
-                f"{path}: the first row is taken for the names of the columns, because {word!r} in "
-                f"it is no number, but {len(numbers)} of its {len(names)} cells are. If it holds "
-                "data, mend that cell, or write a line of names above it.",
+                f"{path}: the first row is taken for the names of the columns, because "
+                f"{names[is_number.index(False)]!r} in it is no number, but {sum(is_number)} of "
+                f"its {len(names)} cells are. If it holds data, mend that cell, or write a line of "
+                "names above it.",
                 DataWarning,
                 stacklevel=4,
             )
-
-        def checked() -> _Rows:
-            for row in rows:
-                if len(row) != len(names):
-                    raise TableError(
-                        f"line {reader.line_num} has {len(row)} cells; expected {len(names)}, as "
-                        "in the first row. Mend that line."
-                    )
-                yield reader.line_num, row
-
-        yield names, checked()
+        yield reader.line_num, names
+        for row in rows:
+            if len(row) != len(names):
+                raise TableError(
+                    f"line {reader.line_num} has {len(row)} cells; expected {len(names)}, as in "
+                    "the first row. Mend that line."
+                )
+            yield reader.line_num, row
 
 
 def _lines(file: TextIO) -> Iterator[str]:
@@ -142,15 +131,9 @@ def _lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _numbers(cells: list[str]) -> Iterator[float]:
-    if "_" in "".join(cells):
-        raise ValueError("Python would take 12_3 for 123")
-    return map(float, cells)
-
-
-def _are_numbers(cells: list[str]) -> bool:
+def _number(cell: str) -> float | None:
+    """What a cell says, if it is a number; Python would take 12_3 for 123."""
     try:
-        list(_numbers(cells))
+        return None if "_" in cell else float(cell)
     except ValueError:
-        return False
-    return True
+        return None

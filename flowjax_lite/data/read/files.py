@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from flowjax_lite.core.checks import suggest
+from flowjax_lite.data.read.binary import read_idx, read_npy, read_npz
 from flowjax_lite.data.read.csv import read_csv, read_csv_columns
-from flowjax_lite.data.read.idx import read_idx
-from flowjax_lite.data.read.npy import read_npy, read_npz
 from flowjax_lite.data.read.parquet import read_parquet, read_parquet_columns
 from flowjax_lite.data.read.table import Table, TableError
 

@@ -8,10 +8,84 @@ from typing import Any
 import numpy as np
 
 from flowjax_lite.data.extra import import_extra
-from flowjax_lite.data.read.limits import check_unpacked
-from flowjax_lite.data.read.table import Table, TableError, column_positions
+from flowjax_lite.data.read.table import (
+    Table,
+    TableError,
+    check_kind,
+    check_unpacked,
+    column_positions,
+)
 
 _CELL_BYTES = 8  # at most, of a number
+
+
+class Parquet:
+    """A parquet file, which is read whole or one row group at a time.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        columns: Names of the columns.
+        sizes: Number of rows of each row group.
+
+    Raises:
+        ImportError: There is no pyarrow.
+        TableError: The file is damaged, or two columns have one name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._metadata = path, None
+        with self._open() as file:
+            self._metadata, self._schema = file.metadata, file.schema_arrow
+        self.columns = tuple(self._schema.names)
+        column_positions(self.columns, self.columns)
+        groups = range(self._metadata.num_row_groups)
+        self.sizes = [self._metadata.row_group(group).num_rows for group in groups]
+
+    def read(self, columns: Sequence[str], groups: Sequence[int]) -> np.ndarray:
+        """Read columns of numbers, `(n, len(columns))`, of a type that holds all of them.
+
+        Raises:
+            TableError: The file is damaged or would unpack to far more than it holds, or a column
+                does not hold numbers.
+        """
+        types = import_extra("pyarrow").types
+        for name in columns:
+            kind = self._schema.field(name).type
+            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+                raise TableError(
+                    f"column {name!r} is of type {kind}; expected numbers. Leave it out with "
+                    "columns=..., or convert it."
+                )
+        arrays = list(self.read_columns(columns, groups).values())
+        # Side by side at once, with a cell of each column in turn, would take three times as long.
+        values = np.ascontiguousarray(np.stack(arrays).T) if arrays else np.empty((0, 0))
+        check_kind(values.dtype)
+        return values
+
+    def read_columns(self, columns: Sequence[str], groups: Sequence[int]) -> dict[str, np.ndarray]:
+        """Read columns of any type, by name; of words as objects, with None where one is missing.
+
+        Raises:
+            TableError: The file is damaged or would unpack to far more than it holds.
+        """
+        num_cells = len(columns) * sum(self.sizes[group] for group in groups)
+        check_unpacked(_CELL_BYTES * num_cells, self._path.stat().st_size)
+        with self._open() as file:
+            table = file.read_row_groups(groups, columns)
+            return {name: table.column(name).to_numpy() for name in columns}
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        parquet = import_extra("pyarrow.parquet")
+        try:
+            with parquet.ParquetFile(self._path, metadata=self._metadata) as file:
+                yield file
+        except import_extra("pyarrow").ArrowException as error:
+            raise TableError(
+                f"is cut short, damaged or no parquet file ({error}). Write it or fetch it again."
+            ) from error
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None) -> Table:
@@ -25,105 +99,18 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> Table:
         The table; where columns differ in type, of a type that holds all of them.
 
     Raises:
-        ImportError: There is no pyarrow.
-        TableError: The file is damaged or would unpack to far more than it holds; a column is
-            missing or does not hold numbers.
+        ImportError, TableError: As `Parquet`; or a column is missing.
     """
-    with _open(path) as file:
-        schema, num_rows = file.schema_arrow, file.metadata.num_rows
-        positions = column_positions(columns, schema.names)
-        _check_types(schema, positions)
-        check_unpacked(_CELL_BYTES * num_rows * len(positions), path.stat().st_size)
-        values = _values(file.read(columns), positions if columns is None else columns)
-    return Table(values, tuple(schema.names[i] for i in positions))
+    file = Parquet(path)
+    names = [file.columns[i] for i in column_positions(columns, file.columns)]
+    return Table(file.read(names, range(len(file.sizes))), tuple(names))
 
 
 def read_parquet_columns(path: Path) -> dict[str, np.ndarray]:
-    """Read columns of numbers and of words.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The columns by name; of words as objects, with None where one is missing.
+    """Read all columns, of numbers and of words, as `Parquet` does.
 
     Raises:
-        ImportError: There is no pyarrow.
-        TableError: The file is damaged or would unpack to far more than it holds, or two columns
-            have one name.
+        ImportError, TableError: As `Parquet`.
     """
-    with _open(path) as file:
-        names = file.schema_arrow.names
-        column_positions(names, names)
-        check_unpacked(_CELL_BYTES * file.metadata.num_rows * len(names), path.stat().st_size)
-        table = file.read()
-        return {name: table.column(name).to_numpy() for name in names}
-
-
-class RowGroups:
-    """A parquet file that is read one row group at a time.
-
-    Args:
-        path: The file.
-
-    Attributes:
-        columns: Names of the columns.
-        sizes: Number of rows of each group.
-
-    Raises:
-        ImportError: There is no pyarrow.
-        TableError: The file is damaged, or would unpack to far more than it holds.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with _open(path) as file:
-            self._metadata, self._schema = file.metadata, file.schema_arrow
-        self.columns = tuple(self._schema.names)
-        groups = range(self._metadata.num_row_groups)
-        self.sizes = [self._metadata.row_group(group).num_rows for group in groups]
-        most = _CELL_BYTES * max(self.sizes, default=0) * len(self.columns)
-        check_unpacked(most, path.stat().st_size)
-
-    def read(self, group: int, columns: Sequence[int]) -> np.ndarray:
-        """Read columns of one group, `(rows, len(columns))`, by their positions."""
-        _check_types(self._schema, columns)
-        names = [self.columns[i] for i in columns]
-        with _open(self._path, metadata=self._metadata) as file:
-            return _values(file.read_row_group(group, names), names)
-
-
-@contextmanager
-def _open(path: Path, **known: Any) -> Iterator[Any]:
-    parquet = import_extra("pyarrow.parquet")
-    try:
-        with parquet.ParquetFile(path, **known) as file:
-            yield file
-    except import_extra("pyarrow").ArrowException as error:
-        raise TableError(
-            f"is cut short, damaged or no parquet file ({error}). Write it or fetch it again."
-        ) from error
-
-
-def _check_types(schema: Any, positions: Sequence[int]) -> None:
-    is_primitive, types = import_extra("pyarrow").types.is_primitive, schema.types
-    for i in positions:
-        if not is_primitive(types[i]):
-            raise _no_numbers(schema.field(i))
-
-
-def _values(table: Any, keys: Sequence[int] | Sequence[str]) -> np.ndarray:
-    """Columns side by side, of a type that holds all of them."""
-    arrays = [table.column(key).to_numpy() for key in keys]
-    for key, values in zip(keys, arrays, strict=True):
-        if values.dtype.kind not in "fiub":
-            raise _no_numbers(table.schema.field(key))
-    # Side by side at once, with a cell of each column in turn, would take three times as long.
-    return np.ascontiguousarray(np.stack(arrays).T) if arrays else np.empty((0, 0))
-
-
-def _no_numbers(field: Any) -> TableError:
-    return TableError(
-        f"column {field.name!r} is of type {field.type}; expected numbers. Leave it out with "
-        "columns=..., or convert it."
-    )
+    file = Parquet(path)
+    return file.read_columns(file.columns, range(len(file.sizes)))

@@ -1,5 +1,6 @@
 """Rows of numbers, as read from a file, and the words for what can be wrong with them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from flowjax_lite.core.checks import listed, suggest
 
 _MOST_NAMED = 20
 _MAX_COLUMNS = 1_000_000
+_FREE_BYTES = 2**26
+_MAX_RATIO = 200  # of the bytes that a file unpacks to and its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +59,24 @@ def table_from_array(values: np.ndarray, columns: Sequence[str] | None) -> Table
     if columns is None:
         return Table(values, names)
     return Table(values[:, column_positions(columns, names)], tuple(columns))
+
+
+def check_unpacked(num_bytes: int, packed: int) -> None:
+    """Check what a packed file says that it unpacks to, before any memory is taken.
+
+    Args:
+        num_bytes: What it says.
+        packed: The bytes of the packed file.
+
+    Raises:
+        TableError: More than 64 MiB and more than 200 times the file, as in a zip bomb.
+    """
+    if num_bytes > max(_FREE_BYTES, _MAX_RATIO * packed):
+        raise TableError(
+            f"says that its {packed} bytes unpack to {num_bytes}; expected at most {_MAX_RATIO} "
+            f"times as many, or {_FREE_BYTES}. If you trust it, unpack it yourself first and give "
+            "that file."
+        )
 
 
 def check_kind(dtype: np.dtype) -> None:
@@ -108,13 +129,14 @@ def column_positions(columns: Sequence[str] | None, names: Sequence[str]) -> lis
     """
     if columns is None:
         return list(range(len(names)))
+    counts, positions = Counter(names), {name: i for i, name in enumerate(names)}
     for column in columns:
-        if column not in names:
+        if column not in counts:
             shown = listed(names, most=_MOST_NAMED)
             raise TableError(f"has no column {column!r}.{suggest(column, names)} It has {shown}.")
-        if names.count(column) > 1:
+        if counts[column] > 1:
             raise TableError(f"has several columns {column!r}. Rename all but one.")
-    return [names.index(column) for column in columns]
+    return [positions[column] for column in columns]
 
 
 def numbered(prefix: str, num: int) -> tuple[str, ...]:
@@ -128,20 +150,6 @@ def numbered(prefix: str, num: int) -> tuple[str, ...]:
         The names.
     """
     return tuple(f"{prefix}{i}" for i in range(num))
-
-
-def check_apart(columns: Sequence[str] | None, condition_columns: Sequence[str] | None) -> None:
-    """Check that no column is asked for both as data and as condition.
-
-    Raises:
-        TableError: One is.
-    """
-    both = [column for column in columns or () if column in (condition_columns or ())]
-    if both:
-        raise TableError(
-            f"is asked for {', '.join(both)} both as data and as condition; a column is either. "
-            "Take it out of columns or of condition_columns."
-        )
 
 
 def divide_columns(
@@ -161,12 +169,16 @@ def divide_columns(
         TableError: A name is not there, there more than once, or asked for as both; or nothing is
             left for x.
     """
-    check_apart(columns, condition_columns)
+    both = [column for column in columns or () if column in (condition_columns or ())]
+    if both:
+        raise TableError(
+            f"is asked for {', '.join(both)} both as data and as condition; a column is either. "
+            "Take it out of columns or of condition_columns."
+        )
     of_condition = column_positions(condition_columns or (), names)
+    of_x = column_positions(columns, names)
     if columns is None:
-        of_x = [i for i in range(len(names)) if i not in of_condition]
-    else:
-        of_x = column_positions(columns, names)
+        of_x = [i for i in of_x if i not in of_condition]
     if not of_x:
         raise TableError("has no column left for the data: condition_columns takes every column.")
     return tuple(of_x), tuple(of_condition)
