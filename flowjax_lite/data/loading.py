@@ -1,7 +1,8 @@
 """One door to all data: a name, a path, or a table."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from inspect import signature
 from os import PathLike
 from pathlib import Path
@@ -14,39 +15,36 @@ from flowjax_lite.data.arrays import as_array, frame_columns
 from flowjax_lite.data.dataset import Dataset, split
 from flowjax_lite.data.dequantization import dequantize
 from flowjax_lite.data.named.benchmarks import bsds300, uci
-from flowjax_lite.data.named.embedded import EMBEDDED, digits
+from flowjax_lite.data.named.embedded import EMBEDDED
 from flowjax_lite.data.named.toys import TOYS, toy
 from flowjax_lite.data.quality import DataWarning, check_data
 from flowjax_lite.data.read import Table, read_table
-from flowjax_lite.data.read.files import file_errors
 from flowjax_lite.data.read.table import (
+    TableError,
     column_positions,
     divide_columns,
+    naming,
     table_from_array,
 )
 from flowjax_lite.data.schema import (
     Schema,
+    check_complete,
     described,
     frame_kind,
-    missing_cells,
+    incomplete_rows,
     sort_columns,
     table_columns,
 )
 
-# Of each option the kinds of data that take it, and what it is for.
-_TABLES = {"file", "table"}, "files and tables"
-_DIVIDED = {"file", "table", "toy"}, "files, tables and toys; others have splits of their own"
-_OPTIONS: dict[str, tuple[set[str], str]] = {
-    "data_dir": ({"benchmark"}, "bsds300 and uci/NAME"),
-    "columns": _TABLES,
-    "condition_columns": _TABLES,
-    "array": ({"file"}, "files"),
-    "schema": _TABLES,
-    "missing": _TABLES,
+# What options are for that files and tables do not take, or not they alone.
+_DIVIDED = "files, tables and toys; others have splits of their own"
+_PURPOSES = {
+    "data_dir": "bsds300 and uci/NAME",
+    "array": "files",
     "validation": _DIVIDED,
     "test": _DIVIDED,
-    "num": ({"toy"}, "toy densities"),
-    "noise_copies": ({"digits"}, "digits, whose noise is added here"),
+    "num": "toy densities",
+    "noise_copies": "digits, whose noise is added here",
 }
 
 
@@ -102,55 +100,31 @@ def load(
         TypeError, ValueError: An unknown name, an option that the source does not take, or data
             that no density fits (see `check_data`).
     """
-    options = locals()
+    options = {option: value for option, value in locals().items() if option != "source"}
     is_name = isinstance(source, str | PathLike)
     name = str(source) if is_name else "data"
-    kind = _kind(name) if is_name else "table"
-    for option, (kinds, purpose) in _OPTIONS.items():
-        value = options[option]
-        if kind not in kinds and value != signature(load).parameters[option].default:
+    loader = _loader(name) if is_name else partial(_table, source, name)
+    taken = {*signature(loader).parameters} - (set() if is_name else {"array"})
+    for option, value in options.items():
+        is_set = value != signature(load).parameters[option].default
+        if is_set and option not in taken | {"seed", "checks"}:
             raise ValueError(
-                f"{option} is {value!r}, which has no effect on {name}: it is for {purpose}. Leave "
-                "it out."
+                f"{option} is {value!r}, which has no effect on {name}: it is for "
+                f"{_PURPOSES.get(option, 'files and tables')}. Leave it out."
             )
-    if kind == "digits":
-        return digits(seed, noise_copies=noise_copies)
-    if kind == "embedded":
-        return EMBEDDED[name](seed)
-    if kind == "toy":
-        return toy(name, num=num, seed=seed, validation=validation, test=test)
-    if kind == "benchmark":
-        return _benchmark(name, data_dir, seed, checks)
-    check_choice(missing, ("error", "drop"), "missing")
-    source = _existing(name) if kind == "file" else source
-    if schema is not None:
-        check_choice(schema, ("auto",), "schema")
-        rows = _by_schema(source, name, columns, condition_columns, missing, seed)
-    elif missing == "drop":
-        raise ValueError("missing is 'drop', which has no effect without schema='auto'")
-    else:
-        rows = _numbers(source, name, columns, tuple(condition_columns or ()), array, seed)
-    x, condition, facts = rows
-    x = check_data(x, name=name, dtype=np.float32, columns=facts["columns"], checks=checks)
-    if condition is not None:
-        condition = _check_condition(condition, name, facts["condition_columns"], checks)
-    parts = split(x, condition=condition, seed=seed, validation=validation, test=test)
-    return Dataset(Path(name).stem, *parts, **facts)
+    with naming(name):
+        return loader(**{option: value for option, value in options.items() if option in taken})
 
 
-def _kind(name: str) -> str:
-    if name == "digits":
-        return name
+def _loader(name: str) -> Callable[..., Dataset]:
+    """What loads a named set or a file; its parameters are the options that it takes."""
     if name in EMBEDDED:
-        return "embedded"
+        return EMBEDDED[name]
     if name in TOYS:
-        return "toy"
-    is_uci = name.startswith("uci/") and not Path(name).suffix
-    return "benchmark" if is_uci or name == "bsds300" else "file"
-
-
-def _existing(name: str) -> Path:
+        return partial(toy, name)
     path = Path(name)
+    if name == "bsds300" or (name.startswith("uci/") and not path.suffix):
+        return partial(_benchmark, name)
     # A bare word is more likely a mistyped name than a file that is not there.
     if not path.exists() and path.name == name and not path.suffix:
         known = [*EMBEDDED, *TOYS, "bsds300", "uci/NAME"]
@@ -158,7 +132,37 @@ def _existing(name: str) -> Path:
             f"Unknown data source {name!r}.{suggest(name, known)} Give the path of a file, or one "
             f"of: {', '.join(known)}."
         )
-    return path
+    return partial(_table, path, name)
+
+
+def _table(
+    source: Any,
+    name: str,
+    *,
+    seed: int,
+    columns: Sequence[str] | None,
+    condition_columns: Sequence[str] | None,
+    schema: str | None,
+    missing: str,
+    validation: float | int,
+    test: float | int,
+    checks: str,
+    array: str | None = None,
+) -> Dataset:
+    """The rows of a file, a frame or an array."""
+    check_choice(missing, ("error", "drop"), "missing")
+    if schema is not None:
+        check_choice(schema, ("auto",), "schema")
+        x, condition, facts = _by_schema(source, name, columns, condition_columns, missing, seed)
+    elif missing == "drop":
+        raise ValueError("missing is 'drop', which has no effect without schema='auto'")
+    else:
+        x, condition, facts = _numbers(source, name, columns, condition_columns, array, seed)
+    x = check_data(x, name=name, dtype=np.float32, columns=facts["columns"], checks=checks)
+    if condition is not None:
+        condition = _check_condition(condition, name, facts["condition_columns"], checks)
+    parts = split(x, condition=condition, seed=seed, validation=validation, test=test)
+    return Dataset(Path(name).stem, *parts, **facts)
 
 
 # Rows before they are checked and divided: x, condition, and what a `Dataset` tells of them.
@@ -167,51 +171,40 @@ _Rows = tuple[np.ndarray, np.ndarray | None, dict[str, Any]]
 
 def _numbers(
     source: Any,
-    title: str,
+    name: str,
     columns: Sequence[str] | None,
-    conditions: tuple[str, ...],
+    condition_columns: Sequence[str] | None,
     array: str | None,
     seed: int,
 ) -> _Rows:
     """The columns of a table of numbers, or images."""
-    table = _table(source, title, (*columns, *conditions) if columns else None, array)
+    given = tuple(condition_columns or ())
+    wanted = (*columns, *given) if columns else None
+    if isinstance(source, Path):
+        table = read_table(source, columns=wanted, array=array)
+    elif (frame := frame_columns(source)) is None:
+        table = table_from_array(as_array(source, name=name), wanted)
+    else:
+        names = tuple(frame)
+        chosen = {names[i]: frame[names[i]] for i in column_positions(wanted, names)}
+        table = Table(as_array(chosen, name=name), tuple(chosen))
     x, names, condition = table.values, table.columns, None
-    if x.ndim == 2:
-        with file_errors(Path(title)):
-            of_x, of_condition = divide_columns(columns, conditions, names)
+    if x.ndim == 2 or given:
+        of_x, of_condition = divide_columns(columns, given, names)
         x, names = x[:, of_x], tuple(names[i] for i in of_x)
-        condition = table.values[:, of_condition] if conditions else None
-    image_shape = None if conditions else table.image_shape  # only all pixels make an image
+        condition = table.values[:, of_condition] if given else None
+    image_shape = None if given else table.image_shape  # only all pixels make an image
     num_levels = 256 if (image_shape or x.ndim > 2) and x.dtype == np.uint8 else None
     if num_levels is not None:
         x = dequantize(x, num_levels, seed=seed)
-    kind = frame_kind(source)
-    facts: dict[str, Any] = {
-        "columns": names,
-        "condition_columns": conditions,
-        "image_shape": image_shape,
-        "num_levels": num_levels,
-        "schema": Schema(dict.fromkeys(names, "real"), kind) if names else None,
-        "condition_schema": Schema(dict.fromkeys(conditions, "real"), kind) if conditions else None,
-    }
-    return x, condition, facts
-
-
-def _table(source: Any, title: str, columns: Sequence[str] | None, array: str | None) -> Table:
-    if isinstance(source, Path):
-        return read_table(source, columns=columns, array=array)
-    frame = frame_columns(source)
-    with file_errors(Path(title)):
-        if frame is None:
-            return table_from_array(as_array(source, name=title), columns)
-        column_positions(columns, tuple(frame))
-        chosen = tuple(columns or frame)
-        return Table(as_array({name: frame[name] for name in chosen}, name=title), chosen)
+    facts: dict[str, Any] = {"image_shape": image_shape, "num_levels": num_levels}
+    kinds = dict.fromkeys((*names, *given), "real")
+    return x, condition, facts | _schemas(source, kinds, names, given)
 
 
 def _by_schema(
     source: Any,
-    title: str,
+    name: str,
     columns: Sequence[str] | None,
     condition_columns: Sequence[str] | None,
     missing: str,
@@ -219,57 +212,61 @@ def _by_schema(
 ) -> _Rows:
     """The columns of a table of numbers and words, as an inferred schema has them."""
     table = table_columns(source)
-    with file_errors(Path(title)):
-        for asked in (columns, condition_columns):
-            column_positions(asked, tuple(table))
+    names = tuple(table)
+    _, of_condition = divide_columns(columns, condition_columns, names)
+    given = [names[i] for i in of_condition]
     kinds, useless = sort_columns(table)
-    words = [name for name, kind in kinds.items() if not isinstance(kind, str)]
-    for name in (*(columns or ()), *(condition_columns or ())):
-        if name in useless:
-            raise ValueError(f"{title}: column {name!r} {useless[name]}; leave it out")
-        if name in words and name in (columns or ()):
-            raise ValueError(
-                f"{title}: column {name!r} holds words, which have no density: name it in "
+    words = {column: "holds words" for column, kind in kinds.items() if not isinstance(kind, str)}
+    for column in (*(columns or ()), *given):
+        if column in useless:
+            raise TableError(f"column {column!r} {useless[column]}; leave it out")
+        if column in words and column not in given:
+            raise TableError(
+                f"column {column!r} holds words, which have no density: name it in "
                 "condition_columns, or leave it out of columns"
             )
     told = []
-    if condition_columns is None and columns is None and words:
-        condition_columns = words
-        told.append(f"words become the condition: {listed(map(repr, words), most=10)}")
-    given = tuple(condition_columns or ())
     if columns is None:
-        columns = [name for name in kinds if name not in given and name not in words]
-        useless |= {name: "holds words" for name in words if name not in given}
-        if useless:
-            told.append(f"left out: {described(useless)}")
+        if condition_columns is None and words:
+            given = list(words)
+            told.append(f"words become the condition: {listed(map(repr, words), most=10)}")
+        unfit = {column: why for column, why in (useless | words).items() if column not in given}
+        if unfit:
+            told.append(f"left out: {described(unfit)}")
+        columns = [column for column in names if column not in given and column not in unfit]
     if told:
-        warnings.warn(f"{title}: {'; '.join(told)}", DataWarning, stacklevel=3)
+        warnings.warn(f"{name}: {'; '.join(told)}", DataWarning, stacklevel=4)
     if not columns:
-        raise ValueError(f"{title}: no column of numbers is left for the data")
-    table = {name: table[name] for name in (*columns, *given)}
-    gaps = missing_cells(table)
-    if gaps:
-        rows = np.any(list(gaps.values()), axis=0)
-        counts = listed((f"{name!r}: {cells.sum()}" for name, cells in gaps.items()), most=10)
-        if missing == "error":
-            raise ValueError(
-                f"{title} has {rows.sum()} of {len(rows)} rows without a value ({counts}): leave "
-                "out those rows with missing='drop', or those columns with columns=[...]"
-            )
-        table = {name: values[~rows] for name, values in table.items()}
-    schema = Schema({name: kinds[name] for name in columns}, frame_kind(source))
-    condition_schema = Schema({name: kinds[name] for name in given}, frame_kind(source))
-    facts: dict[str, Any] = {
+        raise TableError("no column of numbers is left for the data")
+    table = {column: table[column] for column in (*columns, *given)}
+    if missing == "drop":
+        keep = ~incomplete_rows(table)
+        table = {column: values[keep] for column, values in table.items()}
+    check_complete(table, "with missing='drop', or those columns with columns=[...]")
+    facts = _schemas(source, kinds, columns, given)
+    condition = facts["condition_schema"].to_array(table) if given else None
+    return facts["schema"].to_array(table, seed=seed), condition, facts
+
+
+def _schemas(
+    source: Any, kinds: Mapping[str, Any], columns: Sequence[str], given: Sequence[str]
+) -> dict[str, Any]:
+    """What a `Dataset` tells of its columns."""
+    schema, of_condition = (
+        Schema({column: kinds[column] for column in part}, frame_kind(source))
+        for part in (columns, given)
+    )
+    return {
         "columns": schema.columns,
-        "condition_columns": condition_schema.columns,
-        "schema": schema,
-        "condition_schema": condition_schema if given else None,
+        "condition_columns": of_condition.columns,
+        "schema": schema if columns else None,
+        "condition_schema": of_condition if given else None,
     }
-    condition = condition_schema.to_array(table) if given else None
-    return schema.to_array(table, seed=seed), condition, facts
 
 
-def _benchmark(name: str, data_dir: str | PathLike[str] | None, seed: int, checks: str) -> Dataset:
+def _benchmark(
+    name: str, *, data_dir: str | PathLike[str] | None, seed: int, checks: str
+) -> Dataset:
     """A published set; only training rows need a density."""
     if data_dir is None:
         raise ValueError(

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from flowjax_lite.bijectors.domains import read_domains
-from flowjax_lite.core.checks import check_choice, listed, suggest
+from flowjax_lite.core.checks import check_choice, listed
 from flowjax_lite.data.arrays import as_array, frame_columns
 from flowjax_lite.data.domains import dequantize_integers, quantize_integers
 from flowjax_lite.data.quality import DataWarning
 from flowjax_lite.data.read import read_columns
-from flowjax_lite.data.read.table import numbered
+from flowjax_lite.data.read.table import TableError, column_positions, naming, numbered
 
 _MOST_WORDS = 50  # of a column that says of which kind a row is
 _LARGEST_WHOLE = 2**22  # beyond, noise in [0, 1) has few digits in float32
@@ -90,11 +90,8 @@ class Schema:
         Raises:
             ValueError: There is no such column.
         """
-        for name in names:
-            if name not in self.kinds:
-                hint = suggest(name, list(self.kinds))
-                known = listed(self.kinds, most=20)
-                raise ValueError(f"the schema has no column {name!r}.{hint} It has {known}.")
+        with naming("the schema"):
+            column_positions(names, tuple(self.kinds))
         return Schema({name: self.kinds[name] for name in names}, self.frame)
 
     def to_array(self, table: Any, *, seed: int | None = None) -> np.ndarray:
@@ -114,19 +111,10 @@ class Schema:
                 does not belong to its kind.
         """
         columns = table_columns(table)
-        for name in self.kinds:
-            if name not in columns:
-                hint = suggest(name, list(columns))
-                raise ValueError(
-                    f"the table has no column {name!r}.{hint} It has {listed(columns, most=20)}."
-                )
-        missing = missing_cells({name: columns[name] for name in self.kinds})
-        if missing:
-            name, rows = next(iter(missing.items()))
-            raise ValueError(
-                f"column {name!r} has no value in {rows.sum()} of {len(rows)} rows, the first row "
-                f"{np.argmax(rows)} (counted from 0): drop those rows, or leave the column out"
-            )
+        with naming("the table"):
+            column_positions(tuple(self.kinds), tuple(columns))
+            columns = {name: columns[name] for name in self.kinds}
+            check_complete(columns, "or those columns")
         parts = [_numbers(name, kind, columns[name]) for name, kind in self.kinds.items()]
         x = np.concatenate(parts, axis=1).astype(np.float32)
         return x if seed is None else dequantize_integers(self.domains, x, seed=seed)
@@ -227,10 +215,29 @@ def sort_columns(columns: Columns) -> tuple[dict[str, str | tuple[str, ...]], di
     return kinds, useless
 
 
-def missing_cells(columns: Columns) -> dict[str, np.ndarray]:
-    """Return which rows have no value, `(n,)` each, for the columns where there are any."""
-    missing = {name: _is_missing(values) for name, values in columns.items()}
-    return {name: rows for name, rows in missing.items() if rows.any()}
+def incomplete_rows(columns: Columns) -> np.ndarray:
+    """Return which rows have no value in one of the columns, `(n,)`."""
+    return np.any([_is_missing(values) for values in columns.values()], axis=0)
+
+
+def check_complete(columns: Columns, or_else: str) -> None:
+    """Check that every row has a value in each of the columns.
+
+    Args:
+        columns: The columns by name.
+        or_else: What else to do than to leave out the rows that have none.
+
+    Raises:
+        TableError: One has not.
+    """
+    rows = incomplete_rows(columns)
+    if rows.any():
+        counts = {name: _is_missing(values).sum() for name, values in columns.items()}
+        told = listed((f"{name!r}: {num}" for name, num in counts.items() if num), most=10)
+        raise TableError(
+            f"has {rows.sum()} of {len(rows)} rows without a value ({told}), the first row "
+            f"{np.argmax(rows)} (counted from 0): leave out those rows {or_else}"
+        )
 
 
 def described(useless: Mapping[str, str]) -> str:

@@ -15,8 +15,7 @@ from flowjax_lite.core.checks import suggest
 from flowjax_lite.data.read.table import (
     Table,
     TableError,
-    check_kind,
-    check_shape,
+    check_numbers,
     check_unpacked,
     table_from_array,
 )
@@ -73,7 +72,6 @@ def open_npy(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
     with path.open("rb") as file:
         shape, is_fortran, dtype, start = _npy_header(file.read(_MAX_HEADER))
     _check_size(path.stat().st_size - start, shape, dtype)
-    check_shape(shape)
     if not math.prod(shape):
         raise TableError("is empty: it holds no rows of numbers. Give a file with data.")
     if is_fortran and sum(size > 1 for size in shape) > 1:
@@ -183,7 +181,7 @@ def _npy_header(content: bytes | bytearray) -> tuple[tuple[int, ...], bool, np.d
             f"is cut short, damaged or no npy file ({error or type(error).__name__}). Write it or "
             "fetch it again."
         ) from error
-    check_kind(dtype)
+    check_numbers(shape, dtype)
     return shape, is_fortran, dtype, head.tell()
 
 

@@ -20,6 +20,14 @@ from flowjax_lite.data.read.table import Table, TableError
 
 SUPPORTED = ".npy, .npz, .csv, .parquet, .idx, .idx.gz (or as train-images-idx3-ubyte.gz)"
 _IDX_NAME = re.compile(r"[.-]idx(\d-ubyte)?(\.gz)?$")
+_Reader = Callable[[Path, Sequence[str] | None], Table]
+_TABLES: dict[str, _Reader] = {
+    ".npy": read_npy,
+    ".csv": read_csv,
+    ".parquet": read_parquet,
+    ".idx": read_idx,
+}
+_WORDS = {".csv": read_csv_columns, ".parquet": read_parquet_columns}
 
 
 def read_table(
@@ -49,7 +57,17 @@ def read_table(
     """
     path = Path(path)
     check_path(path)
-    read = _reader(path, array)
+    kind = ".idx" if _IDX_NAME.search(path.name.lower()) else path.suffix.lower()
+    if kind == ".npz":
+        read: _Reader = partial(read_npz, array=array)
+    elif array is not None:
+        raise ValueError(f"{path}: array={array!r} is for .npz files alone. Leave array out.")
+    elif kind in _TABLES:
+        read = _TABLES[kind]
+    else:
+        raise ValueError(
+            f"{path}: the ending {kind!r} is not supported. Convert the file to one of {SUPPORTED}."
+        )
     with file_errors(path):
         table = read(path, columns)
         if table.values.size == 0:
@@ -71,31 +89,14 @@ def read_columns(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     check_path(path)
-    readers = {".csv": read_csv_columns, ".parquet": read_parquet_columns}
-    if path.suffix.lower() not in readers:
+    read = _WORDS.get(path.suffix.lower())
+    if read is None:
         raise ValueError(f"{path}: words are read from .csv and .parquet files. Convert the file.")
     with file_errors(path):
-        columns = readers[path.suffix.lower()](path)
+        columns = read(path)
         if not columns or not len(next(iter(columns.values()))):
             raise TableError("is empty: it holds no rows. Give a file with data.")
     return columns
-
-
-def _reader(path: Path, array: str | None) -> Callable[[Path, Sequence[str] | None], Table]:
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        return partial(read_npz, array=array)
-    if array is not None:
-        raise ValueError(f"{path}: array={array!r} is for .npz files alone. Leave array out.")
-    if _IDX_NAME.search(path.name.lower()):
-        return read_idx
-    readers = {".npy": read_npy, ".csv": read_csv, ".parquet": read_parquet}
-    if suffix not in readers:
-        raise ValueError(
-            f"{path}: the ending {suffix!r} is not supported. Convert the file to one of "
-            f"{SUPPORTED}."
-        )
-    return readers[suffix]
 
 
 def check_path(path: Path) -> None:

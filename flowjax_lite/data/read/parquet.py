@@ -11,7 +11,7 @@ from flowjax_lite.data.extra import import_extra
 from flowjax_lite.data.read.table import (
     Table,
     TableError,
-    check_kind,
+    check_numbers,
     check_unpacked,
     column_positions,
 )
@@ -61,7 +61,7 @@ class Parquet:
         arrays = list(self.read_columns(columns, groups).values())
         # Side by side at once, with a cell of each column in turn, would take three times as long.
         values = np.ascontiguousarray(np.stack(arrays).T) if arrays else np.empty((0, 0))
-        check_kind(values.dtype)
+        check_numbers(values.shape, values.dtype)
         return values
 
     def read_columns(self, columns: Sequence[str], groups: Sequence[int]) -> dict[str, np.ndarray]:

@@ -1,7 +1,8 @@
 """Rows of numbers, as read from a file, and the words for what can be wrong with them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,16 @@ class Table:
 
 
 class TableError(ValueError):
-    """What is wrong inside a file and how to mend it; `read_table` puts the file's name before."""
+    """What is wrong inside a table and how to mend it; `naming` puts the table's name before."""
+
+
+@contextmanager
+def naming(title: object) -> Iterator[None]:
+    """Put what a table is called before what is wrong with it."""
+    try:
+        yield
+    except TableError as error:
+        raise ValueError(f"{title}: {error}") from error
 
 
 def table_from_array(values: np.ndarray, columns: Sequence[str] | None) -> Table:
@@ -48,13 +58,12 @@ def table_from_array(values: np.ndarray, columns: Sequence[str] | None) -> Table
     Raises:
         TableError: The array has another rank or type, or lacks a column.
     """
-    check_kind(values.dtype)
-    check_shape(values.shape)
+    check_numbers(values.shape, values.dtype)
     if values.ndim > 2:
         if columns is not None:
             raise TableError(f"holds events of shape {values.shape[1:]} without columns to choose.")
         return Table(values, ())
-    values = values.reshape(len(values), -1) if values.size else values.reshape(0, 1)
+    values = values[:, None] if values.ndim == 1 else values
     names = numbered("x", values.shape[1])
     if columns is None:
         return Table(values, names)
@@ -79,22 +88,14 @@ def check_unpacked(num_bytes: int, packed: int) -> None:
         )
 
 
-def check_kind(dtype: np.dtype) -> None:
-    """Check that a type is one of real numbers.
+def check_numbers(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Check that an array holds real numbers, `(n, d)` or `(n, *event_shape)`, or `(n,)`.
 
     Raises:
-        TableError: It is not.
+        TableError: It is of another type or a scalar, or has more than a million columns.
     """
     if dtype.kind not in "fiub":
         raise TableError(f"holds values of type {dtype}; expected real numbers. Convert them.")
-
-
-def check_shape(shape: tuple[int, ...]) -> None:
-    """Check that a shape is `(n, d)` or `(n, *event_shape)`, or `(n,)` for one column.
-
-    Raises:
-        TableError: It is that of a scalar, or there are more than a million columns.
-    """
     if not shape:
         raise TableError("holds a single number; expected (n, d), a row for each event.")
     if len(shape) == 2:
@@ -127,16 +128,15 @@ def column_positions(columns: Sequence[str] | None, names: Sequence[str]) -> lis
     Raises:
         TableError: A name is not there, or there more than once.
     """
-    if columns is None:
-        return list(range(len(names)))
     counts, positions = Counter(names), {name: i for i, name in enumerate(names)}
-    for column in columns:
+    wanted = names if columns is None else columns
+    for column in wanted:
         if column not in counts:
             shown = listed(names, most=_MOST_NAMED)
             raise TableError(f"has no column {column!r}.{suggest(column, names)} It has {shown}.")
         if counts[column] > 1:
             raise TableError(f"has several columns {column!r}. Rename all but one.")
-    return [positions[column] for column in columns]
+    return [positions[column] for column in wanted]
 
 
 def numbered(prefix: str, num: int) -> tuple[str, ...]:

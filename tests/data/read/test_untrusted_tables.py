@@ -120,9 +120,9 @@ def test_formats_with_a_checksum_read_nothing_else(tmp_path: Path, name: str) ->
 
 HOSTILE = {
     "rows without end": ("a.npy", npy(described((10**12, 3))), "is damaged or cut short"),
-    "a product that overflows": ("a.npy", npy(described((2**32, 2**32))), "is damaged or cut"),
+    "a product that overflows": ("a.npy", npy(described((2**32, 2**32, 2))), "is damaged or cut"),
     "negative rows": ("a.npy", npy(described((-1, -2)), bytes(16)), "is damaged or cut short"),
-    "emptiness without end": ("a.npy", npy(described((0, 2**70))), "cannot be read|is empty"),
+    "emptiness without end": ("a.npy", npy(described((0, 2**70))), "columns"),
     "rows of nothing": ("a.npy", npy(described((10**12,), "V0")), "values of type"),
     "text of nothing": ("a.npy", npy(described((10**12,), "<U0")), "values of type"),
     "objects": ("a.npy", npy(described((1,), "|O"), b"cos\nsystem\n"), "values of type object"),
