@@ -12,7 +12,7 @@ import numpy as np
 
 from flowjax_lite.core.checks import check_choice, listed, suggest
 from flowjax_lite.data.arrays import as_array, frame_columns
-from flowjax_lite.data.dataset import Dataset, split
+from flowjax_lite.data.dataset import Dataset, Split, split
 from flowjax_lite.data.dequantization import dequantize
 from flowjax_lite.data.named.benchmarks import bsds300, uci
 from flowjax_lite.data.named.embedded import EMBEDDED
@@ -35,6 +35,11 @@ from flowjax_lite.data.schema import (
     sort_columns,
     table_columns,
 )
+
+_Names = Sequence[str] | None
+# Rows before they are checked and divided, what the columns of x and of the condition hold, and
+# what a `Dataset` tells of images.
+_Rows = tuple[Split, Schema, Schema, dict[str, Any]]
 
 # What options are for that files and tables do not take, or not they alone.
 _DIVIDED = "files, tables and toys; others have splits of their own"
@@ -140,8 +145,8 @@ def _table(
     name: str,
     *,
     seed: int,
-    columns: Sequence[str] | None,
-    condition_columns: Sequence[str] | None,
+    columns: _Names,
+    condition_columns: _Names,
     schema: str | None,
     missing: str,
     validation: float | int,
@@ -153,29 +158,29 @@ def _table(
     check_choice(missing, ("error", "drop"), "missing")
     if schema is not None:
         check_choice(schema, ("auto",), "schema")
-        x, condition, facts = _by_schema(source, name, columns, condition_columns, missing, seed)
+        rows, of_x, of_condition, image = _by_schema(
+            source, name, columns, condition_columns, missing, seed
+        )
     elif missing == "drop":
         raise ValueError("missing is 'drop', which has no effect without schema='auto'")
     else:
-        x, condition, facts = _numbers(source, name, columns, condition_columns, array, seed)
-    x = check_data(x, name=name, dtype=np.float32, columns=facts["columns"], checks=checks)
-    if condition is not None:
-        condition = _check_condition(condition, name, facts["condition_columns"], checks)
-    parts = split(x, condition=condition, seed=seed, validation=validation, test=test)
-    return Dataset(Path(name).stem, *parts, **facts)
-
-
-# Rows before they are checked and divided: x, condition, and what a `Dataset` tells of them.
-_Rows = tuple[np.ndarray, np.ndarray | None, dict[str, Any]]
+        rows, of_x, of_condition, image = _numbers(
+            source, name, columns, condition_columns, array, seed
+        )
+    rows = _check(rows, name, of_x.columns, of_condition.columns, checks)
+    return Dataset(
+        Path(name).stem,
+        *split(rows.x, condition=rows.condition, seed=seed, validation=validation, test=test),
+        columns=of_x.columns,
+        condition_columns=of_condition.columns,
+        schema=of_x if of_x.kinds else None,
+        condition_schema=of_condition if of_condition.kinds else None,
+        **image,
+    )
 
 
 def _numbers(
-    source: Any,
-    name: str,
-    columns: Sequence[str] | None,
-    condition_columns: Sequence[str] | None,
-    array: str | None,
-    seed: int,
+    source: Any, name: str, columns: _Names, condition_columns: _Names, array: str | None, seed: int
 ) -> _Rows:
     """The columns of a table of numbers, or images."""
     given = tuple(condition_columns or ())
@@ -197,18 +202,13 @@ def _numbers(
     num_levels = 256 if (image_shape or x.ndim > 2) and x.dtype == np.uint8 else None
     if num_levels is not None:
         x = dequantize(x, num_levels, seed=seed)
-    facts: dict[str, Any] = {"image_shape": image_shape, "num_levels": num_levels}
     kinds = dict.fromkeys((*names, *given), "real")
-    return x, condition, facts | _schemas(source, kinds, names, given)
+    image = {"image_shape": image_shape, "num_levels": num_levels}
+    return Split(x, condition), *_schemas(source, kinds, names, given), image
 
 
 def _by_schema(
-    source: Any,
-    name: str,
-    columns: Sequence[str] | None,
-    condition_columns: Sequence[str] | None,
-    missing: str,
-    seed: int,
+    source: Any, name: str, columns: _Names, condition_columns: _Names, missing: str, seed: int
 ) -> _Rows:
     """The columns of a table of numbers and words, as an inferred schema has them."""
     table = table_columns(source)
@@ -243,25 +243,17 @@ def _by_schema(
         keep = ~incomplete_rows(table)
         table = {column: values[keep] for column, values in table.items()}
     check_complete(table, "with missing='drop', or those columns with columns=[...]")
-    facts = _schemas(source, kinds, columns, given)
-    condition = facts["condition_schema"].to_array(table) if given else None
-    return facts["schema"].to_array(table, seed=seed), condition, facts
+    schema, given_schema = _schemas(source, kinds, columns, given)
+    condition = given_schema.to_array(table) if given else None
+    return Split(schema.to_array(table, seed=seed), condition), schema, given_schema, {}
 
 
 def _schemas(
     source: Any, kinds: Mapping[str, Any], columns: Sequence[str], given: Sequence[str]
-) -> dict[str, Any]:
-    """What a `Dataset` tells of its columns."""
-    schema, of_condition = (
-        Schema({column: kinds[column] for column in part}, frame_kind(source))
-        for part in (columns, given)
-    )
-    return {
-        "columns": schema.columns,
-        "condition_columns": of_condition.columns,
-        "schema": schema if columns else None,
-        "condition_schema": of_condition if given else None,
-    }
+) -> tuple[Schema, Schema]:
+    """What the columns of x and of the condition hold."""
+    schema = Schema(kinds, frame_kind(source))
+    return schema.select(columns), schema.select(given)
 
 
 def _benchmark(
@@ -278,24 +270,30 @@ def _benchmark(
         data = uci(data_dir, name.removeprefix("uci/"), seed=seed)
     for part in ("train", "validation", "test"):
         rows, label = getattr(data, part), f"{name} ({part} rows)"
-        held_out = part != "train"
-        check_data(
-            rows.x, name=label, allow_degenerate=held_out, columns=data.columns, checks=checks
-        )
-        if rows.condition is not None:
-            _check_condition(rows.condition, label, data.condition_columns, checks)
+        names = data.columns, data.condition_columns
+        _check(rows, label, *names, checks, held_out=part != "train")
     return data
 
 
-def _check_condition(
-    condition: np.ndarray, name: str, columns: Sequence[str], checks: str
-) -> np.ndarray:
-    return check_data(
-        condition,
-        name=f"the condition of {name}",
-        dtype=np.float32,
-        allow_degenerate=True,
-        whole_numbers=True,
-        columns=columns,
-        checks=checks,
-    )
+def _check(
+    rows: Split,
+    name: str,
+    columns: Sequence[str],
+    condition_columns: Sequence[str],
+    checks: str,
+    *,
+    held_out: bool = False,
+) -> Split:
+    """Rows in float32; those that are not held out have a density."""
+    check = partial(check_data, dtype=np.float32, checks=checks)
+    x, condition = rows.x, rows.condition
+    x = check(x, name=name, columns=columns, allow_degenerate=held_out)
+    if condition is not None:
+        condition = check(
+            condition,
+            name=f"the condition of {name}",
+            columns=condition_columns,
+            allow_degenerate=True,
+            whole_numbers=True,
+        )
+    return Split(x, condition)
