@@ -5,8 +5,12 @@ and pyarrow are imported only by the functions that need them.
 """
 
 from flowjax_lite.data.dataset import Dataset, Split, join, split, split_sizes
-from flowjax_lite.data.dequantization import dequantize
-from flowjax_lite.data.domains import dequantize_integers, domain_map, quantize_integers
+from flowjax_lite.data.domains import (
+    dequantize,
+    dequantize_integers,
+    domain_map,
+    quantize_integers,
+)
 from flowjax_lite.data.loading import load
 from flowjax_lite.data.named.benchmarks import bsds300, uci
 from flowjax_lite.data.named.embedded import breast_cancer, digits, iris, wine

@@ -30,18 +30,17 @@ def frame_columns(x: Any) -> dict[str, np.ndarray] | None:
         pairs = [(x.name, x)]
     else:
         return None
-    columns = {str(name): np.asarray(column) for name, column in pairs}
-    names = [str(name) for name, _ in pairs]
-    if len(columns) < len(pairs):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the table has several columns {twice!r}; rename all but one")
+    columns: dict[str, np.ndarray] = {}
     for name, column in pairs:
         refuse_masked(column, f"column {name!r}")
-        shape, first = columns[str(name)].shape, columns[names[0]].shape
-        if len(shape) != 1 or shape != first:
+        if str(name) in columns:
+            raise ValueError(f"the table has several columns {str(name)!r}; rename all but one")
+        columns[str(name)] = np.asarray(column)
+        (first, values), shape = next(iter(columns.items())), columns[str(name)].shape
+        if len(shape) != 1 or shape != values.shape:
             raise ValueError(
                 f"column {name!r} has shape {shape}; expected (n,), and the same n as column "
-                f"{names[0]!r} of shape {first}"
+                f"{first!r} of shape {values.shape}"
             )
     return columns
 
@@ -97,6 +96,19 @@ def as_array(x: Any, *, name: str) -> np.ndarray:
         raise ValueError(f"{name} cannot be made into an array (n, d): {error}") from error
 
 
+def check_events(array: np.ndarray, name: str) -> None:
+    """Check that an array has an axis of rows and one of events at least.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if array.ndim < 2:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected (n, d), a row for each event; "
+            "x[:, None] makes one column."
+        )
+
+
 def as_rows(
     x: Any, *, name: str, dtype: DTypeLike | None = None, whole_numbers: bool = False
 ) -> np.ndarray:
@@ -131,11 +143,7 @@ def as_rows(
             "b": "A flag has no density: drop it or give it as a condition.",
         }.get(kind, "Convert it with .astype(float).")
         raise TypeError(f"{name} has type {array.dtype}; expected real floats. {fix}")
-    if array.ndim < 2:
-        raise ValueError(
-            f"{name} has shape {array.shape}; expected (n, d), a row for each event; "
-            "x[:, None] makes one column."
-        )
+    check_events(array, name)
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}. Give at least one row.")
     with np.errstate(over="ignore"):  # checks name the cells that overflow

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowjax_lite.core.checks import listed
-from flowjax_lite.data.arrays import as_array
+from flowjax_lite.data.arrays import as_array, check_events
 from flowjax_lite.data.schema import Schema
 
 _MOST_SHOWN = 20  # columns of a table in a notebook
@@ -32,20 +32,15 @@ class Split:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", as_array(self.x, name="x"))
+        check_events(self.x, "x")
         if self.condition is not None:
-            object.__setattr__(self, "condition", as_array(self.condition, name="condition"))
-        if self.x.ndim < 2:
-            raise ValueError(
-                f"x has shape {self.x.shape}; expected (n, d), a row for each event; "
-                "x[:, None] makes one column."
-            )
-        if self.condition is not None and (
-            self.condition.ndim < 2 or len(self.condition) != len(self.x)
-        ):
-            raise ValueError(
-                f"condition has shape {self.condition.shape}; expected ({len(self.x)}, c), one row "
-                "for each row of x."
-            )
+            condition = as_array(self.condition, name="condition")
+            object.__setattr__(self, "condition", condition)
+            if condition.ndim < 2 or len(condition) != len(self.x):
+                raise ValueError(
+                    f"condition has shape {condition.shape}; expected ({len(self.x)}, c), one row "
+                    "for each row of x."
+                )
 
     def __len__(self) -> int:
         return len(self.x)

@@ -13,7 +13,7 @@ import numpy as np
 from flowjax_lite.core.checks import check_choice, listed, suggest
 from flowjax_lite.data.arrays import as_array, frame_columns
 from flowjax_lite.data.dataset import Dataset, Split, split
-from flowjax_lite.data.dequantization import dequantize
+from flowjax_lite.data.domains import dequantize
 from flowjax_lite.data.named.benchmarks import bsds300, uci
 from flowjax_lite.data.named.embedded import EMBEDDED
 from flowjax_lite.data.named.toys import TOYS, toy

@@ -2,7 +2,7 @@
 
 import importlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -57,20 +57,20 @@ class Schema:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of numbers; words get one each, such as `city=Rome`."""
-        return tuple(
-            column
-            for name, kind in self.kinds.items()
-            for column in ([name] if isinstance(kind, str) else [f"{name}={w}" for w in kind])
-        )
+        return tuple(column for column, _ in self._columns)
 
     @property
     def domains(self) -> tuple[str, ...]:
         """The domain of each column of numbers, for `domain_map`."""
-        return tuple(
-            domain
-            for kind in self.kinds.values()
-            for domain in ([kind] if isinstance(kind, str) else ["real"] * len(kind))
-        )
+        return tuple(domain for _, domain in self._columns)
+
+    @property
+    def _columns(self) -> Iterator[tuple[str, str]]:
+        for name, kind in self.kinds.items():
+            if isinstance(kind, str):
+                yield name, kind
+            else:
+                yield from ((f"{name}={word}", "real") for word in kind)
 
     @property
     def dim(self) -> int:

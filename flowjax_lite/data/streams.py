@@ -16,7 +16,13 @@ from flowjax_lite.data.dataset import Split, join
 from flowjax_lite.data.read.binary import open_npy
 from flowjax_lite.data.read.files import check_path, file_errors
 from flowjax_lite.data.read.parquet import Parquet
-from flowjax_lite.data.read.table import TableError, column_positions, divide_columns, numbered
+from flowjax_lite.data.read.table import (
+    TableError,
+    column_positions,
+    divide_columns,
+    naming,
+    numbered,
+)
 
 _LEAST_MIXED = 64  # blocks that come together in a buffer, so that its rows are a mixture
 _BLOCK_BYTES = 2**18  # large enough for a disk to read at full speed
@@ -36,6 +42,8 @@ class Stream:
         columns: Names of the columns of x; empty where rows have more than one axis.
         condition_columns: Names of the columns of the condition; empty without one.
         buffer: Rows that are held in memory and shuffled together.
+        read: Reads the block of a number, in memory of its own and in the type that the source
+            has; a ValueError where it cannot be read.
     """
 
     name: str
@@ -44,7 +52,7 @@ class Stream:
     columns: tuple[str, ...]
     condition_columns: tuple[str, ...]
     buffer: int
-    _read: Callable[[int], Split] = field(repr=False)
+    read: Callable[[int], Split] = field(repr=False)
 
     @property
     def condition_shape(self) -> tuple[int, ...] | None:
@@ -53,14 +61,6 @@ class Stream:
 
     def __len__(self) -> int:
         return int(self.sizes.sum())
-
-    def read(self, block: int) -> Split:
-        """Read a block, in memory of its own and in the type that the source has.
-
-        Raises:
-            ValueError: It cannot be read.
-        """
-        return self._read(block)
 
     def sample(self, num: int, *, seed: int = 0) -> Split:
         """Draw rows, such as for `Standardize.from_data`, for `initialize` or for a picture.
@@ -85,8 +85,8 @@ class Stream:
         counts = random.multivariate_hypergeometric(self.sizes[chosen], num, method="marginals")
         parts = []
         for block, count in zip(chosen, counts, strict=True):
-            split = self.read(int(block))
-            parts.append(split[random.permutation(len(split))[:count]].cast())
+            rows = self.read(int(block))
+            parts.append(rows[random.permutation(len(rows))[:count]].cast())
         return join(*parts)[random.permutation(num)]
 
 
@@ -132,10 +132,10 @@ def stream(
         (1000, (5, 2))
     """
     check_positive_int(buffer, "buffer")
-    name, blocks = _open(source, buffer)
+    name, blocks = _open(source, max(1, buffer // _LEAST_MIXED))
     if condition_columns is None:
         condition_columns = blocks.columns[len(blocks.columns) - blocks.num_conditions :]
-    with file_errors(Path(name)):
+    with naming(name):
         if len(blocks.event_shape) == 1:
             of_x, of_condition = divide_columns(columns, condition_columns, blocks.columns)
             event_shape: tuple[int, ...] = (len(of_x),)
@@ -173,35 +173,36 @@ class _Blocks(NamedTuple):
     num_conditions: int = 0
 
 
-def _open(source: Any, buffer: int) -> tuple[str, _Blocks]:
-    """What messages call a source, and its blocks."""
-    mixed = max(1, buffer // _LEAST_MIXED)
+def _open(source: Any, most_rows: int) -> tuple[str, _Blocks]:
+    """What messages call a source, and its blocks, of at most so many rows where it has none."""
     if isinstance(source, str | PathLike):
-        return str(source), _open_file(Path(source), mixed)
-    if isinstance(source, list | tuple) and source and isinstance(source[0], str | PathLike):
-        name = f"{source[0]} and {len(source) - 1} more"
-        with file_errors(Path(name)):
-            return name, _joined([_open_file(Path(path), mixed) for path in source])
+        return str(source), _open_file(Path(source), most_rows)
     if isinstance(source, np.ndarray):
         if source.ndim < 2 or not source.size:
             raise ValueError(f"the array has shape {source.shape}; expected (n, d) with rows in it")
-        return "data", _array(source, mixed)
-    is_frame = frame_columns(source) is not None
-    if hasattr(source, "__len__") and hasattr(source, "__getitem__") and not is_frame:
-        return f"the {type(source).__name__}", _items(source, mixed)
-    raise TypeError(
-        f"the source is a {type(source).__name__}; expected a path, a list of paths, an array, or "
-        "a source with a length and items, such as those of Grain; frames go to fit as they are"
-    )
+        return "data", _array(source, most_rows)
+    has_items = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    if not has_items or frame_columns(source) is not None:
+        raise TypeError(
+            f"the source is a {type(source).__name__}; expected a path, a list of paths, an array, "
+            "or a source with a length and items, such as those of Grain; frames go to fit as they "
+            "are"
+        )
+    if not len(source):
+        raise ValueError("the source is empty; expected at least one row")
+    if isinstance(source, list | tuple) and isinstance(source[0], str | PathLike):
+        blocks = [_open_file(Path(path), most_rows) for path in source]
+        return f"{source[0]} and {len(source) - 1} more", _joined(blocks)
+    return f"the {type(source).__name__}", _items(source, most_rows)
 
 
-def _open_file(path: Path, mixed: int) -> _Blocks:
+def _open_file(path: Path, most_rows: int) -> _Blocks:
     check_path(path)
     with file_errors(path):
         if path.suffix.lower() == ".parquet":
             return _parquet(path)
         if path.suffix.lower() == ".npy":
-            return _npy(path, mixed)
+            return _npy(path, most_rows)
     raise ValueError(
         f"{path}: the ending {path.suffix!r} cannot be read a block at a time. Convert the file to "
         ".npy or .parquet, or read it whole with read_table."
@@ -228,11 +229,8 @@ def _npy(path: Path, most_rows: int) -> _Blocks:
 
     def rows(start: int, end: int) -> np.ndarray:
         num, offset = (end - start) * width, first_byte + start * width * dtype.itemsize
-        with file_errors(path):
-            values = np.fromfile(path, dtype, num, offset=offset)
-            if len(values) != num:
-                raise TableError("has become shorter since it was opened. Write it again.")
-        return values.reshape(-1, *shape[1:])
+        with file_errors(path):  # the file may have become shorter since it was opened
+            return np.fromfile(path, dtype, num, offset=offset).reshape(end - start, *shape[1:])
 
     return _slices(shape, dtype.itemsize, rows, most_rows)
 
@@ -270,10 +268,7 @@ def _items(source: Any, most_rows: int) -> _Blocks:
 
     Raises:
         TypeError: The first item is neither a row nor a batch of rows, nor a pair of such.
-        ValueError: There are none.
     """
-    if not len(source):
-        raise ValueError("the source is empty; expected at least one row")
     first = source[0]
     is_pair = isinstance(first, tuple) and len(first) == 2
     x, condition = map(np.atleast_1d, first if is_pair else (first, np.empty(0)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from flowjax_lite.data.dataset import Dataset, Split
-from flowjax_lite.data.dequantization import dequantize
+from flowjax_lite.data.domains import dequantize
 from flowjax_lite.data.read import read_table
 from flowjax_lite.data.read.table import numbered
 

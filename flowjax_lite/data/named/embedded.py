@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from flowjax_lite.data.dataset import Dataset, Split, split
-from flowjax_lite.data.dequantization import dequantize
+from flowjax_lite.data.domains import dequantize
 from flowjax_lite.data.extra import import_extra
 
 NUM_LEVELS = 17  # of the digits' pixels

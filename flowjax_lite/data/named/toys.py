@@ -165,19 +165,8 @@ def rings(num: int, *, seed: int) -> np.ndarray:
     return _noisy(rng, _polar(radius, rng.uniform(0, 2 * np.pi, num)), scale=0.1)
 
 
-TOYS: dict[str, Callable[..., np.ndarray]] = {
-    sampler.__name__: sampler
-    for sampler in (
-        moons,
-        circles,
-        eight_gaussians,
-        pinwheel,
-        two_spirals,
-        checkerboard,
-        swissroll,
-        rings,
-    )
-}
+_SAMPLERS = (moons, circles, eight_gaussians, pinwheel, two_spirals, checkerboard, swissroll, rings)
+TOYS: dict[str, Callable[..., np.ndarray]] = {sampler.__name__: sampler for sampler in _SAMPLERS}
 
 
 def _polar(radius: np.ndarray | float, angle: np.ndarray) -> np.ndarray:
