@@ -229,8 +229,11 @@ def _npy(path: Path, most_rows: int) -> _Blocks:
 
     def rows(start: int, end: int) -> np.ndarray:
         num, offset = (end - start) * width, first_byte + start * width * dtype.itemsize
-        with file_errors(path):  # the file may have become shorter since it was opened
-            return np.fromfile(path, dtype, num, offset=offset).reshape(end - start, *shape[1:])
+        with file_errors(path):
+            values = np.fromfile(path, dtype, num, offset=offset)
+            if len(values) != num:
+                raise TableError("has become shorter since it was opened. Write it again.")
+        return values.reshape(-1, *shape[1:])
 
     return _slices(shape, dtype.itemsize, rows, most_rows)
 
