@@ -57,8 +57,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/families/ffjord/ffjord"))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
-    config, flow = run.read(arguments.run)
-    x = load_data(config.data).test.x[:ROWS]
+    trained = run.read(arguments.run)
+    flow, x = trained.flow, load_data(trained.config.data).test.x[:ROWS]
     exact = np.asarray(log_prob(flow, x, None))
     lines, keys = [], jax.random.split(jax.random.key(0), KEYS)
     for name, divergence in ESTIMATES.items():

@@ -14,10 +14,15 @@ from pathlib import Path
 
 from trained import rows_in, train_missing, write
 
-from flowjax_lite.cli.config import Config, DataConfig, FlowConfig, TrainingConfig
+from flowjax_lite.cli.config import Config
 
 COUPLING, AUTOREGRESSIVE = ("realnvp", "nsf_coupling"), ("maf", "nsf_autoregressive", "iaf")
 FLOWS = COUPLING + AUTOREGRESSIVE
+
+
+def _epochs(number: int) -> dict[str, int]:
+    """So many epochs, whatever the validation says."""
+    return {"max_epochs": number, "patience": number}
 
 
 def digits(family: str, data_dir: str | None) -> Config:
@@ -27,11 +32,9 @@ def digits(family: str, data_dir: str | None) -> Config:
     epochs = 6 if "nsf" in family or family == "iaf" else 8
     return Config(
         name=family,
-        data=DataConfig("digits", logit=0.05, noise_copies=20),
-        flow=FlowConfig(family, num_layers=layers, hidden=hidden, activation="tanh"),
-        training=TrainingConfig(
-            learning_rate=1e-3, batch_size=200, max_epochs=epochs, patience=epochs
-        ),
+        data={"source": "digits", "logit": 0.05, "noise_copies": 20},
+        flow={"family": family, "num_layers": layers, "hidden": hidden, "activation": "tanh"},
+        training={"learning_rate": 1e-3, "batch_size": 200, **_epochs(epochs)},
     )
 
 
@@ -39,9 +42,9 @@ def uci(family: str, data_dir: str | None) -> Config:
     """p(y | x) of the power plant: one target given four features."""
     return Config(
         name=family,
-        data=DataConfig("uci/power-plant", data_dir=data_dir),
-        flow=FlowConfig(family, num_layers=4, hidden=(64, 64)),
-        training=TrainingConfig(learning_rate=2e-3, batch_size=256, max_epochs=40, patience=40),
+        data={"source": "uci/power-plant", "data_dir": data_dir},
+        flow={"family": family, "num_layers": 4, "hidden": (64, 64)},
+        training={"learning_rate": 2e-3, "batch_size": 256, **_epochs(40)},
     )
 
 
@@ -56,11 +59,9 @@ def bsds300(family: str, data_dir: str | None) -> Config:
     }[family]
     return Config(
         name=family,
-        data=DataConfig("bsds300", data_dir=data_dir),
-        flow=FlowConfig(family, num_layers=layers, hidden=hidden),
-        training=TrainingConfig(
-            learning_rate=1e-3, batch_size=256, max_epochs=epochs, patience=epochs
-        ),
+        data={"source": "bsds300", "data_dir": data_dir},
+        flow={"family": family, "num_layers": layers, "hidden": hidden},
+        training={"learning_rate": 1e-3, "batch_size": 256, **_epochs(epochs)},
     )
 
 

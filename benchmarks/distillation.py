@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from timing import interleaved
 
 import flowjax_lite as fl
-from flowjax_lite.cli.run import batched, experiment
+from flowjax_lite.cli.run import experiment
 
 SAMPLES, BATCH, EVALUATION = 256, 1000, 20_000
 GRID = 8  # images along each side of a picture
@@ -78,7 +78,7 @@ def _draw_losses(axes: Axes, losses: np.ndarray) -> None:
 def table(flows: dict[str, fl.Flow], data: fl.data.Dataset, repeats: int) -> str:
     """Test likelihoods and sampling rates of the teacher and the student, and what they differ."""
     rate = rates(flows, repeats)
-    log_probs = {name: batched.log_prob(flow, data.test.x) for name, flow in flows.items()}
+    log_probs = {name: experiment.log_prob(flow, data.test) for name, flow in flows.items()}
     rows = [
         [
             name,
@@ -117,7 +117,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     config = digits("maf", None)
-    training = dataclasses.replace(config.training, max_epochs=arguments.epochs)
+    training = {**config.training, "max_epochs": arguments.epochs}
     config = dataclasses.replace(config, training=training)
     data = experiment.load_data(config.data)
     teacher = experiment.train(experiment.prepare(config, data)).result.flow
@@ -129,8 +129,8 @@ def main() -> None:
     student_of_logits = fl.flows.iaf(
         dim=data.dim,
         num_layers=arguments.layers,
-        hidden=config.flow.options["hidden"],
-        activation=config.flow.options["activation"],
+        hidden=config.flow["hidden"],
+        activation=config.flow["activation"],
         rngs=nnx.Rngs(0),
     )
     student_of_logits, losses = train_on_samples(

@@ -14,7 +14,7 @@ from typing import Any
 
 from trained import rows_in, train_missing, write
 
-from flowjax_lite.cli.config import Config, DataConfig, FlowConfig, TrainingConfig
+from flowjax_lite.cli.config import Config
 
 EPOCHS = 8
 # Couplings change half of the entries a layer, so they get more layers; planar and radial layers
@@ -86,9 +86,9 @@ def config(name: str) -> Config:
     """8 × 8 digits: few rows, so small networks and copies with fresh noise."""
     return Config(
         name=name,
-        data=DataConfig("digits", logit=0.05, noise_copies=20),
-        flow=FlowConfig(**SETTINGS[name]),
-        training=TrainingConfig(**_TRAINING | TRAINING.get(name, {})),
+        data={"source": "digits", "logit": 0.05, "noise_copies": 20},
+        flow=SETTINGS[name],
+        training=_TRAINING | TRAINING.get(name, {}),
     )
 
 

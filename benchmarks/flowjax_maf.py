@@ -29,8 +29,8 @@ from flowjax.train.losses import MaximumLikelihoodLoss
 from paramax import NonTrainable, non_trainable
 
 import flowjax_lite as fl
-from flowjax_lite.cli.commands.compare import ROWS
-from flowjax_lite.cli.report.score import ComparisonRow, Score
+from flowjax_lite.cli.commands.compare import ROWS, Row
+from flowjax_lite.cli.report import Score
 
 
 @eqx.filter_jit
@@ -57,14 +57,14 @@ def main() -> None:
     flow = masked_autoregressive_flow(
         key,
         base_dist=Normal(jnp.zeros(dim)),
-        flow_layers=config.flow.options["num_layers"],
-        nn_width=config.flow.options["hidden"][0],
-        nn_depth=len(config.flow.options["hidden"]),
+        flow_layers=config.flow["num_layers"],
+        nn_width=config.flow["hidden"][0],
+        nn_depth=len(config.flow["hidden"]),
     )
     unit_to_data = non_trainable(Affine(jnp.asarray(x.mean(0)), jnp.asarray(x.std(0))))
     flow = Transformed(flow, unit_to_data)
-    batch_size, epochs = config.training.batch_size, config.training.max_epochs
-    optimizer = fl.AdamW(config.training.learning_rate)(epochs * (len(x) // batch_size))
+    batch_size, epochs = config.training["batch_size"], config.training["max_epochs"]
+    optimizer = fl.AdamW(config.training["learning_rate"])(epochs * (len(x) // batch_size))
     params, static = eqx.partition(
         flow, eqx.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, NonTrainable)
     )
@@ -91,15 +91,15 @@ def main() -> None:
         if value > best[0]:
             best = (value, params)
     flow = eqx.combine(best[1], static)
-    splits = {"train": x, "validation": data.validation.x, "test": data.test.x}
     score = Score.of(
-        {name: evaluate(flow, rows) for name, rows in splits.items()},
+        [evaluate(flow, split) for split in (x, data.validation.x, data.test.x)],
+        data,
         name="flowjax maf",
         note=f"flowjax {version('flowjax')}, the settings of maf",
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
     )
     seconds = np.array(curve)[:, 0]
-    row = ComparisonRow(
+    row = Row(
         score,
         epochs=epochs,
         seconds_per_epoch=float(np.median(np.diff(seconds))),

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from flowjax_lite.cli.commands.compare import ROWS, compare, picture, table
+from flowjax_lite.cli.commands.compare import ROWS, Row, compare, picture, table
 from flowjax_lite.cli.config import Config
-from flowjax_lite.cli.report.score import ComparisonRow, Score
+from flowjax_lite.cli.report import Score
 
 
 def train_missing(configs: Iterable[Config], directory: Path) -> None:
@@ -16,7 +16,7 @@ def train_missing(configs: Iterable[Config], directory: Path) -> None:
             compare((config,), out=str(directory / config.name))
 
 
-def rows_in(directory: Path, names: Iterable[str]) -> list[ComparisonRow]:
+def rows_in(directory: Path, names: Iterable[str]) -> list[Row]:
     """All flows trained so far, in the order of the names, then the baselines once."""
     flows, baselines = [], {}
     for name in names:
@@ -25,7 +25,7 @@ def rows_in(directory: Path, names: Iterable[str]) -> list[ComparisonRow]:
             fields = json.loads(line)
             score = Score(**fields.pop("score"))
             curve = tuple(map(tuple, fields.pop("curve")))
-            row = ComparisonRow(score, curve=curve, **fields)
+            row = Row(score, curve=curve, **fields)
             if row.epochs is None:
                 baselines[score.name] = row
             else:
@@ -33,7 +33,7 @@ def rows_in(directory: Path, names: Iterable[str]) -> list[ComparisonRow]:
     return [*flows, *baselines.values()]
 
 
-def write(rows: Sequence[ComparisonRow], stem: Path, *, title: str, text: str = "") -> None:
+def write(rows: Sequence[Row], stem: Path, *, title: str, text: str = "") -> None:
     """Write the table to stem.md and the picture to stem.png."""
     stem.parent.mkdir(exist_ok=True)
     stem.with_suffix(".md").write_text(f"# {title}\n\n{text}{table(rows)}")

@@ -1,7 +1,7 @@
 """The arguments of a command, read from the signature and the docstring of its function.
 
-Parameters before the `*` are positional, the others options; a flag is a bool. `**` receives keys
-of a config, as words that the config reads itself.
+Parameters before the `*` are positional, the others options; a flag is a bool. `**` receives
+values of a config by their keys.
 """
 
 import inspect
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowjax_lite.cli import config as configs
-from flowjax_lite.cli.config.options import REQUIRED, Option, options_of
+from flowjax_lite.cli.config.options import REQUIRED, options_of
 
 _GROUPS = {
     "": "the run",
@@ -18,11 +18,6 @@ _GROUPS = {
     "flow": "flow; options left out have the defaults of the family",
     "training": "training",
 }
-
-
-def purpose(command: Callable[..., Any]) -> str:
-    """Return the first line of a command's docstring."""
-    return (inspect.getdoc(command) or "").partition("\n")[0]
 
 
 def add_arguments(parser: ArgumentParser, command: Callable[..., Any]) -> None:
@@ -38,24 +33,22 @@ def add_arguments(parser: ArgumentParser, command: Callable[..., Any]) -> None:
             _add_keys(parser)
             continue
         option = options[name]
-        settings: dict[str, Any] = {"help": _help(option)}
-        if option.is_list:
-            settings["nargs"] = "+"
-        if option.kinds == (bool,):
-            settings["action"] = "store_true"
+        needed, text = option.default is REQUIRED, option.help.replace("%", "%%")
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            count = "+" if option.is_list else None if needed else "?"
+            parser.add_argument(name, nargs=count, metavar=name.upper(), help=text)
+        elif option.kinds == (bool,):
+            parser.add_argument(_flag(name), action="store_true", help=text)
         else:
-            settings |= {
-                "type": option.item,
-                "choices": option.choices,
-                "metavar": _metavar(option),
-            }
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            required = option.default is REQUIRED
-            settings |= {"required": True} if required else {"default": option.default}
-            parser.add_argument(f"--{name.replace('_', '-')}", **settings)
-        else:
-            optional = {} if option.default is REQUIRED else {"nargs": "?"}
-            parser.add_argument(name, **settings | {"metavar": name.upper()} | optional)
+            parser.add_argument(
+                _flag(name),
+                type=option.kinds[0],
+                choices=option.choices or None,
+                default=None if needed else option.default,
+                required=needed,
+                metavar=option.metavar,
+                help=text,
+            )
 
 
 def _add_keys(parser: ArgumentParser) -> None:
@@ -64,31 +57,18 @@ def _add_keys(parser: ArgumentParser) -> None:
     parser.epilog = "Options below the first group replace keys of the config."
     groups = {name: parser.add_argument_group(title) for name, title in _GROUPS.items()}
     for key, option in configs.all_options().items():
-        settings: dict[str, Any] = {"nargs": "+" if option.is_list else 1}
-        if option.kinds == (bool,):
-            settings = {"nargs": "*"}  # the bare option means true
+        is_flag = option.kinds == (bool,)  # which alone means true
         groups[key.rpartition(".")[0]].add_argument(
-            f"--{key.replace('_', '-')}",
+            _flag(key),
             dest=key,
+            nargs="+" if option.is_list else "?" if is_flag else None,
+            const=True if is_flag else None,
+            type=option.read,
             default=SUPPRESS,
-            metavar=_metavar(option),
-            help=_help(option),
-            **settings,
+            metavar=option.metavar,
+            help=option.help.replace("%", "%%"),
         )
 
 
-def _metavar(option: Option) -> str:
-    words = {int: "INT", float: "FLOAT", bool: "BOOL"}
-    return "CHOICE" if option.choices else words.get(option.item, "TEXT")
-
-
-def _help(option: Option) -> str:
-    """Return the meaning of an option, its choices and its default."""
-    words = [option.meaning]
-    if option.choices:
-        words.append(f"One of {', '.join(option.choices)}.")
-    default = option.default
-    if default is not REQUIRED and default is not None and default is not False:
-        text = " ".join(map(str, default)) if isinstance(default, tuple) else default
-        words.append(f"Default: {text}.")
-    return " ".join(words).replace("%", "%%")
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -7,9 +7,9 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
-from flowjax_lite.cli.errors import CommandError, did_you_mean
+from flowjax_lite.core.checks import suggest
 
 PROGRAM = "flowjax-lite"
 INSTALL = 'the command line needs its extra: pip install "flowjax-lite[cli]"'
@@ -40,28 +40,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.filterwarnings("always", "training was interrupted", RuntimeWarning)
-        warnings.showwarning = _show_warning
+        # What a warning says, without the place in our code that says it.
+        warnings.showwarning = lambda message, *_, **__: print(
+            f"{PROGRAM}: warning: {message}", file=sys.stderr
+        )
         return _run(argv, traceback=traceback)
 
 
 def _run(argv: Sequence[str] | None, *, traceback: bool) -> int:
     """Parse the arguments and call the command; errors that are expected become messages."""
     try:
-        # Imported here, so that a missing extra is an error like others.
-        from flowjax_lite.cli.commands import COMMANDS
-
-        parser, subparsers = _parsers()
-        arguments, rest = parser.parse_known_args(argv)
-        given = vars(arguments)
-        command = given.pop("command")
-        del given["traceback"]
+        # Within, so that a missing extra is an error like others.
+        given, rest = _parser().parse_known_args(argv)
+        arguments = vars(given)
+        command, parser = arguments.pop("command"), arguments.pop("parser")
+        del arguments["traceback"]
         if rest:
-            known = re.findall(r"--[a-z][\w.-]+", subparsers[command].format_help())
-            hint = did_you_mean(rest[0].partition("=")[0], known)
-            raise CommandError(
-                f"unknown arguments: {' '.join(rest)}{hint}; see {PROGRAM} {command} --help"
-            )
-        COMMANDS[command](**given)
+            known = sorted(set(re.findall(r"--[a-z][\w.-]+", parser.format_help())))
+            hint = suggest(rest[0].partition("=")[0], known)
+            raise ValueError(f"unknown arguments: {' '.join(rest)}.{hint} See {parser.prog} --help")
+        command(**arguments)
     except EXPECTED as error:
         if traceback:
             raise
@@ -83,10 +81,10 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{PROGRAM}: error: {message}; see {self.prog} --help\n")
 
 
-def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
-    """Return the parser of the whole command line, and that of each command."""
+def _parser() -> _Parser:
+    """Return the parser of the whole command line, with a parser of each command."""
     from flowjax_lite import __version__
-    from flowjax_lite.cli.arguments import add_arguments, purpose
+    from flowjax_lite.cli.arguments import add_arguments
     from flowjax_lite.cli.commands import COMMANDS
 
     parser = _Parser(
@@ -98,27 +96,13 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     parser.add_argument(
         "--traceback", action="store_true", help="show where an error arose, for bug reports"
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    subparsers = {}
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        text = purpose(command)
-        subparsers[name] = commands.add_parser(
-            name, help=text, description=text, allow_abbrev=False
-        )
-        add_arguments(subparsers[name], command)
-    return parser, subparsers
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Print what a warning says, without the place in our code that says it."""
-    print(f"{PROGRAM}: warning: {message}", file=sys.stderr)
+        text = (command.__doc__ or "").partition("\n")[0]
+        subparser = subparsers.add_parser(name, help=text, description=text, allow_abbrev=False)
+        subparser.set_defaults(command=command, parser=subparser)
+        add_arguments(subparser, command)
+    return parser
 
 
 def _spell_out(error: UnicodeError) -> tuple[str, int]:

@@ -8,7 +8,6 @@ import pytest
 import flowjax_lite as fl
 from flowjax_lite.cli import config as configs
 from flowjax_lite.cli.commands.init import init
-from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.main import main
 from flowjax_lite.cli.run.experiment import load_data
 
@@ -43,10 +42,10 @@ def test_a_starter_config_can_be_trained(
     assert path == Path(f"{Path(source).stem}.yaml")
     config = configs.load(path)
     data = load_data(config.data)
-    assert config.training.batch_size <= len(data.train)
-    assert config.data.logit == (0.05 if source == "digits" else None)
+    assert config.training["batch_size"] <= len(data.train)
+    assert config.data["logit"] == (0.05 if source == "digits" else None)
     if source == "table.csv":
-        assert config.data.columns == ("length (cm)", "b")
-    with pytest.raises(CommandError, match="exists"):
+        assert config.data["columns"] == ("length (cm)", "b")
+    with pytest.raises(ValueError, match="exists"):
         init(source)
     init(source, overwrite=True)

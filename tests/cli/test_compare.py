@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -41,8 +42,7 @@ def test_comparison_end_to_end(
         assert all(row[rate] > 0 for rate in (*rates, "total_seconds"))
         assert row["compile_seconds"] >= 0
         assert len(row["curve"]) == row["epochs"] == 3
-        config, _ = run.read(out / row["score"]["name"])
-        assert config.output == str(out)
+        assert run.read(out / row["score"]["name"]).config.output == str(out)
     # Equal settings give equal flows: the comparison itself adds nothing.
     assert rows[0]["score"]["test"] == pytest.approx(rows[1]["score"]["test"], rel=1e-4)
     assert main(["compare", *paths]) == 2
@@ -59,12 +59,11 @@ def test_runs_are_not_trained_again(
     assert {path: path.stat().st_mtime_ns for path in tiny_run.iterdir()} == before
     assert sorted(path.name for path in out.iterdir()) == sorted([TABLE, ROWS, PICTURE, "new"])
     read, trained = [json.loads(line) for line in (out / ROWS).read_text().splitlines()[:2]]
-    summary, new = run.read_summary(tiny_run), run.read_summary(out / "new")
-    note = f"{summary['scores'][0].pop('note')}, trained before, with the seconds of then"
-    assert read["score"].pop("note") == note
-    assert read["score"].items() <= summary["scores"][0].items()
-    assert trained["score"] == new["scores"][0]
-    assert read["total_seconds"] == summary["seconds"]
+    before_run, new = run.read(tiny_run), run.read(out / "new")
+    note = f"{before_run.score.note}, trained before, with the seconds of then"
+    assert read["score"] == dataclasses.asdict(before_run.score) | {"note": note}
+    assert trained["score"] == dataclasses.asdict(new.score)
+    assert read["total_seconds"] == before_run.summary.seconds
     assert read["log_prob_per_second"] > 0
     assert read["samples_per_second"] > 0
     lines = (tiny_run / run.METRICS).read_text().splitlines()
@@ -91,7 +90,7 @@ def test_runs_on_other_data_are_refused(
     changed = tmp_path / "changed"
     shutil.copytree(tiny_run, changed)
     text = (changed / run.METRICS).read_text()
-    test = run.read_summary(changed)["scores"][0]["test"]
+    test = run.read(changed).score.test
     (changed / run.METRICS).write_text(text.replace(str(test), str(test + 0.02)))
     assert main(["compare", str(changed), *out]) == 2
     assert "moons is not what tiny was trained on" in capsys.readouterr().err

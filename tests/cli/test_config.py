@@ -1,14 +1,12 @@
 import dataclasses
 import inspect
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import flowjax_lite as fl
 from flowjax_lite.cli import config as configs
-from flowjax_lite.cli.config import Config, DataConfig, FlowConfig, TrainingConfig
-from flowjax_lite.cli.errors import CommandError
+from flowjax_lite.cli.config import Config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 GOOD = """\
@@ -23,7 +21,7 @@ training:
 """
 
 
-def _load(tmp_path: Path, text: str, overrides: dict[str, Sequence[str]] | None = None) -> Config:
+def _load(tmp_path: Path, text: str, overrides: dict[str, object] | None = None) -> Config:
     path = tmp_path / "c.yaml"
     path.write_text(text)
     return configs.load(path, overrides)
@@ -33,15 +31,15 @@ def test_values_arrive_with_their_types(tmp_path: Path) -> None:
     """Would catch a learning rate that stays text, a list in a frozen config, lost defaults."""
     assert _load(tmp_path, GOOD) == Config(
         name="good",
-        data=DataConfig("moons"),
-        flow=FlowConfig("nsf_coupling", hidden=(16, 16)),
-        training=TrainingConfig(learning_rate=0.001),
+        data={"source": "moons"},
+        flow={"family": "nsf_coupling", "hidden": (16, 16)},
+        training={"learning_rate": 0.001},
     )
 
 
 def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
     """Would catch a bound of 5 rejected or kept as an int, which JAX would treat differently."""
-    bound = _load(tmp_path, GOOD.replace("hidden: [16, 16]", "bound: 5")).flow.options["bound"]
+    bound = _load(tmp_path, GOOD.replace("hidden: [16, 16]", "bound: 5")).flow["bound"]
     assert bound == 5.0
     assert type(bound) is float
 
@@ -49,15 +47,19 @@ def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("source", "sorce", r"c.yaml:3: unknown key 'data.sorce' \(did you mean 'source'\?\)"),
-        ("training", "trainign", r"c.yaml:7: unknown key 'trainign' \(did you mean 'training'\?"),
-        ("name:", "zzz:", r"c.yaml:1: unknown key 'zzz'; the top level takes name, data"),
+        (
+            "source",
+            "sorce",
+            r"c.yaml:3: unknown key 'data.sorce'. Did you mean source\? data takes source",
+        ),
+        ("training", "trainign", r"c.yaml:7: unknown key 'trainign'. Did you mean training\?"),
+        ("name:", "zzz:", r"c.yaml:1: unknown key 'zzz'. a config takes name, data"),
         ("name: good\n", "", r"c.yaml:1: missing key 'name'"),
         ("  family: nsf_coupling\n", "", r"c.yaml:4: missing key 'flow.family'"),
-        ("good", "12", r"c.yaml:1: name: expected text, got 12 \(a whole number\): put it in quot"),
+        ("good", "12", r"c.yaml:1: name: expected text in quotes, got 12"),
         ("good", "a/b", r"c.yaml:1: name: expected a plain file name.* got 'a/b'"),
         ("1e-3", "fast", r"c.yaml:8: training.learning_rate: expected a number, got 'fast'"),
-        ("1e-3", "-1", r"c.yaml:8: training.learning_rate: expected a positive number, got -1.0"),
+        ("1e-3", "-1", r"c.yaml:8: training.learning_rate: expected a number above 0, got -1.0"),
         ("1e-3", ".inf", r"c.yaml:8: training.learning_rate: expected a number, got '.inf'"),
         ("1e-3", "true", r"c.yaml:8: training.learning_rate: expected a number, got True"),
         ("1e-3", "", r"c.yaml:8: training.learning_rate: expected a number, got nothing"),
@@ -66,8 +68,16 @@ def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
             "batch_size: 1e3",
             r"batch_size: expected a whole number, got 1000",
         ),
-        ("learning_rate: 1e-3", "patience: 0", r"c.yaml:8: training.patience: expected at least 1"),
-        ("learning_rate: 1e-3", "pictures_every: 0", r"training.pictures_every: expected at le"),
+        (
+            "learning_rate: 1e-3",
+            "patience: 0",
+            r"c.yaml:8: training.patience: expected a number above 0, got 0",
+        ),
+        (
+            "learning_rate: 1e-3",
+            "pictures_every: 0",
+            r"training.pictures_every: expected a number above",
+        ),
         ("learning_rate: 1e-3", "csv: yes", r"training.csv: expected true or false, got 'yes'"),
         ("[16, 16]", "16", r"c.yaml:6: flow.hidden: expected a list such as \[64, 64\], got 16"),
         ("[16, 16]", "[16, a]", r"c.yaml:6: flow.hidden: expected a whole number, got 'a'"),
@@ -75,43 +85,50 @@ def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
         (
             "nsf_coupling",
             "nsf",
-            r"c.yaml:5: flow.family: unknown family 'nsf'.*; known: nice, real",
+            r"c.yaml:5: flow.family: unknown family 'nsf'.* Known: nice, real",
         ),
-        ("nsf_coupling", "mav", r"flow.family: unknown family 'mav' \(did you mean 'maf'\?\)"),
+        ("nsf_coupling", "mav", r"flow.family: unknown family 'mav'. Did you mean maf"),
         ("hidden: [16, 16]", "base: normal", r"c.yaml:6: flow.base: unknown base 'normal'"),
         (
             "hidden: [16, 16]",
             "activation: rellu",
-            r"unknown activation 'rellu' \(did you mean 'rel",
+            r"unknown activation 'rellu'. Did you mean relu",
         ),
-        ("hidden: [16, 16]", "num_bins: 0", r"flow.num_bins: expected a positive number, got 0"),
-        ("source: moons", "source: [a]", r"c.yaml:3: data.source: expected text, got the list"),
+        (
+            "hidden: [16, 16]",
+            "num_bins: 0",
+            r"flow.num_bins: expected a number above 0 and below 1,000,001, got 0",
+        ),
+        ("source: moons", "source: [a]", r"c.yaml:3: data.source: expected text, got \[\'a\'\]"),
         ("\n  source: moons", " moons", r"c.yaml:2: data: expected a section of keys, got 'moons'"),
-        ("source: moons", "source: a\n  test: 1.5", r"c.yaml:4: data.test: expected a fraction"),
-        ("source: moons", "source: a\n  test: 0.95", r"c.yaml:4: data.test: expected below 0.9"),
+        (
+            "source: moons",
+            "source: a\n  test: 1.5",
+            r"c.yaml:4: data.test: expected a number above 0",
+        ),
         ("source: moons", "source: a\n  checks: on", r"c.yaml:4: data.checks: unknown checks 'on'"),
-        ("source: moons", "source: a\n  logit: 0.5", r"c.yaml:4: data.logit: expected a number b"),
+        ("source: moons", "source: a\n  logit: 0.5", r"c.yaml:4: data.logit: expected a number a"),
     ],
 )
 def test_errors_name_file_line_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
     """Would catch a key that is silently ignored, and a bad value that fails deep inside JAX."""
     assert old in GOOD
-    with pytest.raises(CommandError, match=message):
+    with pytest.raises(ValueError, match=message):
         _load(tmp_path, GOOD.replace(old, new))
 
 
 def test_an_option_of_another_family(tmp_path: Path) -> None:
     """Would catch `num_bins` dropped without a word by a flow that has no splines."""
     text = GOOD.replace("nsf_coupling", "maf").replace("hidden: [16, 16]", "num_bins: 4")
-    expected = r"c.yaml:6: flow.num_bins: maf does not take it; it takes num_layers, hidden"
-    with pytest.raises(CommandError, match=expected):
+    expected = r"c.yaml:6: unknown key 'flow.num_bins'. maf takes family, num_layers, hidden"
+    with pytest.raises(ValueError, match=expected):
         _load(tmp_path, text)
 
 
 def test_nothing_is_the_default(tmp_path: Path) -> None:
     """Would catch runs of earlier versions, which wrote null for all that was left out."""
     nothing = _load(tmp_path, GOOD.replace("hidden: [16, 16]", "num_layers: null\n  rank: null"))
-    assert nothing.flow == FlowConfig("nsf_coupling")
+    assert nothing.flow == {"family": "nsf_coupling"}
 
 
 def test_configs_can_say_all_that_families_take() -> None:
@@ -133,7 +150,7 @@ def test_defaults_of_a_family_are_values_of_their_options(tmp_path: Path, family
         for name, option in configs.flow_options(family).items()
         if option.default is not None
     }
-    given = Config("good", DataConfig("moons"), FlowConfig(family, **defaults))
+    given = Config("good", {"source": "moons"}, {"family": family, **defaults})
     assert _load(tmp_path, configs.dump(given)) == given
 
 
@@ -141,53 +158,56 @@ def test_overrides_replace_single_fields(tmp_path: Path) -> None:
     """Would catch an override that resets its neighbours, and lists that lose their type."""
     config = _load(tmp_path, GOOD)
     overrides = {
-        "training.learning_rate": ["1e-4"],
-        "flow.hidden": ["8"],
-        "flow.num_layers": ["3"],
-        "name": ["12"],
-        "data.logit": ["0.1"],
-        "training.csv": ["true"],
+        "training.learning_rate": 1e-4,
+        "flow.hidden": [8],
+        "flow.num_layers": 3,
+        "name": "12",
+        "data.logit": 0.1,
+        "training.csv": True,
     }
     assert _load(tmp_path, GOOD, overrides) == dataclasses.replace(
         config,
         name="12",
-        data=dataclasses.replace(config.data, logit=0.1),
-        flow=FlowConfig("nsf_coupling", hidden=(8,), num_layers=3),
-        training=dataclasses.replace(config.training, learning_rate=1e-4, csv=True),
+        data={**config.data, "logit": 0.1},
+        flow={"family": "nsf_coupling", "hidden": (8,), "num_layers": 3},
+        training={**config.training, "learning_rate": 1e-4, "csv": True},
     )
     without = GOOD[: GOOD.index("training:")]
-    rate = _load(tmp_path, without, {"training.learning_rate": ["1e-4"]}).training.learning_rate
-    assert rate == 1e-4
+    config_of_two = _load(tmp_path, without, {"training.learning_rate": 1e-4})
+    assert config_of_two.training["learning_rate"] == 1e-4
     assert _load(tmp_path, GOOD, {}) == config
 
 
 @pytest.mark.parametrize(
-    ("key", "words", "message"),
+    ("key", "value", "message"),
     [
-        ("training.learning_rate", ["fast"], "training.learning_rate: expected a number, got 'fas"),
-        ("training.batch_size", ["1.5"], "training.batch_size: expected a whole number, got 1.5"),
-        ("training.batch_size", ["010"], "010 has a leading zero"),
-        ("training.patience", ["0"], "command line: training.patience: expected at least 1, got 0"),
-        ("training.csv", ["yes"], "training.csv: expected true or false, got 'yes'"),
-        ("training.loss", ["likelyhood"], "unknown loss.*did you mean 'likelihood'"),
-        ("flow.family", ["maff"], "flow.family: unknown family 'maff' .did you mean 'maf'"),
-        ("flow.hidden", ["8", "a"], "flow.hidden: expected a whole number, got 'a'"),
-        ("flow.num_units", ["4"], "flow.num_units: nsf_coupling does not take it"),
-        ("flow.activation", ["rellu"], "unknown activation 'rellu' .did you mean 'relu'"),
+        ("training.learning_rate", "fast", "training.learning_rate: expected a number, got 'fas"),
+        ("training.batch_size", 1.5, "training.batch_size: expected a whole number, got 1.5"),
+        (
+            "training.patience",
+            0,
+            "command line: training.patience: expected a number above 0, got 0",
+        ),
+        ("training.csv", "yes", "training.csv: expected true or false, got 'yes'"),
+        ("training.loss", "likelyhood", "unknown loss.*Did you mean likelihood"),
+        ("flow.family", "maff", "flow.family: unknown family 'maff'. Did you mean maf"),
+        ("flow.hidden", [8, "a"], "flow.hidden: expected a whole number, got 'a'"),
+        ("flow.num_units", 4, "unknown key 'flow.num_units'.* nsf_coupling takes"),
+        ("flow.activation", "rellu", "unknown activation 'rellu'. Did you mean relu"),
     ],
 )
-def test_wrong_overrides(tmp_path: Path, key: str, words: list[str], message: str) -> None:
+def test_wrong_overrides(tmp_path: Path, key: str, value: object, message: str) -> None:
     """Would catch an override that is ignored, and a message that blames the file."""
-    with pytest.raises(CommandError, match=message) as caught:
-        _load(tmp_path, GOOD, {key: words})
+    with pytest.raises(ValueError, match=message) as caught:
+        _load(tmp_path, GOOD, {key: value})
     assert str(caught.value).startswith("command line: ")
 
 
 def test_an_override_of_the_family_keeps_the_options(tmp_path: Path) -> None:
     """Would catch options of the file that are dropped without a word for another family."""
     text = GOOD.replace("hidden: [16, 16]", "num_bins: 4")
-    with pytest.raises(CommandError, match=r"c.yaml:6: flow.num_bins: realnvp does not take it"):
-        _load(tmp_path, text, {"flow.family": ["realnvp"]})
+    with pytest.raises(ValueError, match=r"c.yaml:6: unknown key 'flow.num_bins'. .*realnvp takes"):
+        _load(tmp_path, text, {"flow.family": "realnvp"})
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -208,7 +228,7 @@ def test_examples_are_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     assert {path.name for path in configs.EXAMPLES.glob("*")} == {path.name for path in CONFIGS}
     assert configs.load("digits_maf") == configs.load(configs.EXAMPLES / "digits_maf.yaml")
-    with pytest.raises(CommandError, match=r"digits_mof: no such file.*digits_maf"):
+    with pytest.raises(ValueError, match=r"digits_mof: no such file.*digits_maf"):
         configs.load("digits_mof")
     Path("digits_maf").write_text(GOOD)
     assert configs.load("digits_maf") == _load(tmp_path, GOOD)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import flowjax_lite as fl
-from flowjax_lite.cli.commands.evaluate import evaluate
+from flowjax_lite.cli.commands.ask import evaluate
 from flowjax_lite.cli.main import main
 from flowjax_lite.cli.run import directory as run
 
@@ -14,7 +14,7 @@ from flowjax_lite.cli.run import directory as run
 def test_the_default_is_the_test_split(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Would catch training rows among the rows that are scored."""
     log_prob = evaluate(tiny_run)
-    assert log_prob.mean() == pytest.approx(run.read_summary(tiny_run)["scores"][0]["test"])
+    assert log_prob.mean() == pytest.approx(run.read(tiny_run).score.test)
     printed = capsys.readouterr().out
     assert "| moons, test |   30 |" in printed
     assert f"{log_prob.mean():.2f} ± " in printed

@@ -1,7 +1,11 @@
 import pytest
 
-from flowjax_lite.cli.config import FlowConfig, flow_options
-from flowjax_lite.cli.errors import FieldError
+from flowjax_lite.cli.config import Config, flow_options
+from flowjax_lite.cli.config.options import OptionError
+
+
+def _config(family: str, **options: object) -> Config:
+    return Config("a", data={"source": "moons"}, flow={"family": family, **options})
 
 
 def test_options_follow_the_factories() -> None:
@@ -29,8 +33,8 @@ def test_wrong_names_are_fields_with_suggestions() -> None:
         ("maf", {"hidden": ()}, "hidden"),
         ("circular_nsf", {"bound": -1.0}, "bound"),
     ):
-        with pytest.raises(FieldError) as caught:
-            FlowConfig(family, **options)
-        assert caught.value.field == field
-    FlowConfig("maf", base="student_t", activation="relu", hidden=(3,))
-    FlowConfig("circular_nsf", circular=(0, 2))
+        with pytest.raises(OptionError) as caught:
+            _config(family, **options)
+        assert caught.value.key == f"flow.{field}"
+    _config("maf", base="student_t", activation="relu", hidden=(3,))
+    _config("circular_nsf", circular=(0, 2))

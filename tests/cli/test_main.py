@@ -32,7 +32,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     for key, option in configs.all_options().items():
         assert f"--{key.replace('_', '-')} " in printed
         assert option.meaning in printed
-    assert "--training.patience INT The epochs without a better validation loss" in printed
+    assert "--training.patience INT stop after this many epochs without a lower value" in printed
     assert "One of cosine, linear, exponential, constant. Default: cosine." in printed
     for name, command in commands.COMMANDS.items():
         assert _exit([name, "--help"]) == 0
@@ -50,10 +50,10 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["fit"], "CONFIG"),
         (["fit", "none.yaml"], "none.yaml: no such file"),
         (["evaluate", "."], "is not a run directory"),
-        (["evaluate", ".", "--date", "x"], "unknown arguments: --date x (did you mean '--data'?)"),
-        (["list", "mav"], "did you mean 'maf'"),
+        (["evaluate", ".", "--date", "x"], "unknown arguments: --date x. Did you mean --data?"),
+        (["list", "mav"], "Did you mean maf"),
         (["init", "none.csv"], "none.csv"),
-        (["init", "iris", "--family", "mav"], "did you mean 'maf'"),
+        (["init", "iris", "--family", "mav"], "Did you mean maf"),
         (["sample", ".", "--num", "x", "--out", "s.npy"], "--num"),
         (["compare"], "ENTRIES"),
         (["compare", "."], "is not a run directory"),
@@ -81,8 +81,9 @@ def test_mistakes_end_in_one_line_and_status_two(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--training.lerning-rate 1e-4", "did you mean '--training.learning-rate'"),
+        ("--training.lerning-rate 1e-4", "Did you mean --training.learning-rate"),
         ("--training.learning-rate fast", "training.learning_rate: expected a number, got 'fast'"),
+        ("--training.batch-size 010", "--training.batch-size: 010 has a leading zero: write 10"),
         ("--name", "--name"),
         ("stray", "stray"),
     ],

@@ -38,11 +38,8 @@ def test_incomplete_processes_are_named(
 def test_all_devices(tiny_config: Callable[..., Path], tiny_run: Path) -> None:
     """Would catch an option that changes the result."""
     assert main(["fit", str(tiny_config()), "--devices", "all"]) == 0
-    scores = [
-        run.read_summary(path)["scores"][0]
-        for path in (tiny_config().parent / "runs/tiny", tiny_run)
-    ]
-    assert scores[0]["test"] == pytest.approx(scores[1]["test"], abs=1e-5)
+    one, other = (run.read(path) for path in (tiny_config().parent / "runs/tiny", tiny_run))
+    assert one.score.test == pytest.approx(other.score.test, abs=1e-5)
 
 
 def test_two_processes_write_one_run(tiny_config: Callable[..., Path], tiny_run: Path) -> None:
@@ -73,5 +70,5 @@ def test_two_processes_write_one_run(tiny_config: Callable[..., Path], tiny_run:
     assert [entry.name for entry in (directory / "tiny" / run.PICTURES).iterdir()] == [
         "epoch_00002.png"
     ]
-    scores = [run.read_summary(each)["scores"][0] for each in (directory / "tiny", tiny_run)]
-    assert scores[0]["test"] == pytest.approx(scores[1]["test"], abs=1e-4)
+    one, other = (run.read(each) for each in (directory / "tiny", tiny_run))
+    assert one.score.test == pytest.approx(other.score.test, abs=1e-4)

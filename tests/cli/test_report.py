@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from flowjax_lite.cli.report import score as report
-from flowjax_lite.cli.report.score import Score
+from flowjax_lite.cli import report
+from flowjax_lite.cli.report import Score
+from flowjax_lite.data import Dataset, Split
 
 
 def _score(name: str, **changes) -> Score:
@@ -14,10 +15,13 @@ def _score(name: str, **changes) -> Score:
 
 def test_score_of_log_likelihoods() -> None:
     """Would catch splits mixed up, and a standard deviation given for a standard error."""
-    log_prob = {"train": np.zeros(4), "validation": np.ones(2), "test": np.array([1.0, 3.0, 5.0])}
-    score = Score.of(log_prob, name="a", note="b", parameters=7)
+    rows = Split(np.zeros((3, 2)))
+    data = Dataset("a", rows, rows, rows, columns=("a", "b"), num_levels=4)
+    log_prob = [np.zeros(4), np.ones(2), np.array([1.0, 3.0, 5.0])]
+    score = Score.of(log_prob, data, name="a", note="b", parameters=7)
     assert (score.train, score.validation, score.test) == (0.0, 1.0, 3.0)
     assert score.test_error == pytest.approx(2.0 / math.sqrt(3))
+    assert score.bits_per_dim == pytest.approx((-1.5 + math.log(4)) / math.log(2))
     assert math.isnan(report.standard_error(np.ones(1)))
 
 

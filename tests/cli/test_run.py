@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.run import directory as run
 
 
 def test_existing_results_are_protected(tmp_path: Path) -> None:
     """Would catch a run or a file that is overwritten without being asked to."""
     (tmp_path / "file.npy").write_text("kept")
-    with pytest.raises(CommandError, match=r"exists: give another place, or .*--overwrite"):
+    with pytest.raises(ValueError, match=r"exists: give another place, or .*--overwrite"):
         run.check_target(tmp_path, overwrite=False)
-    with pytest.raises(CommandError, match="exists"):
+    with pytest.raises(ValueError, match="exists"):
         run.check_target(tmp_path / "file.npy", overwrite=False, is_file=True)
     run.check_target(tmp_path, overwrite=True)
     run.check_target(tmp_path / "file.npy", overwrite=True, is_file=True)
@@ -25,11 +24,11 @@ def test_existing_results_are_protected(tmp_path: Path) -> None:
 def test_files_and_directories_do_not_replace_each_other(tmp_path: Path) -> None:
     """Would catch an hour of training that ends in an error because a file is in the way."""
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(CommandError, match="is a file"):
+    with pytest.raises(ValueError, match="is a file"):
         run.check_target(tmp_path / "file", overwrite=True)
-    with pytest.raises(CommandError, match="is a directory"):
+    with pytest.raises(ValueError, match="is a directory"):
         run.check_target(tmp_path, overwrite=True, is_file=True)
-    with pytest.raises(CommandError, match="cannot be written"):
+    with pytest.raises(ValueError, match="cannot be written"):
         run.check_target(tmp_path / "file" / "run", overwrite=True)
 
 
@@ -91,7 +90,7 @@ def test_two_runs_of_one_name_do_not_mix(tmp_path: Path) -> None:
         )
         assert "run is being written by another process" in other.stderr
         target.mkdir()
-    with pytest.raises(CommandError, match="exists"), run.exclusive(target, overwrite=False):
+    with pytest.raises(ValueError, match="exists"), run.exclusive(target, overwrite=False):
         pass
     with run.exclusive(target, overwrite=True):
         pass
@@ -99,22 +98,22 @@ def test_two_runs_of_one_name_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
-    """Would catch a traceback for a wrong path, and a metrics file that was cut off."""
-    with pytest.raises(CommandError, match=r"is not a run directory: it holds no config.yaml"):
+    """Would catch a traceback for a wrong path."""
+    with pytest.raises(ValueError, match=r"is not a run directory: it holds no config.yaml"):
         run.read(tmp_path)
-    (tmp_path / run.METRICS).write_text('{"epoch": 1}\n{"scores"')
-    with pytest.raises(CommandError, match=r"metrics.jsonl: cannot be read"):
-        run.read_summary(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"seconds": ', '"minutes": ', "'seconds'"),
-        ('"validation": -', '"validation": "a", "b": -', "could not convert"),
+        ('"seconds": ', '"minutes": ', "missing key 'seconds'"),
+        ('"validation": -', '"validation": "a", "b": -', "expected a number, got 'a'"),
         ('"scores": [{"name"', '"scores": [], "others": [{"name"', "index"),
-        ('"test": -', '"rest": -', "'test'"),
+        ('"test": -', '"rest": -', "missing key 'test'"),
         ('"note": "', '"note": "\\u001b', "no line of text"),
+        ('"columns": ["x0"', '"columns": [3', "columns: expected text in quotes, got 3"),
+        ('"num_levels": null', '"num_levels": 0', "num_levels is 0"),
+        ("}]", "}", "delimiter"),
     ],
 )
 def test_metrics_from_strangers(
@@ -123,9 +122,9 @@ def test_metrics_from_strangers(
     """Would catch a traceback for a metrics file that is not ours, and control of the terminal."""
     directory = tmp_path / "run"
     shutil.copytree(tiny_run, directory)
-    assert run.read_trained(directory).score.name == "tiny"
+    assert run.read(directory).score.name == "tiny"
     text = (directory / run.METRICS).read_text()
     assert old in text
     (directory / run.METRICS).write_text(text.replace(old, new))
-    with pytest.raises(CommandError, match=f"metrics.jsonl: is not that of a whole .*{message}"):
-        run.read_trained(directory)
+    with pytest.raises(ValueError, match=f"metrics.jsonl: is not that of a whole .*{message}"):
+        run.read(directory)

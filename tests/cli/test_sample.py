@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowjax_lite.cli.commands.sample import sample
+from flowjax_lite.cli.commands.ask import sample
 from flowjax_lite.cli.main import main
 
 

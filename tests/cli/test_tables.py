@@ -36,7 +36,7 @@ def test_words_and_whole_numbers(
     told = capsys.readouterr().err
     assert "flowjax-lite: warning: " in told and "words become the condition: 'city'" in told
     directory = tmp_path / "runs" / "flats"
-    assert run.read_summary(directory)["columns"] == ["rooms", "price"]
+    assert run.read(directory).summary.columns == ("rooms", "price")
     assert main(["evaluate", str(directory), "--data", str(table)]) == 0
     assert "| flats.csv |  300 |" in capsys.readouterr().out
     (tmp_path / "cities.csv").write_text("city\nRome\nOslo\n")

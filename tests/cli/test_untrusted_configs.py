@@ -9,7 +9,6 @@ from helpers.mutations import mutations, peak_bytes
 
 from flowjax_lite.cli import config as configs
 from flowjax_lite.cli.config import Config
-from flowjax_lite.cli.errors import CommandError
 from flowjax_lite.cli.run import directory as run
 
 MIB = 2**20
@@ -29,7 +28,17 @@ training:
   seed: -3
 output: runs
 """
-SUMMARY = {"columns": ["a", "b"], "condition_columns": ["c"], "num_levels": None, "seconds": 1.5}
+SCORE = {"name": "a", "note": "", "parameters": 3, "train": 1.0, "validation": 2, "test": 1.5}
+SUMMARY = {
+    "best_epoch": 1,
+    "parameters": 3,
+    "seconds": 1.5,
+    "scores": [SCORE | {"test_error": 0.1}],
+    "columns": ["a", "b"],
+    "condition_columns": ["c"],
+    "num_levels": None,
+}
+EPOCH = '{"epoch": 1, "validation": -1.5, "seconds": 1}\n'
 
 
 def test_damaged_configs_are_read_or_refused(tmp_path: Path) -> None:
@@ -40,7 +49,7 @@ def test_damaged_configs_are_read_or_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         try:
             config = configs.load(path)
-        except CommandError as error:
+        except ValueError as error:
             assert str(path) in str(error)
         else:
             assert config.run_dir.parent == Path(config.output)
@@ -94,7 +103,7 @@ def test_a_hostile_config_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
     def refused() -> None:
-        with pytest.raises(CommandError, match=r"c\.yaml"):
+        with pytest.raises(ValueError, match=r"c\.yaml"):
             configs.load(path)
 
     assert peak_bytes(refused) < 12 * MIB
@@ -109,13 +118,13 @@ def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
     path = tmp_path / "c.yaml"
     text = f"name: {json.dumps(name)}\ndata: {{source: moons}}\nflow: {{family: maf}}\n"
     path.write_text(text)
-    with pytest.raises(CommandError, match=r"c\.yaml:1: .*(plain file name|control character)"):
+    with pytest.raises(ValueError, match=r"c\.yaml:1: .*(plain file name|control character)"):
         configs.load(path)
     good = configs.load(_changed(path, "a b.1"))
     with pytest.raises(ValueError, match="plain file name"):
         dataclasses.replace(good, name=name)
-    with pytest.raises(CommandError, match="plain file name"):
-        configs.load(path, {"name": [name]})
+    with pytest.raises(ValueError, match="plain file name"):
+        configs.load(path, {"name": name})
 
 
 def _changed(path: Path, name: str) -> Path:
@@ -125,15 +134,26 @@ def _changed(path: Path, name: str) -> Path:
 
 def test_damaged_metrics_are_read_or_refused(tmp_path: Path) -> None:
     """Catches a traceback of `evaluate` or `sample` on a run that was copied in part."""
-    path = tmp_path / run.METRICS
-    for content in mutations(f'{{"epoch": 1}}\n{json.dumps(SUMMARY)}\n'.encode(), num=300, seed=0):
+    path = _run_with(tmp_path, b"")
+    num_read = 0
+    for content in mutations(f"{EPOCH}{json.dumps(SUMMARY)}\n".encode(), num=300, seed=0):
         path.write_bytes(content)
         try:
-            summary = run.read_summary(tmp_path)
-        except CommandError as error:
+            summary = run.read(tmp_path).summary
+        except ValueError as error:
             assert str(path) in str(error)
         else:
-            assert all(isinstance(name, str) for name in summary["columns"])
+            assert all(isinstance(name, str) for name in summary.columns)
+            num_read += 1
+    assert 5 < num_read < 200
+
+
+def _run_with(directory: Path, metrics: bytes) -> Path:
+    """Write a run whose metrics are these, and whose model nobody reads; return their path."""
+    _changed(directory / run.CONFIG, "a")
+    (directory / run.MODEL).touch()
+    (directory / run.METRICS).write_bytes(metrics)
+    return directory / run.METRICS
 
 
 @pytest.mark.parametrize(
@@ -154,18 +174,23 @@ def test_damaged_metrics_are_read_or_refused(tmp_path: Path) -> None:
         json.dumps(SUMMARY | {"num_levels": "256"}).encode(),
         json.dumps(SUMMARY | {"num_levels": 0}).encode(),
         json.dumps(SUMMARY | {"num_levels": -2}).encode(),
+        json.dumps(SUMMARY | {"seconds": "1.5"}).encode(),
+        json.dumps(SUMMARY | {"schema": {"a": "real"}}).encode(),
+        json.dumps(SUMMARY | {"schema": [1]}).encode(),
+        json.dumps(SUMMARY | {"scores": []}).encode(),
+        json.dumps(SUMMARY | {"scores": [SCORE | {"test_error": True}]}).encode(),
     ],
 )
 def test_hostile_metrics_are_refused(tmp_path: Path, line: bytes) -> None:
     """Catches a KeyError far from the file that caused it, and recursion."""
-    (tmp_path / run.METRICS).write_bytes(b'{"epoch": 1}\n' * bool(line) + line)
-    with pytest.raises(CommandError, match=r"metrics\.jsonl: "):
-        run.read_summary(tmp_path)
+    _run_with(tmp_path, EPOCH.encode() * bool(line) + line)
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: "):
+        run.read(tmp_path)
 
 
 def test_metrics_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a file that fills the memory."""
     monkeypatch.setattr(run, "_MAX_METRICS", 100)
-    (tmp_path / run.METRICS).write_bytes(101 * b" ")
-    with pytest.raises(CommandError, match="larger than 100 bytes"):
-        run.read_summary(tmp_path)
+    _run_with(tmp_path, 101 * b" ")
+    with pytest.raises(ValueError, match="larger than 100 bytes"):
+        run.read(tmp_path)

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from flowjax_lite.cli.commands.ask import diagnose, evaluate, sample
 from flowjax_lite.cli.commands.catalogue import catalogue
 from flowjax_lite.cli.commands.compare import compare
-from flowjax_lite.cli.commands.diagnose import diagnose
-from flowjax_lite.cli.commands.evaluate import evaluate
 from flowjax_lite.cli.commands.fit import fit
 from flowjax_lite.cli.commands.init import init
-from flowjax_lite.cli.commands.sample import sample
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "fit": fit,

@@ -8,7 +8,7 @@ from typing import Any
 
 import flowjax_lite as fl
 from flowjax_lite.cli.config import flow_options
-from flowjax_lite.cli.config.flow import FAMILY
+from flowjax_lite.core.checks import suggest
 from flowjax_lite.data import TOYS, bsds300, uci
 from flowjax_lite.data.named.embedded import EMBEDDED
 
@@ -24,25 +24,24 @@ def catalogue(flow: str | None = None) -> None:
     Raises:
         ValueError: There is no such flow.
     """
-    if flow is None:
-        print("Flows, for `flow.family` (`flowjax-lite list FLOW` shows the options of one):\n")
-        print(_table({name: _summary(factory) for name, factory in fl.flows.NAMED.items()}))
-        print("\nData sets, for `data.source`, which may also be the path of a file:\n")
-        sets: Mapping[str, Callable[..., Any]] = {**EMBEDDED, **TOYS}
-        in_files = {"bsds300": bsds300, "uci/NAME": uci}
-        print(_table({name: _summary(make) for name, make in {**sets, **in_files}.items()}))
-        print("\nThe last two are read from the folder data.data_dir.")
-    else:
-        FAMILY.check(flow)
+    if flow is not None:
+        if flow not in fl.flows.NAMED:
+            hint = suggest(flow, list(fl.flows.NAMED))
+            raise ValueError(f"unknown flow {flow!r}.{hint} Known: {', '.join(fl.flows.NAMED)}")
         print(f"{flow}: {_summary(fl.flows.NAMED[flow])}\n")
-        options = {}
-        for name, option in flow_options(flow).items():
-            default = option.default
-            text = list(default) if isinstance(default, tuple) else default
-            choices = f" One of {', '.join(option.choices)}." if option.choices else ""
-            shown = "" if default is None else f" Default: {text}."
-            options[name] = f"{option.meaning}{choices}{shown}"
-        print(_table(options))
+        print(_table({name: option.help for name, option in flow_options(flow).items()}))
+        return
+    sets: Mapping[str, Callable[..., Any]] = {
+        **EMBEDDED,
+        **TOYS,
+        "bsds300": bsds300,
+        "uci/NAME": uci,
+    }
+    print("Flows, for `flow.family` (`flowjax-lite list FLOW` shows the options of one):\n")
+    print(_table({name: _summary(factory) for name, factory in fl.flows.NAMED.items()}))
+    print("\nData sets, for `data.source`, which may also be the path of a file:\n")
+    print(_table({name: _summary(make) for name, make in sets.items()}))
+    print("\nThe last two are read from the folder data.data_dir.")
 
 
 _PAPER = r"(?:[^.]|(?<= al)\.)*arXiv:\d{4}\.\d{4,5}"

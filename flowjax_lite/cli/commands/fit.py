@@ -1,17 +1,14 @@
 """`flowjax-lite fit`: train a flow, score it beside three baselines, write a run directory."""
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 
 import flowjax_lite as fl
 from flowjax_lite.cli.config import Config, load
-from flowjax_lite.cli.errors import CommandError
-from flowjax_lite.cli.report import score as report
-from flowjax_lite.cli.report.score import Score
-from flowjax_lite.cli.run import directory, progress, results
-from flowjax_lite.cli.run.experiment import baseline_scores, describe, load_data, prepare, train
+from flowjax_lite.cli.report import Score, score_table
+from flowjax_lite.cli.run import directory, output
+from flowjax_lite.cli.run.experiment import baseline_scores, load_data, prepare, train
 
 
 def fit(
@@ -23,7 +20,7 @@ def fit(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
-    **keys: Sequence[str],
+    **keys: Any,
 ) -> list[Score]:
     """Train the flow of a config and write a run directory.
 
@@ -36,7 +33,7 @@ def fit(
             this command, which divide each batch among all their devices. The first one writes.
         num_processes: How many processes there are.
         process_id: Which one this is, from 0.
-        keys: Words in place of values of the file, by keys such as `training.seed`.
+        keys: Values in place of those of the file, by keys such as `training.seed`.
 
     Returns:
         The scores of the flow and of the baselines; in a process that does not write, of the
@@ -56,22 +53,22 @@ def fit(
     replaces = overwrite or (resume and config.progress_dir.exists())
     directory.check_target(config.run_dir, overwrite=replaces)
     experiment = prepare(config, load_data(config.data))
-    print(describe(experiment), flush=True)
-    callbacks = progress.callbacks(experiment)
+    print(experiment, flush=True)
+    callbacks = output.callbacks(experiment)
     with directory.exclusive(config.run_dir, overwrite=replaces):
         checkpoint = directory.begin(config, overwrite=overwrite, resume=resume)
         print(f"Its progress is in {config.progress_dir}", flush=True)
         outcome = train(experiment, checkpoint=checkpoint, mesh=mesh, callbacks=callbacks)
         if jax.process_index() > 0:
             return [outcome.score]
-        scores = [outcome.score, *baseline_scores(experiment.data, logit=config.data.logit)]
-        results.write(outcome, scores)
-    print(f"\n{report.score_table(scores)}")
+        scores = [outcome.score, *baseline_scores(experiment.data, config.data["logit"])]
+        output.write(outcome, scores)
+    print(f"\n{score_table(scores)}")
     if outcome.still_improving:
+        epochs = config.training["max_epochs"]
         print(
             f"\nThe last epoch was the best: it was still improving. Raise training.max_epochs "
-            f"from {config.training.max_epochs}, for example with --training.max-epochs "
-            f"{2 * config.training.max_epochs}"
+            f"from {epochs}, for example with --training.max-epochs {2 * epochs}"
         )
     print(f"\nWrote {config.run_dir}")
     if outcome.failure:
@@ -88,12 +85,12 @@ def _join_processes(coordinator: str | None, num: int | None, process: int | Non
     if len(missing) == len(values):
         return False
     if coordinator is None or num is None or process is None:
-        raise CommandError(
+        raise ValueError(
             f"a run of several processes needs {', '.join(values)} in each of them; "
             f"{missing[0]} is missing"
         )
     if not 0 <= process < num:
-        raise CommandError(
+        raise ValueError(
             f"--process-id is {process}; expected a number from 0 to {num - 1}, another one in "
             f"each of the {num} processes"
         )

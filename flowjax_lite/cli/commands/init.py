@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 import flowjax_lite as fl
-from flowjax_lite.cli.config import FlowConfig, yaml_file
+from flowjax_lite.cli.config import yaml_file
+from flowjax_lite.cli.config.schema import Config
 from flowjax_lite.cli.run.directory import check_target
 from flowjax_lite.core.files import writing_whole
 
@@ -17,7 +18,7 @@ def init(
     source: str,
     *,
     family: str = "nsf_coupling",
-    out: Path | None = None,
+    out: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a starter config for a file or a named data set.
@@ -36,31 +37,21 @@ def init(
             file exists; nothing was written.
     """
     name = Path(source).stem
-    out = Path(f"{name}.yaml") if out is None else out
+    out = Path(out or f"{name}.yaml")
     check_target(out, overwrite=overwrite, is_file=True)
-    flow = FlowConfig(family)
+    Config(name, data={"source": source}, flow={"family": family})  # or say what is wrong
     dataset = fl.data.load(source)
-    is_file = Path(source).is_file()
+    rows = len(dataset.train)
     data: dict[str, Any] = {"source": source}
-    if is_file and dataset.image_shape is None and dataset.dim <= _MAX_LISTED:
+    if Path(source).is_file() and dataset.image_shape is None and dataset.dim <= _MAX_LISTED:
         data["columns"] = list(dataset.columns)
     if dataset.num_levels is not None:
         data["logit"] = 0.05
-    rows = len(dataset.train)
     batch_size = int(np.clip(2 ** int(np.log2(max(rows / 20, 1))), 32, 256))
-    text = yaml_file.dump(
-        {
-            "name": name,
-            "data": data,
-            "flow": {"family": flow.family},
-            "training": {
-                "learning_rate": 1e-3,
-                "batch_size": min(batch_size, rows),
-                "max_epochs": 100,
-                "patience": 20,
-            },
-        }
-    )
+    training = {"learning_rate": 1e-3, "batch_size": min(batch_size, rows)}
+    training |= {"max_epochs": 100, "patience": 20}
+    sections = {"data": data, "flow": {"family": family}, "training": training}
+    text = yaml_file.dump({"name": name, **sections})
     header = (
         f"# {dataset.name}: {rows} training rows of {dataset.dim} columns.\n"
         f"# Train it with `flowjax-lite fit {out}`; `flowjax-lite fit --help` explains all keys,\n"

@@ -1,19 +1,5 @@
-"""What a run is made of: YAML files and options of the command line, read into dataclasses."""
+"""What a run is made of: YAML files and options of the command line, as arguments of functions."""
 
-from flowjax_lite.cli.config.file import EXAMPLES, all_options, dump, load
-from flowjax_lite.cli.config.flow import BASES, FlowConfig, flow_options
-from flowjax_lite.cli.config.schema import LOSSES, Config, DataConfig, TrainingConfig
+from flowjax_lite.cli.config.schema import EXAMPLES, Config, all_options, dump, flow_options, load
 
-__all__ = [
-    "BASES",
-    "EXAMPLES",
-    "LOSSES",
-    "Config",
-    "DataConfig",
-    "FlowConfig",
-    "TrainingConfig",
-    "all_options",
-    "dump",
-    "flow_options",
-    "load",
-]
+__all__ = ["EXAMPLES", "Config", "all_options", "dump", "flow_options", "load"]

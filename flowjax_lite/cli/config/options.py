@@ -1,173 +1,208 @@
-"""The options of a section: types, choices, defaults and meanings, as a signature says them.
+"""The options of a function: types, choices, defaults and meanings, as its signature says them.
 
-A dataclass and the factory of a flow are read alike, so that a flow's options are written down
-once, where the flow is built.
+Sections of a config and commands of the command line are read alike, so that an option is written
+down once, where the function is that takes it.
 """
 
 import inspect
 import re
 import types
-from collections.abc import Callable, Collection, Mapping
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
-from flowjax_lite.cli.config.yaml_file import Entry, resolve
-from flowjax_lite.cli.errors import FieldError, did_you_mean
+from flowjax_lite.cli.config.yaml_file import resolve
+from flowjax_lite.core.checks import suggest
 
 REQUIRED = inspect.Parameter.empty
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a section of keys",
+    str: "text",
+}
+
+
+class OptionError(ValueError):
+    """A value that an option cannot take.
+
+    Args:
+        key: The whole key of the option, such as `training.seed`.
+        message: What was expected and what came.
+    """
+
+    def __init__(self, key: str, message: str):
+        super().__init__(message)
+        self.key = key
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a section.
+    """One option of a function, as far as a config or a command line can say it.
 
     Args:
         name: Its name.
-        kinds: The types of its values, such as `(int, NoneType)`; a list is `tuple[int, ...]`.
-        choices: The only values, if they are few.
-        default: Its default, `REQUIRED` where there is none.
+        kinds: The types of its value, or of each item of a list: int, float, bool, dict or str.
         meaning: What it does, in words.
+        default: Its default, `REQUIRED` where there is none.
+        choices: The only values, if they are few.
+        is_list: Whether its value is a list.
+        takes_none: Whether its value may be None.
     """
 
     name: str
-    kinds: tuple[Any, ...]
-    choices: Collection[str] | None
-    default: Any
+    kinds: tuple[type, ...]
     meaning: str
+    default: Any = None
+    choices: Collection[str] = ()
+    is_list: bool = False
+    takes_none: bool = True
 
     @property
-    def is_list(self) -> bool:
-        """Whether its value is a list."""
-        return any(get_origin(kind) is tuple for kind in self.kinds)
+    def help(self) -> str:
+        """The meaning, the choices and the default."""
+        words, default = [self.meaning], self.default
+        if self.choices:
+            words.append(f"One of {', '.join(self.choices)}.")
+        if default is not None and default is not False and default is not REQUIRED:
+            text = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+            words.append(f"Default: {text}.")
+        return " ".join(words)
 
     @property
-    def expected(self) -> str:
-        """Its type in words, such as `a number`."""
-        if self.choices is not None:
-            return f"one of {', '.join(self.choices)}"
-        return " or ".join(_in_words(kind) for kind in self.kinds if kind is not types.NoneType)
+    def metavar(self) -> str:
+        """What stands for a value in a usage text."""
+        words = {int: "INT", float: "FLOAT", bool: "BOOL"}
+        return "CHOICE" if self.choices else words.get(self.kinds[0], "TEXT")
 
-    @property
-    def item(self) -> Any:
-        """The type of its value, or of each value of a list."""
-        kind = self.kinds[0]
-        return _kinds(get_args(kind)[0])[0][0] if self.is_list else kind
+    def read(self, word: str) -> Any:
+        """Return what a word of a command line means."""
+        if str in self.kinds:
+            return None if self.takes_none and word in ("null", "~", "") else word
+        try:
+            return resolve(word)
+        except ValueError as error:
+            raise ArgumentTypeError(str(error)) from None
 
-    def value(self, entry: Entry, key: str) -> Any:
-        """Return the value of an entry, of the right type.
+    def check(self, value: Any, key: str) -> Any:
+        """Return a value of a file, of the right type.
 
         Args:
-            entry: The entry.
+            value: The value.
             key: The whole key, for errors.
 
         Raises:
-            CommandError: The entry is of another type.
+            OptionError: The value is of another type, or none of the choices.
         """
-        for kind in self.kinds:
-            if get_origin(kind) is tuple and isinstance(entry.value, tuple):
-                item = Option(self.name, get_args(kind)[:1], None, REQUIRED, "")
-                return tuple(item.value(each, key) for each in entry.value)
-            if kind is float and type(entry.value) is int:
-                return float(entry.value)
-            if type(entry.value) is kind:
-                return entry.value
-        quotes = str in self.kinds and type(entry.value) in (int, float)
-        raise entry.error(
-            f"{key}: expected {self.expected}, got {entry.described}{': put it in quotes' * quotes}"
-        )
+        if value is None and self.takes_none:
+            return None
+        if not self.is_list:
+            return self._check_item(value, key)
+        if not isinstance(value, tuple | list):
+            example = "[64, 64]" if int in self.kinds else "[a, b]"
+            raise wrong(key, f"a list such as {example}", value)
+        return tuple(self._check_item(item, key) for item in value)
 
-    def parse(self, words: list[str], place: str) -> Entry:
-        """Return the entry that words of a command line mean.
-
-        Raises:
-            CommandError: A word is no value, such as 010.
-        """
-        if not words:  # a bare option
-            return Entry(True, place)
-        if self.is_list:
-            return Entry(tuple(self._parse_word(word, place) for word in words), place)
-        return self._parse_word(words[0], place)
-
-    def _parse_word(self, word: str, place: str) -> Entry:
-        text = str in self.kinds or tuple[str, ...] in self.kinds
-        try:
-            value = resolve(word)
-        except ValueError as error:
-            value = word
-            if not text:
-                raise Entry(None, place).error(str(error)) from None
-        nothing = value is None and types.NoneType in self.kinds
-        return Entry(word if text and not nothing else value, place)
-
-    def check(self, value: Any) -> None:
-        """Raise a `FieldError` unless the value is one of the choices, where there are any."""
-        if self.choices is not None and value is not None and value not in self.choices:
-            hint = did_you_mean(str(value), self.choices)
+    def _check_item(self, value: Any, key: str) -> Any:
+        if type(value) is int and int not in self.kinds and float in self.kinds:
+            return float(value)
+        if type(value) not in self.kinds:
+            expected = " or ".join(_WORDS[kind] for kind in self.kinds)
+            quotes = " in quotes" if str in self.kinds and type(value) in (int, float) else ""
+            raise wrong(key, expected + quotes, value)
+        if self.choices and value not in self.choices:
+            hint = suggest(value, list(self.choices))
             known = ", ".join(self.choices)
-            raise FieldError(self.name, f"unknown {self.name} {value!r}{hint}; known: {known}")
+            raise OptionError(key, f"{key}: unknown {self.name} {value!r}.{hint} Known: {known}")
+        return value
 
 
-def check_choices(config: Any) -> None:
-    """Raise a `FieldError` where a field of a dataclass holds none of its choices."""
-    for name, option in options_of(type(config)).items():
-        option.check(getattr(config, name))
+def wrong(key: str, expected: str, value: Any) -> OptionError:
+    """Return an error that says what was expected and what came."""
+    got = "nothing" if value is None else list(value) if isinstance(value, tuple) else repr(value)
+    return OptionError(key, f"{key}: expected {expected}, got {got}")
 
 
-def require(config: Any, field: str, holds: bool, expected: str) -> None:
-    """Raise a `FieldError` that says what was expected, unless the condition holds."""
-    if not holds:
-        value = getattr(config, field)
-        got = list(value) if isinstance(value, tuple) else value
-        raise FieldError(field, f"expected {expected}, got {got!r}")
+def check_values(
+    given: Mapping[str, Any], options: Mapping[str, Option], section: str = ""
+) -> dict[str, Any]:
+    """Check the values of a section of a file.
+
+    Args:
+        given: The values by name.
+        options: What there may be.
+        section: The name of the section; empty for the top level.
+
+    Returns:
+        The values, of the right types.
+
+    Raises:
+        OptionError: A key is unknown or missing, or holds what it cannot take.
+    """
+    prefix = f"{section}." if section else ""
+    for name in given:
+        if name not in options:
+            takes = f"{given.get('family', section or 'a config')} takes {', '.join(options)}"
+            hint = suggest(name, list(options))
+            raise OptionError(prefix + name, f"unknown key {prefix + name!r}.{hint} {takes}")
+    for name, option in options.items():
+        if option.default is REQUIRED and name not in given:
+            raise OptionError(prefix + name, f"missing key {prefix + name!r}: add it")
+    return {name: options[name].check(value, prefix + name) for name, value in given.items()}
 
 
 def options_of(
-    callee: Callable[..., Any], choices: Mapping[str, Collection[str]] | None = None
+    function: Callable[..., Any], choices: Mapping[str, Collection[str]] | None = None
 ) -> dict[str, Option]:
-    """Return the options that a dataclass or a factory takes, by name.
+    """Return the options that a function takes, by name.
 
     Args:
-        callee: The dataclass or the factory.
+        function: The function, or a dataclass.
         choices: The choices of options whose types do not tell them.
     """
-    meanings = _meanings(callee)
+    meanings = _meanings(function)
     options = {}
-    for name, parameter in inspect.signature(callee, eval_str=True).parameters.items():
+    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             continue
-        kinds, known = _kinds(parameter.annotation)
-        known = (choices or {}).get(name, known)
-        default, meaning = parameter.default, meanings.get(name, "")
-        options[name] = Option(name, (str,) if known else kinds, known, default, meaning)
-        if known and types.NoneType in kinds:
-            options[name] = Option(name, (str, types.NoneType), known, default, meaning)
+        members = list(_members(parameter.annotation))
+        lists = [member for member in members if get_origin(member) in (tuple, Sequence)]
+        words = [word for each in members if get_origin(each) is Literal for word in get_args(each)]
+        items = [item for each in lists for item in _members(get_args(each)[0])] or members
+        options[name] = Option(
+            name,
+            tuple(dict.fromkeys(_kind(item) for item in items if item is not type(None))),
+            meanings.get(name, ""),
+            parameter.default,
+            (choices or {}).get(name, words),
+            is_list=bool(lists),
+            takes_none=type(None) in members,
+        )
     return options
 
 
-def _kinds(annotation: Any) -> tuple[tuple[Any, ...], Collection[str] | None]:
-    """Return the types of an annotation, and the choices that it holds."""
-    if get_origin(annotation) is Annotated:
-        return get_args(annotation)[:1], get_args(annotation)[1]
-    if get_origin(annotation) is Literal:
-        return (str,), get_args(annotation)
+def _members(annotation: Any) -> Iterator[Any]:
+    """Yield the types of a union, or the one type that it is."""
     if get_origin(annotation) in (types.UnionType, Union):
-        members = [_kinds(member) for member in get_args(annotation)]
-        known = [choices for _, choices in members if choices is not None]
-        return tuple(kind for kinds, _ in members for kind in kinds), known[0] if known else None
-    return (annotation,), None
+        for member in get_args(annotation):
+            yield from _members(member)
+    else:
+        yield annotation
+
+
+def _kind(annotation: Any) -> type:
+    """Return the type that a file has for it; what is no number is given by its name."""
+    if get_origin(annotation) is Mapping:
+        return dict
+    return annotation if annotation in (int, float, bool) else str
 
 
 def _meanings(documented: Any) -> dict[str, str]:
     """Return the descriptions of arguments in a docstring, each on one line."""
     text = inspect.getdoc(documented) or ""
-    arguments = re.search(r"^Args:\n((?: .*\n|\n(?= ))*)", text + "\n", re.MULTILINE)
-    listed = arguments[1] if arguments else ""
+    section = re.search(r"^(?:Args|Attributes):\n((?: .*\n|\n(?= ))*)", text + "\n", re.MULTILINE)
+    listed = section[1] if section else ""
     described = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", listed, re.MULTILINE)
     return {name: " ".join(words.split()) for name, words in described}
-
-
-def _in_words(kind: Any) -> str:
-    if get_origin(kind) is tuple:
-        return "a list such as [64, 64]" if get_args(kind)[0] is int else "a list such as [a, b]"
-    return _WORDS.get(kind, "text")

@@ -6,28 +6,131 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.experimental import multihost_utils
 
 import flowjax_lite as fl
-from flowjax_lite.cli import config as configs
-from flowjax_lite.cli.config import Config
-from flowjax_lite.cli.errors import CommandError
-from flowjax_lite.cli.report.score import Score
+from flowjax_lite.cli.config import Config, load
+from flowjax_lite.cli.config.options import check_values, options_of
+from flowjax_lite.cli.report import Score
 from flowjax_lite.core.files import locked
 from flowjax_lite.data import Schema
 from flowjax_lite.distributions import Flow
+
+Record = TypeVar("Record")
 
 CONFIG, METRICS, MODEL = "config.yaml", "metrics.jsonl", "model.safetensors"
 SAMPLES, TRAINING, DENSITY = "samples.png", "training.png", "density.png"
 # What is written on the way.
 PROGRESS, TABLE, BOARD, PICTURES = "progress.jsonl", "progress.csv", "tensorboard", "pictures"
 FILES = (CONFIG, METRICS, MODEL, SAMPLES, TRAINING, DENSITY, PROGRESS, TABLE, BOARD, PICTURES)
+
+
 _MAX_METRICS = 2**26  # bytes
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The last line of the metrics of a run.
+
+    Args:
+        best_epoch: Of the epochs before, counted from 1.
+        parameters: The number of trained numbers.
+        seconds: How long training took.
+        columns: What the flow models.
+        condition_columns: What it is conditioned on.
+        num_levels: Number of grey levels, for images.
+        schema: The kinds of a `Schema` of the columns, where one was inferred.
+        condition_schema: The same of the condition.
+    """
+
+    best_epoch: int
+    parameters: int
+    seconds: float
+    columns: tuple[str, ...]
+    condition_columns: tuple[str, ...]
+    num_levels: int | None
+    schema: Mapping[str, Any] | None = None
+    condition_schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was trained.
+
+    Args:
+        directory: Where it lies.
+        config: Its config.
+        summary: What its metrics tell.
+        score: The log-likelihoods of its flow.
+        seconds: Since the start of training, after every epoch.
+        validation: The log-likelihood then; empty where the loss was another one.
+    """
+
+    directory: Path
+    config: Config
+    summary: Summary
+    score: Score
+    seconds: tuple[float, ...]
+    validation: tuple[float, ...]
+
+    @cached_property
+    def flow(self) -> Flow:
+        """The trained flow."""
+        return fl.load(self.directory / MODEL)
+
+
+def read(directory: str | Path) -> Run:
+    """Read a run, whose files anybody may have written.
+
+    Raises:
+        ValueError: The directory is not a run, or a file is damaged.
+    """
+    directory = Path(directory)
+    for name in (CONFIG, METRICS, MODEL):
+        if not (directory / name).is_file():
+            raise ValueError(
+                f"{directory} is not a run directory: it holds no {name}; "
+                "give the directory that `flowjax-lite fit` wrote"
+            )
+    config = load(directory / CONFIG)
+    try:
+        with (directory / METRICS).open("rb") as file:
+            content = file.read(_MAX_METRICS + 1)
+        if len(content) > _MAX_METRICS:
+            raise ValueError(f"it is larger than {_MAX_METRICS} bytes")
+        *epochs, last = [json.loads(line) for line in content.splitlines()]
+        summary, score = _record(Summary, last), _record(Score, last["scores"][0])
+        validation = tuple(float(line["validation"]) for line in epochs if "validation" in line)
+        if not epochs or len(validation) not in (0, len(epochs)):
+            raise ValueError("epochs are missing")
+        if not score.note.isprintable():
+            raise ValueError("its note is no line of text")
+        if summary.num_levels is not None and summary.num_levels < 2:
+            raise ValueError(f"num_levels is {summary.num_levels}")
+        for name in ("", "condition_"):
+            kinds, columns = getattr(summary, f"{name}schema"), getattr(summary, f"{name}columns")
+            if kinds is not None and Schema(kinds).columns != columns:
+                raise ValueError(f"its {name}schema has not the columns {columns}")
+        seconds = tuple(float(line["seconds"]) for line in epochs)
+        score = replace(score, name=config.name)
+        return Run(directory, config, summary, score, seconds, validation)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise ValueError(
+            f"{directory / METRICS}: is not that of a whole run ({reason}): fit it again"
+        ) from None
+
+
+def _record(kind: type[Record], values: Mapping[str, Any]) -> Record:
+    """Return a dataclass of values from a file; what later versions add is left out."""
+    options = options_of(kind)
+    return kind(**check_values({name: values[name] for name in options if name in values}, options))
 
 
 def check_target(path: Path, *, overwrite: bool, is_file: bool = False) -> None:
@@ -39,20 +142,18 @@ def check_target(path: Path, *, overwrite: bool, is_file: bool = False) -> None:
         is_file: Whether a file is meant.
 
     Raises:
-        CommandError: The path exists, or nothing can be written there.
+        ValueError: The path exists, or nothing can be written there.
     """
     if path.exists() and path.is_file() != is_file:
-        raise CommandError(f"{path} is a {'directory' if is_file else 'file'}: give another place")
+        raise ValueError(f"{path} is a {'directory' if is_file else 'file'}: give another place")
     if path.exists() and not overwrite:
-        raise CommandError(f"{path} exists: give another place, or replace it with --overwrite")
-    parent = path.parent
-    while not parent.exists():
-        parent = parent.parent
+        raise ValueError(f"{path} exists: give another place, or replace it with --overwrite")
+    parent = next(parent for parent in path.parents if parent.exists())
     try:
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=parent):
             pass  # Permissions do not tell the whole story; a trial does.
     except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error}") from None
+        raise ValueError(f"{path} cannot be written: {error}") from None
 
 
 @contextmanager
@@ -64,7 +165,7 @@ def exclusive(path: Path, *, overwrite: bool) -> Iterator[None]:
         overwrite: As in `check_target`: another process may have finished since that was called.
 
     Raises:
-        CommandError: Another process is writing it, or it exists.
+        ValueError: Another process is writing it, or it exists.
     """
     if jax.process_index() > 0:  # the first of several processes holds the lock for all
         yield
@@ -73,7 +174,7 @@ def exclusive(path: Path, *, overwrite: bool) -> Iterator[None]:
     try:
         with locked(path.with_name(f".{path.name}.lock")) as ours:
             if not ours:
-                raise CommandError(
+                raise ValueError(
                     f"{path} is being written by another process: wait for its end, or give "
                     "another name"
                 )
@@ -88,18 +189,18 @@ def begin(config: Config, *, overwrite: bool, resume: bool) -> fl.Checkpoint:
     """Make way for what a run writes on its way, and return where it saves itself.
 
     Raises:
-        CommandError: A run of that name was interrupted, and it is not said what to do with it.
+        ValueError: A run of that name was interrupted, and it is not said what to do with it.
     """
     directory = config.progress_dir
     if directory.exists() and overwrite and not resume and jax.process_index() == 0:
         shutil.rmtree(directory)
     multihost_utils.sync_global_devices("what an old run left is gone")
     if directory.exists() and not resume:
-        raise CommandError(
+        raise ValueError(
             f"{config.run_dir} was interrupted, and {directory} holds what it had done: go on "
             "with --resume, or begin anew with --overwrite"
         )
-    every = config.training.checkpoint_every
+    every = config.training["checkpoint_every"]
     return fl.Checkpoint(directory / "checkpoints", every=every, resume=resume)
 
 
@@ -138,122 +239,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def read(directory: str | Path) -> tuple[Config, Flow]:
-    """Read the config and the model of a run.
-
-    Raises:
-        CommandError: The directory is not a run.
-    """
-    directory = Path(directory)
-    for name in (CONFIG, MODEL):
-        if not (directory / name).is_file():
-            raise CommandError(
-                f"{directory} is not a run directory: it holds no {name}; "
-                "give the directory that `flowjax-lite fit` wrote"
-            )
-    return configs.load(directory / CONFIG), fl.load(directory / MODEL)
-
-
-def read_summary(directory: str | Path) -> dict[str, Any]:
-    """Return the last line of the metrics: scores, columns and sizes.
-
-    Raises:
-        CommandError: The file is missing or damaged.
-    """
-    return _read_metrics(directory)[-1]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A run that was trained before.
-
-    Args:
-        config: Its config.
-        flow: The trained flow.
-        columns: What it models.
-        condition_columns: What it is conditioned on.
-        score: The log-likelihoods of the flow.
-        seconds: Since the start of training, after every epoch.
-        validation: The log-likelihood then; empty where the loss was another one.
-        total_seconds: How long training took.
-    """
-
-    config: Config
-    flow: Flow
-    columns: tuple[str, ...]
-    condition_columns: tuple[str, ...]
-    score: Score
-    seconds: tuple[float, ...]
-    validation: tuple[float, ...]
-    total_seconds: float
-
-
-def read_trained(directory: str | Path) -> Trained:
-    """Read a run with all that a comparison needs.
-
-    Raises:
-        CommandError: The directory is not a run, or a file is damaged.
-    """
-    config, flow = read(directory)
-    *epochs, summary = _read_metrics(directory)
-    columns, given = tuple(summary["columns"]), tuple(summary["condition_columns"])
-    try:
-        score = Score.read(summary["scores"][0], name=config.name)
-        seconds = tuple(float(line["seconds"]) for line in epochs)
-        validation = tuple(float(line["validation"]) for line in epochs if "validation" in line)
-        total = float(summary["seconds"])
-        if not seconds or len(validation) not in (0, len(seconds)):
-            raise ValueError("epochs are missing")
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-        path = Path(directory) / METRICS
-        raise CommandError(f"{path}: is not that of a whole run ({error}): fit it again") from None
-    return Trained(config, flow, columns, given, score, seconds, validation, total)
-
-
-def schema_of(summary: Mapping[str, Any], key: str = "schema") -> Schema | None:
-    """Return the schema of the data, or of the condition, if the run has one.
-
-    Raises:
-        TypeError, ValueError: It is none.
-    """
-    kinds = summary.get(key)
-    return None if kinds is None else Schema(kinds)
-
-
-def _check_schemas(path: Path, summary: Mapping[str, Any]) -> None:
-    for key, columns in (("schema", "columns"), ("condition_schema", "condition_columns")):
-        try:
-            schema = schema_of(summary, key)
-            if schema is not None and schema.columns != tuple(summary[columns]):
-                raise ValueError(f"it has not the columns {summary[columns]}")
-        except (TypeError, ValueError, AttributeError) as error:
-            raise CommandError(f"{path}: {key} is no schema of a run: {error}") from None
-
-
-def _read_metrics(directory: str | Path) -> list[dict[str, Any]]:
-    """Return all lines of the metrics, the last of which is a summary."""
-    path = Path(directory) / METRICS
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_METRICS + 1)
-        if len(content) > _MAX_METRICS:
-            raise ValueError(f"it is larger than {_MAX_METRICS} bytes")
-        lines = [json.loads(line) for line in content.splitlines()]
-    except (OSError, ValueError, RecursionError) as error:
-        raise CommandError(f"{path}: cannot be read: {error}") from None
-    match lines:
-        case [
-            *_,
-            {
-                "columns": [*columns],
-                "condition_columns": [*given],
-                "num_levels": None | int() as levels,
-            },
-        ] if (levels is None or levels > 1) and all(
-            isinstance(name, str) for name in columns + given
-        ):
-            _check_schemas(path, lines[-1])
-            return lines
-    raise CommandError(f"{path}: its last line is not that of a whole run: fit it again")

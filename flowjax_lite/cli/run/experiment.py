@@ -1,6 +1,6 @@
-"""A config with its data and flow: checked, trained, and scored beside the baselines."""
+"""A config with its data and flow: loaded, built, trained, and scored beside the baselines."""
 
-import dataclasses
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
 import flowjax_lite as fl
-from flowjax_lite.baselines import Baseline, fit_gaussian, fit_kernels, fit_mixture
-from flowjax_lite.cli.config import LOSSES, Config, DataConfig
-from flowjax_lite.cli.report import score as report
-from flowjax_lite.cli.report.score import Score
-from flowjax_lite.cli.run import batched, build
-from flowjax_lite.data import Dataset, Split
+from flowjax_lite.baselines import Examples, fit_gaussian, fit_kernels, fit_mixture
+from flowjax_lite.bijectors import AbstractBijector, Chain, Sigmoid, Standardize
+from flowjax_lite.cli.config import Config, flow_options
+from flowjax_lite.cli.config.schema import BASES
+from flowjax_lite.cli.report import Score
+from flowjax_lite.core.checks import check_columns, check_memory
+from flowjax_lite.data import Dataset, Split, join
 from flowjax_lite.diagnostics import ways
 from flowjax_lite.distributions import Flow
 from flowjax_lite.training import Callback
 
+BATCH = 1000  # rows that a flow is asked for at once
+NUM_FIRST = 10_000  # rows that go through a new flow at once, all layers' numbers in memory
 NUM_COUNTED = 200  # rows whose evaluations are counted
 
 
@@ -44,6 +48,20 @@ class Experiment:
     def num_parameters(self) -> int:
         """The number of trained numbers."""
         return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self.flow, nnx.Param)))
+
+    @property
+    def title(self) -> str:
+        """The names of the data and of the family."""
+        return f"{self.data.name}, {self.config.flow['family']}"
+
+    def __str__(self) -> str:
+        data = self.data
+        rows = "/".join(str(len(split)) for split in (data.train, data.validation, data.test))
+        given = f" given {len(data.condition_columns)}" if data.condition_columns else ""
+        return (
+            f"{data.name}: {rows} training/validation/test rows of {data.dim} columns{given}; "
+            f"{self.config.flow['family']} with {self.num_parameters:,} parameters"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,28 +85,75 @@ class Outcome:
     @property
     def still_improving(self) -> bool:
         """Whether training ended with its best epoch, because the epochs were used up."""
-        last = self.experiment.config.training.max_epochs - 1
+        last = self.experiment.config.training["max_epochs"] - 1
         ended = self.failure is None and not self.result.interrupted
         return ended and self.result.best_epoch == last > 0
 
 
-def load_data(config: DataConfig) -> Dataset:
-    """Load the data that a config names.
+def load_data(section: Mapping[str, Any]) -> Dataset:
+    """Load the data that a `data` section names.
 
     Raises:
         ValueError: The data are not what a density can be fitted to; the message says why.
     """
-    options = dataclasses.asdict(config)
-    del options["source"], options["logit"]
-    data = fl.data.load(config.source, **options)
-    build.check_logit(data, config)
+    options = dict(section)
+    logit = options.pop("logit")
+    data = fl.data.load(**options)
+    check_logit(data, logit)
     return data
 
 
+def check_logit(data: Dataset, logit: float | None) -> None:
+    """Raise a `ValueError` unless the data lie where the logit map is defined."""
+    for split in (data.train, data.validation, data.test):
+        low, high = split.x.min(), split.x.max()
+        if logit is not None and not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"data.logit: needs data in [0, 1]; {data.name} has values from {low:g} to {high:g}"
+            )
+
+
 def prepare(config: Config, data: Dataset) -> Experiment:
-    """Build the flow of a config for its data."""
-    flow = build.flow(config.flow, data, logit=config.data.logit, seed=config.training.seed)
-    return Experiment(config, data, flow)
+    """Build the flow of a config, on the data's own units.
+
+    Its training rows fix the maps to and from these units, and the layers that start from data.
+
+    Raises:
+        ValueError: The config does not fit the data.
+    """
+    rngs = nnx.Rngs(config.training["seed"])
+    options: dict[str, Any] = dict(config.flow)
+    family, logit = options.pop("family"), config.data["logit"]
+    angles: tuple[int, ...] = ()  # which keep their units, because full turns mean something there
+    if "circular" in flow_options(family):
+        angles = check_columns(options.get("circular", range(data.dim)), data.dim, "circular")
+        if logit is not None:
+            raise ValueError(f"data.logit: {family} takes angles, which have no logits")
+    if "base" in options:
+        options["base"] = BASES[options["base"]](data.dim, rngs)
+    condition = data.train.condition
+    if condition is not None:
+        options["condition_dim"] = condition.shape[1]
+        options["condition_map"] = Standardize.from_data(condition)
+    data_map: AbstractBijector = Standardize.from_data(examples(data.train, logit).x, keep=angles)
+    if logit is not None:
+        width = 1 - 2 * logit
+        stretch = Standardize(data.dim, loc=-logit / width, scale=1 / width)
+        data_map = Chain([data_map, Sigmoid(data.dim), stretch])
+    flow = fl.flows.NAMED[family](dim=data.dim, data_map=data_map, rngs=rngs, **options)
+    first = data.train[:: -(-len(data.train) // NUM_FIRST)]
+    return Experiment(config, data, fl.initialize(flow, first.x, first.condition))
+
+
+def examples(split: Split, logit: float | None) -> Examples:
+    """Move rows to the coordinates in which densities are fitted: with `logit`, to logits."""
+    x = split.x.astype(np.float64)
+    condition = None if split.condition is None else split.condition.astype(np.float64)
+    if logit is None:
+        return Examples(x, condition)
+    inside = logit + (1 - 2 * logit) * x
+    log_det = np.log(1 - 2 * logit) - np.log(inside) - np.log1p(-inside)
+    return Examples(np.log(inside) - np.log1p(-inside), condition, log_det.sum(1))
 
 
 def train(
@@ -109,24 +174,20 @@ def train(
     Raises:
         DivergedError: Training failed before any epoch was good.
     """
-    training, data = experiment.config.training, experiment.data
-    held_out = data.validation
-    start = time.perf_counter()
+    config, data = experiment.config, experiment.data
+    training, held_out = config.training, data.validation
     validation = held_out.x if held_out.condition is None else (held_out.x, held_out.condition)
+    start = time.perf_counter()
     failure = None
     try:
         result = fl.fit(
             experiment.flow,
             data.train.x,
             condition=data.train.condition,
-            key=jax.random.key(training.seed),
-            loss=LOSSES[training.loss],
-            optimizer=training.optimizer,
-            batch_size=training.batch_size,
-            max_epochs=training.max_epochs,
-            patience=training.patience,
-            ema=training.ema,
+            key=jax.random.key(training["seed"]),
+            optimizer=config.optimizer,
             validation=validation,
+            **config.fit_options,
             callbacks=callbacks,
             checkpoint=checkpoint,
             mesh=mesh,
@@ -138,64 +199,76 @@ def train(
             raise
         result, failure = error.result, error
     seconds = time.perf_counter() - start
-    log_prob = {
-        name: batched.log_prob(result.flow, split.x, split.condition)
-        for name, split in splits(data).items()
-    }
-    config = experiment.config
-    note = f"{config.flow.family}, {experiment.num_parameters:,} parameters, {seconds:.0f} s"
-    if failure:
-        note += f", training failed after {len(result.history['train'])} epochs"
-    if result.interrupted:
-        note += f", interrupted after {len(result.history['train'])} epochs"
+    note = f"{config.flow['family']}, {experiment.num_parameters:,} parameters, {seconds:.0f} s"
+    ended = "training failed" if failure else "interrupted" if result.interrupted else ""
+    if ended:
+        note += f", {ended} after {len(result.history['train'])} epochs"
     if fl.continuous.solvers(result.flow):
         test = data.test[:NUM_COUNTED]
         evaluations = ways(result.flow, test.x, test.condition).num_evaluations
         note += f", {np.mean(evaluations):.0f} evaluations of the velocity for a density"
-    flow_score = score(
-        log_prob, data, name=config.name, note=note, parameters=experiment.num_parameters
+    rows = join(data.train, data.validation, data.test)  # all splits in one compiled program
+    ends = np.cumsum([len(data.train), len(data.validation)])
+    score = Score.of(
+        np.split(log_prob(result.flow, rows), ends),
+        data,
+        name=config.name,
+        note=note,
+        parameters=experiment.num_parameters,
     )
-    return Outcome(experiment, result, flow_score, seconds, failure)
+    return Outcome(experiment, result, score, seconds, failure)
 
 
-def baseline_scores(data: Dataset, *, logit: float | None) -> list[Score]:
+def baseline_scores(data: Dataset, logit: float | None) -> list[Score]:
     """Return the scores of three baselines on the same splits."""
-    rows = {name: build.examples(split, logit=logit) for name, split in splits(data).items()}
-    train, validation = rows["train"], rows["validation"]
-    baselines: tuple[Baseline, ...] = (
-        fit_gaussian(train, validation=validation),
-        fit_kernels(train, validation=validation),
-        fit_mixture(train, validation=validation),
+    train, *held_out = (
+        examples(split, logit) for split in (data.train, data.validation, data.test)
     )
-    scores = []
-    for baseline in baselines:
-        log_prob = {
-            name: baseline.log_prob(examples) for name, examples in rows.items() if name != "train"
-        }
-        log_prob["train"] = baseline.train_log_prob(train)
-        name, note, parameters = baseline.name, baseline.note, baseline.num_parameters
-        scores.append(score(log_prob, data, name=name, note=note, parameters=parameters))
-    return scores
+    return [
+        Score.of(
+            [baseline.train_log_prob(train), *map(baseline.log_prob, held_out)],
+            data,
+            name=baseline.name,
+            note=baseline.note,
+            parameters=baseline.num_parameters,
+        )
+        for baseline in (
+            fit(train, validation=held_out[0]) for fit in (fit_gaussian, fit_kernels, fit_mixture)
+        )
+    ]
 
 
-def score(log_prob: Mapping[str, np.ndarray], data: Dataset, **described: Any) -> Score:
-    """Return a score, with bits per dimension where the data are images of grey levels."""
-    images = data.num_levels is not None
-    bits = float(data.bits_per_dim(np.mean(log_prob["test"]))) if images else None
-    return Score.of(log_prob, bits_per_dim=bits, **described)
+def log_prob(flow: Flow, rows: Split) -> np.ndarray:
+    """Return log-densities of rows in nats, `(n,)`, float64."""
+    x: Any = rows.x  # numpy's, of which the device gets a batch at a time
+    condition: Any = rows.condition
+    return np.asarray(flow.log_prob(x, condition, batch_size=BATCH), np.float64)
 
 
-def describe(experiment: Experiment) -> str:
-    """Return one line on the data and the flow."""
-    data = experiment.data
-    rows = "/".join(str(len(split)) for split in splits(data).values())
-    given = f" given {len(data.condition_columns)}" if data.condition_columns else ""
-    return (
-        f"{data.name}: {rows} training/validation/test rows of {data.dim} columns{given}; "
-        f"{experiment.config.flow.family} with {experiment.num_parameters:,} parameters"
-    )
+def sample(flow: Flow, num: int, *, seed: int, condition: np.ndarray | None = None) -> np.ndarray:
+    """Draw many samples, a batch at a time.
 
+    Args:
+        flow: The flow.
+        num: The number of samples for each condition.
+        seed: The seed.
+        condition: Conditions, `(n, c)`, or None.
 
-def splits(data: Dataset) -> dict[str, Split]:
-    """Return the three splits by name."""
-    return dict(zip(report.SPLITS, (data.train, data.validation, data.test), strict=True))
+    Returns:
+        Samples, `(num, d)`, or `(n * num, d)` where those of one condition follow each other.
+
+    Raises:
+        ValueError: They do not fit in memory.
+    """
+    total = num if condition is None else num * len(condition)
+    check_memory(4 * total * math.prod(flow.event_shape), f"{total:,} samples")
+    samples = np.empty((total, *flow.event_shape), np.float32)
+    for index, start in enumerate(range(0, total, BATCH)):
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        if condition is None:
+            drawn = flow.sample(key, BATCH)
+        else:  # The last batch is a full one, too, so that all of them run in one program.
+            rows = np.arange(start, start + BATCH) % total
+            drawn = flow.sample(key, (), jnp.asarray(condition[rows // num]))
+        samples[start : start + BATCH] = drawn[: total - start]
+    return samples

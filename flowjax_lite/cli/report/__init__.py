@@ -1,1 +1,0 @@
-"""Scores, tables of them, and files of rows."""
