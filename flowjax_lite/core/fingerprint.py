@@ -77,13 +77,13 @@ def _described(value: Any, outside: tuple[int, ...]) -> Any:
     kind = [type(value).__module__, type(value).__qualname__]
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
-        return [kind, *([name, inner(getattr(value, name))] for name in names)]
+    else:
+        names = sorted(getattr(value, "__dict__", ()))
     if isinstance(value, nnx.Module):
-        names = sorted(n for n in vars(value) if n != "recipe" and not n.startswith("_pytree"))
-        return [kind, *([name, inner(vars(value)[name])] for name in names)]
-    if getattr(value, "__dict__", None):
-        return [kind, *([name, inner(vars(value)[name])] for name in sorted(vars(value)))]
-    return [kind, re.sub(r" at 0x[0-9a-f]+", "", repr(value))]
+        names = [name for name in names if name != "recipe" and not name.startswith("_pytree")]
+    elif not names:
+        return [kind, re.sub(r" at 0x[0-9a-f]+", "", repr(value))]
+    return [kind, *([name, inner(getattr(value, name))] for name in names)]
 
 
 def _content(cell: types.CellType) -> Any:

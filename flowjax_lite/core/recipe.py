@@ -139,7 +139,7 @@ def remembers_recipe(factory: Factory) -> Factory:
         ValueError: another class or factory has the same name.
     """
     for parameter in _parameters(factory).values():
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+        if parameter.kind in _NAMELESS:
             raise TypeError(
                 f"{factory.__name__} takes {parameter}; a recipe needs arguments with names"
             )
@@ -282,18 +282,23 @@ def num_parts(recipe: Recipe) -> int:
 
 def _places(value: Value, place: str) -> Iterator[tuple[str, Value]]:
     """All values inside a value, itself included, each with its place, such as `hidden[0]`."""
-    yield place, value
+    yield place.removeprefix("."), value
+    for step, item in _inside(value):
+        yield from _places(item, place + step)
+
+
+def _inside(value: Value) -> list[tuple[str, Value]]:
+    """The values right inside a value, each with the step that leads to it."""
     match value:
         case Recipe():
-            for key, item in value.arguments:
-                yield from _places(item, f"{place}.{key}" if place else key)
+            return [(f".{key}", item) for key, item in value.arguments]
         case Maker():
-            yield from _places(value.recipe, place)
+            return [("", value.recipe)]
         case ArrayOf():
-            yield from _places(value.shape, place)
+            return [("", value.shape)]
         case tuple():
-            for i, item in enumerate(value):
-                yield from _places(item, f"{place}[{i}]")
+            return [(f"[{i}]", item) for i, item in enumerate(value)]
+    return []
 
 
 def _register(name: str, constructor: Callable[..., Any]) -> None:
@@ -378,14 +383,9 @@ def _kinds(parameter: inspect.Parameter) -> tuple[Any, ...]:
 
 def _depth(value: Value) -> int:
     """How many recipes and tuples are inside one another."""
-    match value:
-        case Recipe():
-            return _depth(tuple(item for _, item in value.arguments))
-        case Maker():
-            return 1 + _depth(value.recipe)
-        case tuple():
-            return 1 + max(map(_depth, value), default=0)
-    return 0
+    if not isinstance(value, (Recipe, Maker, tuple)):
+        return 0
+    return 1 + max((_depth(item) for _, item in _inside(value)), default=0)
 
 
 def _value(value: Any, *, kinds: tuple[Any, ...] = ()) -> Value:
@@ -414,16 +414,16 @@ def _array_of(value: Any) -> ArrayOf | Unrecorded:
 
 def _function(value: Any) -> Function | None:
     names = (name for table in _FUNCTIONS for name, function in table.items() if function is value)
-    name = next(names, None)
-    return None if name is None else Function(name)
+    return next(map(Function, names), None)
 
 
 def _named(function: Function) -> Callable[..., Any]:
-    for table in _FUNCTIONS:
-        if function.name in table:
-            return table[function.name]
-    known = sorted(name for table in _FUNCTIONS for name in table)
-    raise ValueError(f"no function is called {function.name!r}; expected one of {known}")
+    known = {name: f for table in _FUNCTIONS for name, f in table.items()}
+    if function.name not in known:
+        raise ValueError(
+            f"no function is called {function.name!r}; expected one of {sorted(known)}"
+        )
+    return known[function.name]
 
 
 def _describe(value: Any) -> str:

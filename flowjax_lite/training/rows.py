@@ -1,5 +1,6 @@
 """Rows of data at the door: checked, in the model's precision, some of them held out."""
 
+import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -96,18 +97,15 @@ def open_rows(
     """
     if isinstance(data, np.memmap):
         data = stream(data)
+    held_out: Any = {"validation": validation, "key": key, "checks": checks}
     if not isinstance(data, Stream):
-        return divided_rows(
-            flow, data, condition, weights, validation=validation, key=key, checks=checks
-        )
+        return divided_rows(flow, data, condition, weights, **held_out)
     if condition is not None:
         raise ValueError(
             "data is read as a stream, and condition is given beside it: a stream holds the "
             "conditions of its rows; name their columns: data.stream(..., condition_columns=[...])"
         )
-    return Blocks(
-        flow, data, weights, validation=validation, key=key, checks=checks, progress=progress
-    )
+    return Blocks(flow, data, weights, **held_out, progress=progress)
 
 
 def divided_rows(
@@ -161,26 +159,13 @@ def check_rows(
     Raises:
         TypeError, ValueError: as `fit`.
     """
-    name, dtype = "validation" if held_out else "data", default_dtype()
-    x = check_data(
-        x,
-        name=name,
-        dtype=dtype,
-        allow_degenerate=held_out,
-        columns=names[0],
-        unit_scale=_expects_unit_scale(flow),
-        checks=checks,
-    )
+    name = "validation" if held_out else "data"
+    check = functools.partial(check_data, dtype=default_dtype(), checks=checks)
+    unit_scale = _expects_unit_scale(flow)
+    x = check(x, name=name, columns=names[0], allow_degenerate=held_out, unit_scale=unit_scale)
     if condition is not None and flow.condition_shape is not None:
-        condition = check_data(
-            condition,
-            name="condition",
-            dtype=dtype,
-            allow_degenerate=True,
-            whole_numbers=True,
-            columns=names[1],
-            checks=checks,
-        )
+        options: Any = {"allow_degenerate": True, "whole_numbers": True}
+        condition = check(condition, name="condition", columns=names[1], **options)
     given = None if condition is None else np.shape(condition)
     _check_shapes(flow, x.shape, given, name=name)
     if condition is not None:
