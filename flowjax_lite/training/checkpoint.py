@@ -3,9 +3,8 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from os import PathLike
@@ -57,31 +56,21 @@ class Checkpoint:
         check_positive_int(self.keep, "keep")
 
 
-@contextmanager
-def opened(
-    settings: Checkpoint | None, identity: Callable[[], Mapping[str, Any]], *, num_devices: int
-) -> Iterator["Checkpoints | None"]:
-    """The checkpoints of a run, all of them on the disk at the end; None where none are asked for.
-
-    Args:
-        settings: what the user asked for.
-        identity: gives what makes the run the same run, plain numbers and text by name.
-        num_devices: on which the last digits depend.
-    """
-    if settings is None:
-        yield None
-        return
-    checkpoints = Checkpoints(settings, identity(), num_devices)
-    try:
-        yield checkpoints
-    finally:
-        checkpoints.close()
-
-
 class Checkpoints:
     """The checkpoints of one run; the first process of several writes them, all of them read."""
 
     def __init__(self, settings: Checkpoint, identity: Mapping[str, Any], num_devices: int) -> None:
+        """Open the directory.
+
+        Args:
+            settings: what the user asked for.
+            identity: what makes the run the same run, plain numbers and text by name.
+            num_devices: on which the last digits depend.
+
+        Raises:
+            NotADirectoryError: the directory is a file.
+            ValueError: it holds a run of an earlier format.
+        """
         self._settings, self._directory = settings, Path(settings.directory)
         versions = _versions() | {"devices": str(num_devices)}
         self._run: dict[str, Any] = {"format": _FORMAT, "versions": versions, "run": identity}

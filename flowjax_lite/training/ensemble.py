@@ -35,11 +35,12 @@ from flowjax_lite.training.epoch import (
     summary,
 )
 from flowjax_lite.training.loop import MOST_RETURNS
-from flowjax_lite.training.optimizer import AdamW, RunOptimizer
+from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.record import DivergedError, FitResult, Record
 from flowjax_lite.training.rows import divided_rows
 from flowjax_lite.training.settings import Settings, as_flow, as_optimizer
 from flowjax_lite.training.sources import InMemory, Window
+from flowjax_lite.training.step import chosen
 
 
 @dataclass(frozen=True)
@@ -206,10 +207,10 @@ class _Group:
         self._limits, self._num_steps = (settings.max_epochs, settings.patience), source.num_steps
         # As arrays, since another thread may have another precision for plain numbers.
         plan, window = jax.tree.map(jnp.asarray, (Plan.of(source, settings), source.window(0, 0)))
-        averaged = settings.ema is not None
-        states = _first_states(
-            self.best, plan.optimizer, num_steps=source.num_steps, averaged=averaged
+        first = functools.partial(
+            first_state, num_steps=source.num_steps, averaged=settings.ema is not None
         )
+        states = jax.vmap(first, (0, None))(self.best, plan.optimizer)
         self._states = states._replace(rate=jnp.asarray(rates, states.rate.dtype))
         self._inputs = keys, plan, window
         self._program = _advance.lower(self._states, *self._next(), *self._inputs).compile()
@@ -253,13 +254,6 @@ class _Group:
         return epochs, Span(begin, begin, np.where(self.going, end, 0), end)
 
 
-@functools.partial(jax.jit, static_argnames=("num_steps", "averaged"))
-def _first_states(flows: Flow, optimizer: RunOptimizer, **settings: Any) -> FitState:
-    """`first_state` of each member."""
-    states: FitState = jax.vmap(lambda flow: first_state(flow, optimizer, **settings))(flows)
-    return states
-
-
 @functools.partial(jax.jit, donate_argnames=("states",))
 def _advance(
     states: FitState, epochs: Array, spans: Span, keys: Array, plan: Plan, window: Window
@@ -273,23 +267,8 @@ def _advance(
     return advanced
 
 
-def _where(which: Array, new: Any, old: Any) -> Any:
-    """Of some members the new arrays, of the others the old."""
-
-    def chosen(new: Array, old: Array) -> Array:
-        return jnp.where(jnp.expand_dims(which, tuple(range(1, new.ndim))), new, old)
-
-    return jax.tree.map(chosen, new, old)
-
-
-_chosen = jax.jit(_where)
-
-
-@functools.partial(jax.jit, donate_argnames=("states",))
-def _go_back(states: FitState, best: Flow, which: Array) -> FitState:
-    """The states, of which some go back."""
-    changed: FitState = _where(which, jax.vmap(go_back)(states, best), states)
-    return changed
+_chosen = jax.jit(jax.vmap(chosen))
+_go_back = jax.jit(jax.vmap(go_back), donate_argnums=0)
 
 
 def _checked_result(

@@ -19,7 +19,7 @@ from flowjax_lite.training.optimizer import RunOptimizer, over_steps
 from flowjax_lite.training.rows import Rows
 from flowjax_lite.training.settings import Settings
 from flowjax_lite.training.sources import AbstractSource, Window, batch_ends, order_key
-from flowjax_lite.training.step import TrainState, train_step
+from flowjax_lite.training.step import TrainState, chosen, train_step
 
 # So many skipped steps in a row are no accident: the run goes back to the best parameters.
 MOST_SKIPPED = 10
@@ -243,19 +243,25 @@ def copied(flow: Flow) -> Flow:
 
 
 @functools.partial(jax.jit, donate_argnames=("state",))
-def go_back(state: FitState, best: Flow) -> FitState:
+def go_back(state: FitState, best: Flow, stuck: Array | bool = True) -> FitState:
     """The state with the best parameters, to go on at a lower rate after the steps skipped.
 
     The optimizer keeps its state, which no skipped step has touched, and its schedule.
+
+    Args:
+        state: its buffers are given up.
+        best: the model to go back to.
+        stuck: whether to go back at all.
     """
     train = TrainState(jax.tree.map(jnp.copy, best), state.train.opt_state)
     average = None if state.average is None else jax.tree.map(jnp.copy, best)
-    return state._replace(
+    back = state._replace(
         train=train,
         average=average,
         streak=jnp.zeros_like(state.streak),
         rate=SLOWER * state.rate,
     )
+    return chosen(jnp.asarray(stuck), back, state)
 
 
 def summary(state: FitState, outcome: Outcome, num_steps: int) -> dict[str, float]:

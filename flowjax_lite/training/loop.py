@@ -3,8 +3,8 @@
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import closing
-from typing import Any, NamedTuple
+from contextlib import closing, nullcontext
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from flowjax_lite.core.mesh import Placement, check_same_everywhere
 from flowjax_lite.core.pytree import named_leaves
 from flowjax_lite.distributions import Flow
 from flowjax_lite.training.bar import Bar
-from flowjax_lite.training.checkpoint import opened
+from flowjax_lite.training.checkpoint import Checkpoints
 from flowjax_lite.training.epoch import (
     MOST_SKIPPED,
     FitState,
@@ -57,13 +57,10 @@ def train(flow: Flow, source: AbstractSource, settings: Settings) -> FitResult:
     averaged = settings.ema is not None
     state = first_state(flow, plan.optimizer, num_steps=source.num_steps, averaged=averaged)
     best, record, interrupted = flow, Record(), False
+    saves = _checkpoints(flow, source, settings)
     with (
         closing(source),
-        opened(
-            settings.checkpoint,
-            lambda: _identity(flow, source, settings),
-            num_devices=placement.num_parts,
-        ) as saves,
+        closing(saves) if saves else nullcontext(),
         Bar(settings.max_epochs, shown=settings.progress) as bar,
     ):
         if saves and (saved := saves.restore(_Arrays(state, best))):
@@ -153,10 +150,13 @@ def _measured(metrics: Mapping[str, Metric], flow: Flow, placement: Placement) -
     return dict(zip(metrics, values, strict=True))
 
 
-def _identity(flow: Flow, source: AbstractSource, settings: Settings) -> dict[str, Any]:
-    """What makes two runs one, so that a checkpoint of one serves the other."""
+def _checkpoints(flow: Flow, source: AbstractSource, settings: Settings) -> Checkpoints | None:
+    """Where the run saves itself, if anywhere."""
+    if settings.checkpoint is None:
+        return None
     optimizer = settings.optimizer
-    return {
+    # Two runs that agree in this are one, so that a checkpoint of one serves the other.
+    identity = {
         "key": key_data(settings.key).tolist(),
         "batch_size": settings.batch_size,
         "max_epochs": settings.max_epochs,
@@ -170,6 +170,7 @@ def _identity(flow: Flow, source: AbstractSource, settings: Settings) -> dict[st
         "loss": fingerprint(settings.loss),
         "flow": fingerprint(flow),
     }
+    return Checkpoints(settings.checkpoint, identity, source.placement.num_parts)
 
 
 def _result(

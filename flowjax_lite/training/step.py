@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ from flowjax_lite.core.mesh import check_mesh
 from flowjax_lite.core.pytree import holds
 from flowjax_lite.distributions import Flow, observe
 from flowjax_lite.losses import Loss
+
+Tree = TypeVar("Tree")
 
 
 class TrainState(NamedTuple):
@@ -134,8 +136,13 @@ def train_step(
     if weights is not None:
         has_weight = jnp.any(weights > 0)
         moves, skipped = moves & has_weight, skipped & has_weight
-    new = jax.tree.map(lambda new, old: jnp.where(moves, new, old), new, state)
-    return new, StepReport(value, norm, skipped)
+    return chosen(moves, new, state), StepReport(value, norm, skipped)
+
+
+def chosen(which: Array, new: Tree, old: Tree) -> Tree:
+    """The new arrays, or the old ones; of a pytree."""
+    arrays: Tree = jax.tree.map(lambda new, old: jnp.where(which, new, old), new, old)
+    return arrays
 
 
 def _observe_batch(flow: Flow, arguments: Mapping[str, Any]) -> Flow:

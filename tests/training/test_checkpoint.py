@@ -4,6 +4,7 @@ import shutil
 import time
 import warnings
 from collections import Counter
+from contextlib import closing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -164,7 +165,7 @@ def restored(directory: Path) -> list[np.ndarray]:
     """The arrays of the newest checkpoint that can be read."""
     state = first_state(tiny(), over_steps(fl.AdamW(), 33), num_steps=11)
     options = fl.Checkpoint(directory, resume=True)
-    with module.opened(options, dict, num_devices=1) as checkpoints:
+    with closing(module.Checkpoints(options, {}, num_devices=1)) as checkpoints:
         arrays, _ = checkpoints.restore({"state": state, "best": tiny()})
     return [np.asarray(leaf) for leaf in jax.tree.leaves(arrays)]
 
