@@ -4,8 +4,4 @@ from flowjax_lite.core.checks import default_dtype
 from flowjax_lite.core.mesh import all_devices
 from flowjax_lite.core.recipe import Recipe
 
-__all__ = [
-    "Recipe",
-    "all_devices",
-    "default_dtype",
-]
+__all__ = ["Recipe", "all_devices", "default_dtype"]

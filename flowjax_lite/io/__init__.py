@@ -2,7 +2,4 @@
 
 from flowjax_lite.io.serialization import load, save
 
-__all__ = [
-    "load",
-    "save",
-]
+__all__ = ["load", "save"]

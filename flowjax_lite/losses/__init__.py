@@ -1,11 +1,7 @@
 """What training minimises: pure functions of a flow and a batch."""
 
 from flowjax_lite.losses.flow_matching import flow_matching
-from flowjax_lite.losses.likelihood import (
-    Loss,
-    negative_log_likelihood,
-    regularized_likelihood,
-)
+from flowjax_lite.losses.likelihood import Loss, negative_log_likelihood, regularized_likelihood
 from flowjax_lite.losses.variational import distillation, importance_weighted, reverse_kl
 
 __all__ = [

@@ -129,13 +129,7 @@ def fit_ensemble(
     num = len(flows)
     factors = one_for_each(rates, "rates", num)
     rows = divided_rows(
-        flows[0],
-        data,
-        condition,
-        weights,
-        validation=validation,
-        key=settings.key,
-        checks=checks,
+        flows[0], data, condition, weights, validation=validation, key=settings.key, checks=checks
     )
     source = InMemory(rows, batch_size=settings.batch_size, placement=Placement())
     keys = jax.vmap(functools.partial(jax.random.fold_in, settings.key))(np.arange(num))

@@ -256,10 +256,7 @@ def go_back(state: FitState, best: Flow, stuck: Array | bool = True) -> FitState
     train = TrainState(jax.tree.map(jnp.copy, best), state.train.opt_state)
     average = None if state.average is None else jax.tree.map(jnp.copy, best)
     back = state._replace(
-        train=train,
-        average=average,
-        streak=jnp.zeros_like(state.streak),
-        rate=SLOWER * state.rate,
+        train=train, average=average, streak=jnp.zeros_like(state.streak), rate=SLOWER * state.rate
     )
     return chosen(jnp.asarray(stuck), back, state)
 

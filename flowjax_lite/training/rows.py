@@ -109,14 +109,7 @@ def open_rows(
 
 
 def divided_rows(
-    flow: Flow,
-    data: Any,
-    condition: Any,
-    weights: Any,
-    *,
-    validation: Any,
-    key: Array,
-    checks: str,
+    flow: Flow, data: Any, condition: Any, weights: Any, *, validation: Any, key: Array, checks: str
 ) -> Divided:
     """`open_rows` of rows in memory."""
     rows = check_rows(flow, data, condition, weights, checks=checks)
