@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import optax
 from jax import Array
 from jax.sharding import Mesh
 
 from flowjax_lite.core.checks import as_key, check_positive_int
 from flowjax_lite.core.mesh import Placement, Rule, replicated
+from flowjax_lite.data import Stream, stream
 from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import negative_log_likelihood
@@ -17,9 +19,9 @@ from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.loop import train
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.record import Callback, FitResult, Metric
-from flowjax_lite.training.rows import open_rows
+from flowjax_lite.training.rows import Blocks, divided_rows
 from flowjax_lite.training.settings import Settings, as_checkpoint, as_flow, as_optimizer
-from flowjax_lite.training.sources import open_source
+from flowjax_lite.training.sources import AbstractSource, InMemory, Streamed
 
 
 def fit(
@@ -125,16 +127,15 @@ def fit(
         checkpoint=as_checkpoint(checkpoint),
         progress=progress,
     )
-    rows = open_rows(
-        flow,
-        data,
-        condition,
-        weights,
-        validation=validation,
-        key=settings.key,
-        checks=checks,
-        progress=progress,
-    )
-    placement = Placement(mesh, sharding)
-    source = open_source(rows, batch_size=settings.batch_size, placement=placement)
+    if isinstance(data, np.memmap):
+        data = stream(data)
+    held_out: Any = {"validation": validation, "key": settings.key, "checks": checks}
+    batches: Any = {"batch_size": settings.batch_size, "placement": Placement(mesh, sharding)}
+    source: AbstractSource
+    if not isinstance(data, Stream):
+        rows = divided_rows(flow, data, condition, weights, **held_out)
+        source = InMemory(rows, **batches)
+    else:
+        blocks = Blocks(flow, data, condition, weights, **held_out, progress=progress)
+        source = Streamed(blocks, **batches)
     return train(flow, source, settings)

@@ -21,7 +21,7 @@ from flowjax_lite.core.checks import (
     default_dtype,
 )
 from flowjax_lite.core.pytree import holds
-from flowjax_lite.data import CHECKS, Stream, Survey, check_data, enforce, findings, stream
+from flowjax_lite.data import CHECKS, Stream, Survey, check_data, enforce, findings
 from flowjax_lite.data.arrays import as_array, as_rows, column_names
 from flowjax_lite.distributions import Flow
 
@@ -69,49 +69,23 @@ class Divided(NamedTuple):
     validation: Rows | None
 
 
-def open_rows(
-    flow: Flow,
-    data: Any,
-    condition: Any,
-    weights: Any,
-    *,
-    validation: Any,
-    key: Array,
-    checks: str,
-    progress: bool,
-) -> "Divided | Blocks":
-    """Check what `fit` is given, and divide it into rows to train on and rows held out.
+def divided_rows(
+    flow: Flow, data: Any, condition: Any, weights: Any, *, validation: Any, key: Array, checks: str
+) -> Divided:
+    """Check rows in memory, and divide them into those to train on and those held out.
 
     Args:
         flow: the model.
-        data: as `fit` takes it, also the following three.
+        data: as `fit` takes it, also those not named below.
         condition: as there.
         weights: as there.
         validation: as there.
-        key: randomness of the choice of rows held out, and of the order of a stream.
-        checks: as `fit` takes it.
-        progress: whether to show how far the first pass over a stream is, which checks it.
+        key: randomness of the choice of rows held out.
+        checks: as there.
 
     Raises:
         TypeError, ValueError: as `fit`.
     """
-    if isinstance(data, np.memmap):
-        data = stream(data)
-    held_out: Any = {"validation": validation, "key": key, "checks": checks}
-    if not isinstance(data, Stream):
-        return divided_rows(flow, data, condition, weights, **held_out)
-    if condition is not None:
-        raise ValueError(
-            "data is read as a stream, and condition is given beside it: a stream holds the "
-            "conditions of its rows; name their columns: data.stream(..., condition_columns=[...])"
-        )
-    return Blocks(flow, data, weights, **held_out, progress=progress)
-
-
-def divided_rows(
-    flow: Flow, data: Any, condition: Any, weights: Any, *, validation: Any, key: Array, checks: str
-) -> Divided:
-    """`open_rows` of rows in memory."""
     rows = check_rows(flow, data, condition, weights, checks=checks)
     count = _num_held_out(validation, rows.num_rows)
     if count is None:
@@ -183,6 +157,7 @@ class Blocks:
         self,
         flow: Flow,
         stream: Stream,
+        condition: Any,
         weights: Any,
         *,
         validation: Any,
@@ -195,15 +170,22 @@ class Blocks:
         Args:
             flow: the model.
             stream: the data.
-            weights: as for `open_rows`, also those not named here.
+            condition: None, as a stream holds its own.
+            weights: as `fit` takes it, also those not named below.
             validation: as there.
-            key: as there.
+            key: randomness of the choice of rows held out, and of the order.
             checks: as there.
-            progress: as there.
+            progress: whether to show how far the pass over the data is, which checks them.
 
         Raises:
             TypeError, ValueError: as `fit`.
         """
+        if condition is not None:
+            raise ValueError(
+                "data is read as a stream, and condition is given beside it: a stream holds the "
+                "conditions of its rows; name their columns: "
+                "data.stream(..., condition_columns=[...])"
+            )
         check_choice(checks, CHECKS, "checks")
         num = len(stream)
         count = _num_held_out(validation, num)

@@ -160,19 +160,6 @@ class AbstractSource(ABC):
         """End what goes on in the background."""
 
 
-def open_source(rows: Divided | Blocks, *, batch_size: int, placement: Placement) -> AbstractSource:
-    """The source of batches of rows.
-
-    Args:
-        rows: in memory, or of a stream.
-        batch_size: most rows of a batch.
-        placement: the devices that divide them.
-    """
-    if isinstance(rows, Blocks):
-        return Streamed(rows, batch_size=batch_size, placement=placement)
-    return InMemory(rows, batch_size=batch_size, placement=placement)
-
-
 @jax.jit
 def _rows_of(window: Window, key: Array, batch: int) -> Rows:
     return window.rows_of(window.order(key), jnp.asarray(batch))
@@ -180,7 +167,13 @@ def _rows_of(window: Window, key: Array, batch: int) -> Rows:
 
 @final
 class InMemory(AbstractSource):
-    """All rows in one window, on every device, for the whole run; arguments as `open_source`."""
+    """All rows in one window, on every device, for the whole run.
+
+    Args:
+        rows: those to train on, and those held out.
+        batch_size: most rows of a batch.
+        placement: the devices that divide them.
+    """
 
     def __init__(self, rows: Divided, *, batch_size: int, placement: Placement) -> None:
         self._rows, self.validation, self.placement = rows, rows.validation, placement
@@ -206,7 +199,12 @@ class Streamed(AbstractSource):
 
     An epoch has the blocks of the stream in an order of its own. What comes out is cut into
     windows that differ by one row at most, each of them into a part for each device, of which a
-    process reads those of its own devices. Arguments as `open_source`.
+    process reads those of its own devices.
+
+    Args:
+        rows: those of the stream.
+        batch_size: most rows of a batch.
+        placement: the devices that divide them.
 
     Raises:
         ValueError: a batch has fewer rows than there are devices.

@@ -40,7 +40,7 @@ def feed_of(data: Stream, **options: Any) -> Streamed:
     """What `fit` opens; for a flow of three numbers."""
     flow = fl.flows.nice(dim=3, num_layers=2, hidden=(4,), rngs=nnx.Rngs(0))
     common = {"validation": 0.1, "key": KEY, "checks": "off", "progress": False}
-    blocks = Blocks(flow, data, None, **common | options)
+    blocks = Blocks(flow, data, None, None, **common | options)
     return Streamed(blocks, batch_size=64, placement=Placement())
 
 
