@@ -8,8 +8,6 @@ import numpy as np
 
 from flowjax_lite.data import Dataset
 
-SPLITS = ("train", "validation", "test")
-
 
 @dataclass(frozen=True)
 class Score:
@@ -37,13 +35,7 @@ class Score:
 
     @classmethod
     def of(
-        cls,
-        log_prob: Sequence[np.ndarray],
-        data: Dataset,
-        *,
-        name: str,
-        note: str,
-        parameters: int,
+        cls, log_prob: Sequence[np.ndarray], data: Dataset, name: str, note: str, parameters: int
     ) -> "Score":
         """Return the score of log-likelihoods `(n,)` of the rows of each split, in order."""
         train, validation, test = (float(np.mean(values)) for values in log_prob)

@@ -4,9 +4,7 @@ Each function returns a matplotlib figure, which a notebook shows and `figure.sa
 matplotlib is imported when the first one is drawn.
 """
 
-from flowjax_lite.plot.comparison import comparison
-from flowjax_lite.plot.density import density
-from flowjax_lite.plot.samples import images, pairs
-from flowjax_lite.plot.training import training
+from flowjax_lite.plot.curves import comparison, training
+from flowjax_lite.plot.points import density, images, pairs
 
 __all__ = ["comparison", "density", "images", "pairs", "training"]

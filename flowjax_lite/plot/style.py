@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Colours that people with the common kinds of colour blindness tell apart (Okabe and Ito).
@@ -45,27 +44,3 @@ def span(values: np.ndarray) -> tuple[float, float]:
     low, high = float(np.min(values)), float(np.max(values))
     margin = 0.1 * (high - low) or 0.5
     return low - margin, high + margin
-
-
-def focus(axes: "Axes", values: np.ndarray) -> None:
-    """Cut off the first steep epochs, which would flatten the rest of the curves."""
-    if not values.size:
-        return
-    low, high = np.quantile(values, 0.05), np.max(values)
-    if np.isfinite([low, high]).all() and high > low:
-        axes.set_ylim(low - 0.3 * (high - low), high + 0.1 * (high - low))
-
-
-def since_compilation(seconds: np.ndarray) -> tuple[np.ndarray, float]:
-    """Move seconds so that the first epoch took as long as the others do.
-
-    Args:
-        seconds: (epochs,), since the start of training.
-
-    Returns:
-        The moved seconds, and how long the first epoch took beyond that, most of it compilation.
-    """
-    if len(seconds) < 2:
-        return seconds, 0.0
-    compilation = max(0.0, float(seconds[0] - np.median(np.diff(seconds))))
-    return seconds - compilation, compilation

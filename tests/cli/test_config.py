@@ -37,6 +37,28 @@ def test_values_arrive_with_their_types(tmp_path: Path) -> None:
     )
 
 
+def test_the_data_section_takes_what_load_takes(tmp_path: Path) -> None:
+    """Would catch an argument of `data.load` that no config can give, or another default."""
+    parameters = inspect.signature(fl.data.load).parameters
+    data = _load(tmp_path, GOOD).data
+    assert set(data) == {*parameters, "logit"}
+    for name, parameter in parameters.items():
+        assert name == "source" or data[name] == parameter.default
+    counted = _load(tmp_path, GOOD, {"data.validation": 50, "data.test": 0.2}).data
+    assert (counted["validation"], type(counted["validation"])) == (50, int)
+    assert counted["test"] == 0.2
+
+
+def test_the_training_section_has_the_defaults_of_fit(tmp_path: Path) -> None:
+    """Would catch a default of the command line that is not that of the library."""
+    training = _load(tmp_path, GOOD[: GOOD.index("training:")]).training
+    for function in (fl.AdamW, fl.fit):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in training and (function, name) != (fl.fit, "learning_rate"):
+                assert name == "loss" or training[name] == parameter.default
+    assert _load(tmp_path, GOOD, {"training.patience": None}).training["patience"] is None
+
+
 def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
     """Would catch a bound of 5 rejected or kept as an int, which JAX would treat differently."""
     bound = _load(tmp_path, GOOD.replace("hidden: [16, 16]", "bound: 5")).flow["bound"]
@@ -67,6 +89,11 @@ def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
             "learning_rate: 1e-3",
             "batch_size: 1e3",
             r"batch_size: expected a whole number, got 1000",
+        ),
+        (
+            "learning_rate: 1e-3",
+            "warmup: 1.5",
+            r"c.yaml:7: training: warmup is 1.5; expected a part",
         ),
         (
             "learning_rate: 1e-3",

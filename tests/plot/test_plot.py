@@ -11,8 +11,8 @@ from flax import nnx
 
 import flowjax_lite as fl
 from flowjax_lite import plot
-from flowjax_lite.plot.samples import _grid
-from flowjax_lite.plot.style import since_compilation
+from flowjax_lite.plot.curves import since_compilation
+from flowjax_lite.plot.points import _grid
 
 RNG = np.random.default_rng(0)
 HISTORY = {"train": (3.0, 2.0, 1.0), "validation": (3.5, 2.5, 2.6), "seconds": (5.0, 5.5, 6.0)}

@@ -207,17 +207,17 @@ def _row(run: Run, data: Dataset) -> Row:
     x, condition = jax.device_put((rows.x, rows.condition))
     # Split once: taking a flow apart for each call takes longer than a small one is evaluated.
     graph, state = nnx.split(run.flow)
-    log_prob = jax.jit(lambda state, x, c: nnx.merge(graph, state).log_prob(x, c))
+    score = jax.jit(lambda state, x, c: nnx.merge(graph, state).log_prob(x, c))
     shape, key = (BATCH,) if condition is None else (), jax.random.key(0)
-    sample = jax.jit(lambda state, key, c: nnx.merge(graph, state).sample(key, shape, c))
+    draw = jax.jit(lambda state, key, c: nnx.merge(graph, state).sample(key, shape, c))
     return Row(
         run.score,
         epochs=len(seconds),
         seconds_per_epoch=later,
         compile_seconds=None if later is None else max(0.0, seconds[0] - later),
         total_seconds=run.summary.seconds,
-        log_prob_per_second=_rate(lambda: log_prob(state, x, condition)),
-        samples_per_second=_rate(lambda: sample(state, key, condition)),
+        log_prob_per_second=_rate(lambda: score(state, x, condition)),
+        samples_per_second=_rate(lambda: draw(state, key, condition)),
         curve=tuple(zip(seconds, run.validation, strict=False)),
     )
 

@@ -64,8 +64,9 @@ def fit(
         scores = [outcome.score, *baseline_scores(experiment.data, config.data["logit"])]
         output.write(outcome, scores)
     print(f"\n{score_table(scores)}")
-    if outcome.still_improving:
-        epochs = config.training["max_epochs"]
+    epochs = config.training["max_epochs"]
+    ended = outcome.failure is None and not outcome.result.interrupted
+    if ended and outcome.result.best_epoch == epochs - 1 > 0:
         print(
             f"\nThe last epoch was the best: it was still improving. Raise training.max_epochs "
             f"from {epochs}, for example with --training.max-epochs {2 * epochs}"

@@ -97,7 +97,14 @@ class Extras:
     seed: int = 0
 
 
-_FAMILY = Option("family", (str,), "The name of the flow.", REQUIRED, fl.flows.NAMED, False, False)
+_FAMILY = Option(
+    "family",
+    kinds=(str,),
+    meaning="The name of the flow.",
+    default=REQUIRED,
+    choices=fl.flows.NAMED,
+    takes_none=False,
+)
 _LOGIT = "For data in [0, 1]: model logit(logit + (1 - 2 logit) x) instead of x."
 _DATA = options_of(fl.data.load, _CHOICES) | {"logit": Option("logit", (float,), _LOGIT)}
 _TRAINING = {

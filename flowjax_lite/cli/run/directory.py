@@ -227,15 +227,11 @@ def writing(
         for name in files:
             written = [place / name for place in places if (place / name).exists()]
             if not written or written[0].is_dir():  # a directory takes no other's place
-                _remove(directory / name)
+                if (directory / name).is_dir():
+                    shutil.rmtree(directory / name)
+                else:
+                    (directory / name).unlink(missing_ok=True)
             if written:
                 os.replace(written[0], directory / name)
     if progress and progress.exists():
         shutil.rmtree(progress)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

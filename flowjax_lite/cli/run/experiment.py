@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
 import flowjax_lite as fl
-from flowjax_lite.baselines import Examples, fit_gaussian, fit_kernels, fit_mixture
+from flowjax_lite.baselines import Baseline, Examples, fit_gaussian, fit_kernels, fit_mixture
 from flowjax_lite.bijectors import AbstractBijector, Chain, Sigmoid, Standardize
 from flowjax_lite.cli.config import Config, flow_options
 from flowjax_lite.cli.config.schema import BASES
@@ -56,7 +55,7 @@ class Experiment:
 
     def __str__(self) -> str:
         data = self.data
-        rows = "/".join(str(len(split)) for split in (data.train, data.validation, data.test))
+        rows = "/".join(str(len(split)) for split in _splits(data))
         given = f" given {len(data.condition_columns)}" if data.condition_columns else ""
         return (
             f"{data.name}: {rows} training/validation/test rows of {data.dim} columns{given}; "
@@ -82,12 +81,9 @@ class Outcome:
     seconds: float
     failure: fl.DivergedError | None = None
 
-    @property
-    def still_improving(self) -> bool:
-        """Whether training ended with its best epoch, because the epochs were used up."""
-        last = self.experiment.config.training["max_epochs"] - 1
-        ended = self.failure is None and not self.result.interrupted
-        return ended and self.result.best_epoch == last > 0
+
+def _splits(data: Dataset) -> tuple[Split, Split, Split]:
+    return data.train, data.validation, data.test
 
 
 def load_data(section: Mapping[str, Any]) -> Dataset:
@@ -105,12 +101,12 @@ def load_data(section: Mapping[str, Any]) -> Dataset:
 
 def check_logit(data: Dataset, logit: float | None) -> None:
     """Raise a `ValueError` unless the data lie where the logit map is defined."""
-    for split in (data.train, data.validation, data.test):
-        low, high = split.x.min(), split.x.max()
-        if logit is not None and not 0 <= low <= high <= 1:
-            raise ValueError(
-                f"data.logit: needs data in [0, 1]; {data.name} has values from {low:g} to {high:g}"
-            )
+    x = join(*_splits(data)).x
+    if logit is not None and not 0 <= x.min() <= x.max() <= 1:
+        raise ValueError(
+            f"data.logit: needs data in [0, 1]; {data.name} has values from {x.min():g} to "
+            f"{x.max():g}"
+        )
 
 
 def prepare(config: Config, data: Dataset) -> Experiment:
@@ -175,8 +171,6 @@ def train(
         DivergedError: Training failed before any epoch was good.
     """
     config, data = experiment.config, experiment.data
-    training, held_out = config.training, data.validation
-    validation = held_out.x if held_out.condition is None else (held_out.x, held_out.condition)
     start = time.perf_counter()
     failure = None
     try:
@@ -184,9 +178,9 @@ def train(
             experiment.flow,
             data.train.x,
             condition=data.train.condition,
-            key=jax.random.key(training["seed"]),
+            key=jax.random.key(config.training["seed"]),
             optimizer=config.optimizer,
-            validation=validation,
+            validation=(data.validation.x, data.validation.condition),
             **config.fit_options,
             callbacks=callbacks,
             checkpoint=checkpoint,
@@ -207,42 +201,27 @@ def train(
         test = data.test[:NUM_COUNTED]
         evaluations = ways(result.flow, test.x, test.condition).num_evaluations
         note += f", {np.mean(evaluations):.0f} evaluations of the velocity for a density"
-    rows = join(data.train, data.validation, data.test)  # all splits in one compiled program
-    ends = np.cumsum([len(data.train), len(data.validation)])
-    score = Score.of(
-        np.split(log_prob(result.flow, rows), ends),
-        data,
-        name=config.name,
-        note=note,
-        parameters=experiment.num_parameters,
-    )
+    values = log_prob(result.flow, join(*_splits(data)))  # all of them in one compiled program
+    parts = np.split(values, np.cumsum([len(data.train), len(data.validation)]))
+    score = Score.of(parts, data, config.name, note, experiment.num_parameters)
     return Outcome(experiment, result, score, seconds, failure)
 
 
 def baseline_scores(data: Dataset, logit: float | None) -> list[Score]:
     """Return the scores of three baselines on the same splits."""
-    train, *held_out = (
-        examples(split, logit) for split in (data.train, data.validation, data.test)
-    )
-    return [
-        Score.of(
-            [baseline.train_log_prob(train), *map(baseline.log_prob, held_out)],
-            data,
-            name=baseline.name,
-            note=baseline.note,
-            parameters=baseline.num_parameters,
-        )
-        for baseline in (
-            fit(train, validation=held_out[0]) for fit in (fit_gaussian, fit_kernels, fit_mixture)
-        )
-    ]
+    train, validation, test = (examples(split, logit) for split in _splits(data))
+    scores = []
+    for fit in (fit_gaussian, fit_kernels, fit_mixture):
+        baseline: Baseline = fit(train, validation=validation)
+        held_out = baseline.log_prob(validation), baseline.log_prob(test)
+        parts = [baseline.train_log_prob(train), *held_out]
+        scores.append(Score.of(parts, data, baseline.name, baseline.note, baseline.num_parameters))
+    return scores
 
 
 def log_prob(flow: Flow, rows: Split) -> np.ndarray:
     """Return log-densities of rows in nats, `(n,)`, float64."""
-    x: Any = rows.x  # numpy's, of which the device gets a batch at a time
-    condition: Any = rows.condition
-    return np.asarray(flow.log_prob(x, condition, batch_size=BATCH), np.float64)
+    return np.asarray(flow.log_prob(rows.x, rows.condition, batch_size=BATCH), np.float64)
 
 
 def sample(flow: Flow, num: int, *, seed: int, condition: np.ndarray | None = None) -> np.ndarray:
@@ -269,6 +248,6 @@ def sample(flow: Flow, num: int, *, seed: int, condition: np.ndarray | None = No
             drawn = flow.sample(key, BATCH)
         else:  # The last batch is a full one, too, so that all of them run in one program.
             rows = np.arange(start, start + BATCH) % total
-            drawn = flow.sample(key, (), jnp.asarray(condition[rows // num]))
+            drawn = flow.sample(key, (), condition[rows // num])
         samples[start : start + BATCH] = drawn[: total - start]
     return samples

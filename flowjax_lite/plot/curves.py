@@ -1,17 +1,56 @@
-"""Several densities on the same data."""
+"""What training comes to: likelihoods on the way, and at the end beside those of others."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowjax_lite.plot.style import GREY, PALETTE, focus, new_figure, since_compilation
+from flowjax_lite.plot.style import BLUE, GREY, PALETTE, RED, new_figure
+from flowjax_lite.training import FitResult
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Of the densities without a curve, all of which are grey.
 _DASHES = (":", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
+
+
+def training(result: FitResult, *, loss: str | None = None, title: str | None = None) -> "Figure":
+    """Draw training and validation log-likelihood against epochs and against seconds.
+
+    Args:
+        result: What `fit` returned.
+        loss: The name of the loss, if it is no negative log-likelihood; its negative is drawn.
+        title: The title.
+
+    Returns:
+        The figure. Its seconds start after compilation, whose time the axis tells.
+    """
+    history, best = result.history, result.best_epoch
+    figure = new_figure((10, 4.2), title)
+    by_epoch, by_second = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.06})
+    epochs = np.arange(1, len(history["train"]) + 1)
+    seconds, compilation = since_compilation(np.asarray(history["seconds"]))
+    curves = {name: -np.asarray(history[name]) for name in ("train", "validation")}
+    for axes, at in ((by_epoch, epochs), (by_second, seconds)):
+        axes.spines[["top", "right"]].set_visible(False)
+        for (name, values), colour in zip(curves.items(), (GREY, BLUE), strict=True):
+            axes.plot(at, values, color=colour, label=name, marker="." if len(at) < 30 else None)
+        if best >= 0:
+            label = f"best epoch, {epochs[best]}"
+            axes.plot(at[best], curves["validation"][best], "o", color=RED, label=label)
+        axes.grid(alpha=0.3)
+    _focus(by_epoch, np.concatenate(list(curves.values())))
+    drawn = "mean log-likelihood (nats)" if loss is None else f"negative loss ({loss})"
+    by_epoch.set(xlabel="epoch", ylabel=drawn)
+    by_epoch.xaxis.get_major_locator().set_params(integer=True)
+    before = f", {compilation:.1f} s" if compilation else ""
+    by_second.set(xlabel=f"seconds of training, after compilation{before}", xlim=(0, None))
+    figure.legend(
+        *by_epoch.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
+    return figure
 
 
 def comparison(
@@ -52,7 +91,7 @@ def comparison(
         dashes = _DASHES[i % len(_DASHES)]
         lines.axhline(value, color=GREY, linestyle=dashes, linewidth=1.3, label=name)
     drawn = [np.asarray(values) for _, values in curves.values()] + [np.array([*levels.values()])]
-    focus(lines, np.concatenate(drawn))
+    _focus(lines, np.concatenate(drawn))
     lines.set(
         xlabel="seconds of training, after compilation",
         ylabel="validation log-likelihood (nats)",
@@ -88,3 +127,27 @@ def _edge(values: np.ndarray) -> float:
     """Return where to cut off values that lie far below the better three quarters."""
     low, high = np.quantile(values, 0.25), np.max(values)
     return float(low - 5 * (high - low))
+
+
+def _focus(axes: "Axes", values: np.ndarray) -> None:
+    """Cut off the first steep epochs, which would flatten the rest of the curves."""
+    if not values.size:
+        return
+    low, high = np.quantile(values, 0.05), np.max(values)
+    if np.isfinite([low, high]).all() and high > low:
+        axes.set_ylim(low - 0.3 * (high - low), high + 0.1 * (high - low))
+
+
+def since_compilation(seconds: np.ndarray) -> tuple[np.ndarray, float]:
+    """Move seconds so that the first epoch took as long as the others do.
+
+    Args:
+        seconds: (epochs,), since the start of training.
+
+    Returns:
+        The moved seconds, and how long the first epoch took beyond that, most of it compilation.
+    """
+    if len(seconds) < 2:
+        return seconds, 0.0
+    compilation = max(0.0, float(seconds[0] - np.median(np.diff(seconds))))
+    return seconds - compilation, compilation
