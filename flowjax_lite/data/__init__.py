@@ -15,16 +15,11 @@ from flowjax_lite.data.loading import load
 from flowjax_lite.data.named.benchmarks import bsds300, uci
 from flowjax_lite.data.named.embedded import breast_cancer, digits, iris, wine
 from flowjax_lite.data.named.toys import TOYS, toy
-from flowjax_lite.data.quality import (
-    CHECKS,
-    DataWarning,
-    Finding,
-    Survey,
-    check_data,
-    enforce,
-    findings,
-)
-from flowjax_lite.data.read import Table, read_table
+from flowjax_lite.data.quality.checks import CHECKS, DataWarning, check_data, enforce
+from flowjax_lite.data.quality.findings import Finding, findings
+from flowjax_lite.data.quality.survey import Survey
+from flowjax_lite.data.read.files import read_table
+from flowjax_lite.data.read.table import Table
 from flowjax_lite.data.schema import Schema, infer_schema
 from flowjax_lite.data.streams import Stream, stream
 

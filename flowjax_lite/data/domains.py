@@ -11,7 +11,7 @@ from flowjax_lite.bijectors import AbstractBijector, Chain, Domains, Standardize
 from flowjax_lite.bijectors.domains import Domain, read_domains
 from flowjax_lite.core.checks import default_dtype
 from flowjax_lite.data.arrays import as_array, as_rows
-from flowjax_lite.data.quality import check_data
+from flowjax_lite.data.quality.checks import check_data
 
 _MIDDLE = (0.05, 0.95)  # quantiles
 

@@ -17,9 +17,10 @@ from flowjax_lite.data.domains import dequantize
 from flowjax_lite.data.named.benchmarks import bsds300, uci
 from flowjax_lite.data.named.embedded import EMBEDDED
 from flowjax_lite.data.named.toys import TOYS, toy
-from flowjax_lite.data.quality import DataWarning, check_data
-from flowjax_lite.data.read import Table, read_table
+from flowjax_lite.data.quality.checks import DataWarning, check_data
+from flowjax_lite.data.read.files import read_table
 from flowjax_lite.data.read.table import (
+    Table,
     TableError,
     column_positions,
     divide_columns,
@@ -106,10 +107,13 @@ def load(
             that no density fits (see `check_data`).
     """
     options = {option: value for option, value in locals().items() if option != "source"}
-    is_name = isinstance(source, str | PathLike)
-    name = str(source) if is_name else "data"
-    loader = _loader(name) if is_name else partial(_table, source, name)
-    taken = {*signature(loader).parameters} - (set() if is_name else {"array"})
+    is_path = isinstance(source, str | PathLike)
+    name = str(source) if is_path else "data"
+    load_named = _named(name) if is_path else None
+    if load_named is not None:
+        taken = {*signature(load_named).parameters}
+    else:
+        taken = {*options} - {"data_dir", "num", "noise_copies"} - ({*()} if is_path else {"array"})
     for option, value in options.items():
         is_set = value != signature(load).parameters[option].default
         if is_set and option not in taken | {"seed", "checks"}:
@@ -117,12 +121,33 @@ def load(
                 f"{option} is {value!r}, which has no effect on {name}: it is for "
                 f"{_PURPOSES.get(option, 'files and tables')}. Leave it out."
             )
+    if load_named is not None:
+        return load_named(**{option: options[option] for option in taken})
+    check_choice(missing, ("error", "drop"), "missing")
+    check_choice(schema or "auto", ("auto",), "schema")
+    if missing == "drop" and schema is None:
+        raise ValueError("missing is 'drop', which has no effect without schema='auto'")
+    table = Path(source) if is_path else source
     with naming(name):
-        return loader(**{option: value for option, value in options.items() if option in taken})
+        rows, of_x, of_condition, image = (
+            _numbers(table, name, columns, condition_columns, array, seed)
+            if schema is None
+            else _by_schema(table, name, columns, condition_columns, missing, seed)
+        )
+    rows = _check(rows, name, of_x.columns, of_condition.columns, checks)
+    return Dataset(
+        Path(name).stem,
+        *split(rows.x, condition=rows.condition, seed=seed, validation=validation, test=test),
+        columns=of_x.columns,
+        condition_columns=of_condition.columns,
+        schema=of_x if of_x.kinds else None,
+        condition_schema=of_condition if of_condition.kinds else None,
+        **image,
+    )
 
 
-def _loader(name: str) -> Callable[..., Dataset]:
-    """What loads a named set or a file; its parameters are the options that it takes."""
+def _named(name: str) -> Callable[..., Dataset] | None:
+    """What loads a named set, whose parameters are the options that it takes; None for a file."""
     if name in EMBEDDED:
         return EMBEDDED[name]
     if name in TOYS:
@@ -137,46 +162,7 @@ def _loader(name: str) -> Callable[..., Dataset]:
             f"Unknown data source {name!r}.{suggest(name, known)} Give the path of a file, or one "
             f"of: {', '.join(known)}."
         )
-    return partial(_table, path, name)
-
-
-def _table(
-    source: Any,
-    name: str,
-    *,
-    seed: int,
-    columns: _Names,
-    condition_columns: _Names,
-    schema: str | None,
-    missing: str,
-    validation: float | int,
-    test: float | int,
-    checks: str,
-    array: str | None = None,
-) -> Dataset:
-    """The rows of a file, a frame or an array."""
-    check_choice(missing, ("error", "drop"), "missing")
-    if schema is not None:
-        check_choice(schema, ("auto",), "schema")
-        rows, of_x, of_condition, image = _by_schema(
-            source, name, columns, condition_columns, missing, seed
-        )
-    elif missing == "drop":
-        raise ValueError("missing is 'drop', which has no effect without schema='auto'")
-    else:
-        rows, of_x, of_condition, image = _numbers(
-            source, name, columns, condition_columns, array, seed
-        )
-    rows = _check(rows, name, of_x.columns, of_condition.columns, checks)
-    return Dataset(
-        Path(name).stem,
-        *split(rows.x, condition=rows.condition, seed=seed, validation=validation, test=test),
-        columns=of_x.columns,
-        condition_columns=of_condition.columns,
-        schema=of_x if of_x.kinds else None,
-        condition_schema=of_condition if of_condition.kinds else None,
-        **image,
-    )
+    return None
 
 
 def _numbers(

@@ -13,8 +13,8 @@ from flowjax_lite.bijectors.domains import read_domains
 from flowjax_lite.core.checks import check_choice, listed
 from flowjax_lite.data.arrays import as_array, frame_columns
 from flowjax_lite.data.domains import dequantize_integers, quantize_integers
-from flowjax_lite.data.quality import DataWarning
-from flowjax_lite.data.read import read_columns
+from flowjax_lite.data.quality.checks import DataWarning
+from flowjax_lite.data.read.files import read_columns
 from flowjax_lite.data.read.table import TableError, column_positions, naming, numbered
 
 _MOST_WORDS = 50  # of a column that says of which kind a row is

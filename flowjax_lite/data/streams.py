@@ -226,16 +226,17 @@ def _npy(path: Path, most_rows: int) -> _Blocks:
     """Parts of a file, read and not mapped: pages of a map would count as memory of the process."""
     shape, dtype, first_byte = open_npy(path)
     width = math.prod(shape[1:])
+    row_bytes = width * dtype.itemsize
 
     def rows(start: int, end: int) -> np.ndarray:
-        num, offset = (end - start) * width, first_byte + start * width * dtype.itemsize
+        num, offset = (end - start) * width, first_byte + start * row_bytes
         with file_errors(path):
             values = np.fromfile(path, dtype, num, offset=offset)
             if len(values) != num:
                 raise TableError("has become shorter since it was opened. Write it again.")
         return values.reshape(-1, *shape[1:])
 
-    return _slices(shape, dtype.itemsize, rows, most_rows)
+    return _slices(rows, shape, row_bytes, most_rows)
 
 
 def _array(values: np.ndarray, most_rows: int) -> _Blocks:
@@ -246,17 +247,14 @@ def _array(values: np.ndarray, most_rows: int) -> _Blocks:
         _release(values)
         return copy
 
-    return _slices(values.shape, values.itemsize, rows, most_rows)
+    return _slices(rows, values.shape, values[0].nbytes, most_rows)
 
 
 def _slices(
-    shape: tuple[int, ...],
-    item_bytes: int,
-    rows: Callable[[int, int], np.ndarray],
-    most_rows: int,
+    rows: Callable[[int, int], np.ndarray], shape: tuple[int, ...], row_bytes: int, most_rows: int
 ) -> _Blocks:
     """Equal parts of what gives any rows from a start to an end."""
-    step = max(1, min(most_rows, _BLOCK_BYTES // (item_bytes * math.prod(shape[1:]))))
+    step = max(1, min(most_rows, _BLOCK_BYTES // row_bytes))
 
     def read(block: int, of_x: Sequence[int], of_condition: Sequence[int]) -> Split:
         values = rows(block * step, min((block + 1) * step, shape[0]))

@@ -7,7 +7,7 @@ import numpy as np
 
 from flowjax_lite.data.dataset import Dataset, Split
 from flowjax_lite.data.domains import dequantize
-from flowjax_lite.data.read import read_table
+from flowjax_lite.data.read.files import read_table
 from flowjax_lite.data.read.table import numbered
 
 

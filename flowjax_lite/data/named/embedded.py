@@ -75,9 +75,8 @@ def iris(seed: int = 0) -> Dataset:
     return _table("iris", seed)
 
 
-EMBEDDED: dict[str, Callable[[int], Dataset]] = {
-    loader.__name__: loader for loader in (digits, breast_cancer, wine, iris)
-}
+_LOADERS = (digits, breast_cancer, wine, iris)
+EMBEDDED: dict[str, Callable[..., Dataset]] = {loader.__name__: loader for loader in _LOADERS}
 
 
 def _table(name: str, seed: int) -> Dataset:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 import numpy as np
 
-from flowjax_lite.data.quality import DataWarning
+from flowjax_lite.data.quality.checks import DataWarning
 from flowjax_lite.data.read.table import (
     Table,
     TableError,
