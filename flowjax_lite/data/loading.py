@@ -113,7 +113,8 @@ def load(
     if load_named is not None:
         taken = {*signature(load_named).parameters}
     else:
-        taken = {*options} - {"data_dir", "num", "noise_copies"} - ({*()} if is_path else {"array"})
+        taken = {*options} - {"data_dir", "num", "noise_copies"}
+        taken -= set() if is_path else {"array"}
     for option, value in options.items():
         is_set = value != signature(load).parameters[option].default
         if is_set and option not in taken | {"seed", "checks"}:

@@ -29,15 +29,8 @@ _HEADER_READERS = {
     # It differs in the names of fields, which no table has.
     (3, 0): np.lib.format.read_array_header_2_0,
 }
-# How an idx file begins, and how its numbers are stored.
-_IDX_TYPES = {
-    b"\0\0\x08": ">u1",
-    b"\0\0\x09": ">i1",
-    b"\0\0\x0b": ">i2",
-    b"\0\0\x0c": ">i4",
-    b"\0\0\x0d": ">f4",
-    b"\0\0\x0e": ">f8",
-}
+# The third byte of an idx file says how its numbers are stored.
+_IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 def read_npy(path: Path, columns: Sequence[str] | None) -> Table:
@@ -134,15 +127,15 @@ def read_idx(path: Path, columns: Sequence[str] | None) -> Table:
     is_packed = path.suffix.lower() == ".gz"
     with gzip.open(path) if is_packed else path.open("rb") as file:
         head = file.read(4)
-        rank = int.from_bytes(head[3:])
+        *zeros, code, rank = head.ljust(4, b"\0")
         sizes = file.read(4 * rank)
-        if head[:3] not in _IDX_TYPES or not rank or len(sizes) < 4 * rank:
+        if zeros != [0, 0] or code not in _IDX_TYPES or not rank or len(sizes) < 4 * rank:
             raise TableError(
                 f"is not a whole idx file: it starts with the bytes {head.hex(' ')}; expected 00 "
                 "00, a type from 08 to 0e and the number of dimensions, whose sizes follow. Fetch "
                 "it again."
             )
-        dtype = np.dtype(_IDX_TYPES[head[:3]])
+        dtype = np.dtype(_IDX_TYPES[code])
         shape = tuple(np.frombuffer(sizes, ">u4").tolist())
         num_bytes = math.prod(shape) * dtype.itemsize
         if is_packed:

@@ -15,7 +15,7 @@ from flowjax_lite.data.quality.checks import DataWarning
 from flowjax_lite.data.read.table import (
     Table,
     TableError,
-    check_num_columns,
+    check_numbers,
     column_positions,
     numbered,
 )
@@ -97,7 +97,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Sequence[str]]]:
         reader = csv.reader(_lines(file))
         rows: Iterator[list[str]] = filter(None, reader)  # a blank line is an empty list
         first = next(rows, [])
-        check_num_columns(len(first))
+        check_numbers((1, len(first)), np.dtype(float))
         names = tuple(cell.strip() for cell in first)
         is_number = [_number(cell) is not None for cell in first]
         if all(is_number):

@@ -98,19 +98,9 @@ def check_numbers(shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise TableError(f"holds values of type {dtype}; expected real numbers. Convert them.")
     if not shape:
         raise TableError("holds a single number; expected (n, d), a row for each event.")
-    if len(shape) == 2:
-        check_num_columns(shape[1])
-
-
-def check_num_columns(num: int) -> None:
-    """Check a number of columns, each of which gets a name that is longer than a number.
-
-    Raises:
-        TableError: There are more than a million.
-    """
-    if num > _MAX_COLUMNS:
+    if len(shape) == 2 and shape[1] > _MAX_COLUMNS:  # each gets a name, longer than a number
         raise TableError(
-            f"has {num} columns; expected at most {_MAX_COLUMNS}, with a row for each event. "
+            f"has {shape[1]} columns; expected at most {_MAX_COLUMNS}, with a row for each event. "
             "Transpose or divide it."
         )
 
