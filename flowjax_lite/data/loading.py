@@ -46,7 +46,7 @@ _Rows = tuple[Split, Schema, Schema, dict[str, Any]]
 _DIVIDED = "files, tables and toys; others have splits of their own"
 _PURPOSES = {
     "data_dir": "bsds300 and uci/NAME",
-    "array": "files",
+    "array": "npz files, without a schema",
     "validation": _DIVIDED,
     "test": _DIVIDED,
     "num": "toy densities",
@@ -114,7 +114,8 @@ def load(
         taken = {*signature(load_named).parameters}
     else:
         taken = {*options} - {"data_dir", "num", "noise_copies"}
-        taken -= set() if is_path else {"array"}
+        if not is_path or schema is not None:
+            taken.remove("array")
     for option, value in options.items():
         is_set = value != signature(load).parameters[option].default
         if is_set and option not in taken | {"seed", "checks"}:
@@ -201,28 +202,24 @@ def _by_schema(
     table = table_columns(source)
     names = tuple(table)
     _, of_condition = divide_columns(columns, condition_columns, names)
-    given = [names[i] for i in of_condition]
-    kinds, useless = sort_columns(table)
-    words = {column: "holds words" for column, kind in kinds.items() if not isinstance(kind, str)}
+    kinds, unfit = sort_columns(table)
+    words = [column for column, kind in kinds.items() if not isinstance(kind, str)]
+    are_chosen = columns is not None or condition_columns is not None
+    given = [names[i] for i in of_condition] if are_chosen else words
+    why = "holds words, which have no density but may be a condition"
+    unfit |= {column: why for column in words if column not in given}
     for column in (*(columns or ()), *given):
-        if column in useless:
-            raise TableError(f"column {column!r} {useless[column]}; leave it out")
-        if column in words and column not in given:
-            raise TableError(
-                f"column {column!r} holds words, which have no density: name it in "
-                "condition_columns, or leave it out of columns"
-            )
+        if column in unfit:
+            raise TableError(f"column {column!r} {unfit[column]}; leave it out")
     told = []
+    if given and not are_chosen:
+        told.append(f"words become the condition: {listed(map(repr, words), most=10)}")
     if columns is None:
-        if condition_columns is None and words:
-            given = list(words)
-            told.append(f"words become the condition: {listed(map(repr, words), most=10)}")
-        unfit = {column: why for column, why in (useless | words).items() if column not in given}
+        columns = [column for column in names if column not in given and column not in unfit]
         if unfit:
             told.append(f"left out: {described(unfit)}")
-        columns = [column for column in names if column not in given and column not in unfit]
     if told:
-        warnings.warn(f"{name}: {'; '.join(told)}", DataWarning, stacklevel=4)
+        warnings.warn(f"{name}: {'; '.join(told)}", DataWarning, stacklevel=3)
     if not columns:
         raise TableError("no column of numbers is left for the data")
     table = {column: table[column] for column in (*columns, *given)}

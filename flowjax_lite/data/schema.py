@@ -136,17 +136,15 @@ class Schema:
         if array.ndim != 2 or array.shape[1] != self.dim:
             raise ValueError(f"x has shape {array.shape}; expected (n, {self.dim})")
         array = quantize_integers(self.domains, array)
+        widths = [1 if isinstance(kind, str) else len(kind) for kind in self.kinds.values()]
+        parts = np.split(array, np.cumsum(widths, dtype=int), axis=1)  # the last is empty
         table: dict[str, np.ndarray] = {}
-        start = 0
-        for name, kind in self.kinds.items():
+        for (name, kind), part in zip(self.kinds.items(), parts, strict=False):
             if isinstance(kind, str):
-                column = array[:, start]
-                is_whole = kind == "integer" and np.isfinite(column).all()
-                table[name] = column.astype(np.int64) if is_whole else column
-                start += 1
+                is_whole = kind == "integer" and np.isfinite(part).all()
+                table[name] = part[:, 0].astype(np.int64 if is_whole else part.dtype)
             else:
-                table[name] = np.array(kind)[array[:, start : start + len(kind)].argmax(axis=1)]
-                start += len(kind)
+                table[name] = np.array(kind)[part.argmax(axis=1)]
         return importlib.import_module(self.frame).DataFrame(table) if self.frame else table
 
 

@@ -216,7 +216,7 @@ def _parquet(path: Path) -> _Blocks:
     def read(block: int, of_x: Sequence[int], of_condition: Sequence[int]) -> Split:
         with file_errors(path):
             values = file.read([file.columns[i] for i in (*of_x, *of_condition)], [block])
-        return _divided(values, range(len(of_x)), range(len(of_x), values.shape[1]))
+        return Split(values[:, : len(of_x)], values[:, len(of_x) :] if of_condition else None)
 
     sizes = np.array(file.sizes, np.int64)
     return _Blocks(sizes, (len(file.columns),), file.columns, read)

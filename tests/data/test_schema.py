@@ -132,8 +132,10 @@ def test_useless_columns_are_left_out_by_name() -> None:
 def test_words_become_the_condition_or_are_left_out(tmp_path: Path) -> None:
     """Catches words that go missing without a word, and conditions of other rows."""
     path = csv(tmp_path)
-    with pytest.warns(DataWarning, match=r"csv: words become the condition: 'city', 'member'"):
+    message = r"csv: words become the condition: 'city', 'member'"
+    with pytest.warns(DataWarning, match=message) as caught:
         data = load(path, schema="auto")
+    assert caught[0].filename == __file__  # and not a file of the package
     assert (data.columns, data.condition_columns[2:4]) == (
         ("height", "children"),
         ("city=Rome", "member=False"),
@@ -145,7 +147,7 @@ def test_words_become_the_condition_or_are_left_out(tmp_path: Path) -> None:
     table = data.to_table(data.test.x)
     assert set(table) == {"height", "children"} and table["children"].dtype == np.int64
     assert set(data.condition_schema.to_table(data.test.condition)["city"]) <= set(TABLE["city"])
-    with pytest.warns(DataWarning, match=r"left out: 'member' \(holds words\)"):
+    with pytest.warns(DataWarning, match=r"left out: 'member' \(holds words, which"):
         data = load(path, schema="auto", condition_columns=["city"])
     assert data.condition_columns == ("city=Lima", "city=Oslo", "city=Rome")
     data = load(path, schema="auto", columns=["height"])
@@ -181,7 +183,7 @@ def test_a_typing_mistake_among_numbers_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
-def test_frames_and_arrays_are_loaded(frame: Callable) -> None:
+def test_frames_and_arrays_are_loaded(frame: Callable, tmp_path: Path) -> None:
     """Catches names that are lost on the way, and samples that come back as bare numbers."""
     x = RNG.standard_normal((40, 3))
     columns = dict(zip("abc", x.T, strict=True)) | {"city": ["Rome", "Oslo"] * 20}
@@ -196,6 +198,10 @@ def test_frames_and_arrays_are_loaded(frame: Callable) -> None:
         load(frame(columns))
     with pytest.raises(ValueError, match="array is 'x', which has no effect on data"):
         load(x, array="x")
+    with pytest.raises(
+        ValueError, match=r"array is 'x', which has no effect on .*without a schema"
+    ):
+        load(csv(tmp_path), array="x", schema="auto")
     with pytest.raises(ValueError, match="missing is 'drop', which has no effect without schema"):
         load(x, missing="drop")
 

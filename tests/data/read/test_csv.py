@@ -56,6 +56,7 @@ def test_text_is_no_matter_in_columns_left_out(tmp_path: Path) -> None:
         ("a;b\n1;2\n", r"line 2, column 'a;b' holds '1;2'.*separated by commas"),
         ("a,b\n1,2\n3\n", r"line 3 has 1 cells; expected 2"),
         ("a,b\n1,2,3\n", r"line 2 has 3 cells; expected 2"),
+        ("a,b,a\n1,2,3\n", r"has several columns 'a'\. Rename all but one"),
         ("a,b\n", r"is empty: it holds no rows"),
         ("\n\n", r"is empty: it holds no rows"),
         ("a,\x00\n1,2\x00\n", r"holds '2\\x00'|cannot be read"),

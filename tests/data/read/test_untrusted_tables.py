@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.mutations import mutations, peak_bytes
 
-from flowjax_lite.data import read_table
+from flowjax_lite.data import read_table, stream
 
 MIB = 2**20
 X = np.random.default_rng(0).normal(size=(20, 3))
@@ -206,6 +206,9 @@ def test_a_parquet_bomb(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "a.parquet"
-    parquet.write_table(pa.table({"x": np.zeros(9 * MIB)}), path)
+    parquet.write_table(pa.table({"x": np.zeros(9 * MIB)}), path, row_group_size=9 * MIB)
     with pytest.raises(ValueError, match=r"a\.parquet: says that its .* unpack to 75497472"):
         read_table(path)
+    with pytest.raises(ValueError, match=r"a\.parquet: says that its .* unpack to"):
+        rows = stream(path)
+        [rows.read(block) for block in range(len(rows.sizes))]
