@@ -1,7 +1,8 @@
 """One door to all data: a name, a path, or a table."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from os import PathLike
@@ -38,10 +39,6 @@ from flowjax_lite.data.schema import (
 )
 
 _Names = Sequence[str] | None
-# Rows before they are checked and divided, what the columns of x and of the condition hold, and
-# what a `Dataset` tells of images.
-_Rows = tuple[Split, Schema, Schema, dict[str, Any]]
-
 # What options are for that files and tables do not take, or not they alone.
 _DIVIDED = "files, tables and toys; others have splits of their own"
 _PURPOSES = {
@@ -131,21 +128,13 @@ def load(
         raise ValueError("missing is 'drop', which has no effect without schema='auto'")
     table = Path(source) if is_path else source
     with naming(name):
-        rows, of_x, of_condition, image = (
-            _numbers(table, name, columns, condition_columns, array, seed)
-            if schema is None
-            else _by_schema(table, name, columns, condition_columns, missing, seed)
-        )
-    rows = _check(rows, name, of_x.columns, of_condition.columns, checks)
-    return Dataset(
-        Path(name).stem,
-        *split(rows.x, condition=rows.condition, seed=seed, validation=validation, test=test),
-        columns=of_x.columns,
-        condition_columns=of_condition.columns,
-        schema=of_x if of_x.kinds else None,
-        condition_schema=of_condition if of_condition.kinds else None,
-        **image,
-    )
+        if schema is None:
+            data = _numbers(table, name, columns, condition_columns, array, seed)
+        else:
+            data = _by_schema(table, name, columns, condition_columns, missing, seed)
+    every = _check(data, "train", name, checks)
+    parts = split(every.x, condition=every.condition, seed=seed, validation=validation, test=test)
+    return replace(data, train=parts[0], validation=parts[1], test=parts[2])
 
 
 def _named(name: str) -> Callable[..., Dataset] | None:
@@ -169,7 +158,7 @@ def _named(name: str) -> Callable[..., Dataset] | None:
 
 def _numbers(
     source: Any, name: str, columns: _Names, condition_columns: _Names, array: str | None, seed: int
-) -> _Rows:
+) -> Dataset:
     """The columns of a table of numbers, or images."""
     given = tuple(condition_columns or ())
     wanted = (*columns, *given) if columns else None
@@ -190,14 +179,15 @@ def _numbers(
     num_levels = 256 if (image_shape or x.ndim > 2) and x.dtype == np.uint8 else None
     if num_levels is not None:
         x = dequantize(x, num_levels, seed=seed)
-    kinds = dict.fromkeys((*names, *given), "real")
-    image = {"image_shape": image_shape, "num_levels": num_levels}
-    return Split(x, condition), *_schemas(source, kinds, names, given), image
+    kind = frame_kind(source)
+    schema, given_schema = (Schema(dict.fromkeys(part, "real"), kind) for part in (names, given))
+    data = _undivided(name, Split(x, condition), schema, given_schema)
+    return replace(data, image_shape=image_shape, num_levels=num_levels)
 
 
 def _by_schema(
     source: Any, name: str, columns: _Names, condition_columns: _Names, missing: str, seed: int
-) -> _Rows:
+) -> Dataset:
     """The columns of a table of numbers and words, as an inferred schema has them."""
     table = table_columns(source)
     names = tuple(table)
@@ -227,17 +217,23 @@ def _by_schema(
         keep = ~incomplete_rows(table)
         table = {column: values[keep] for column, values in table.items()}
     check_complete(table, "with missing='drop', or those columns with columns=[...]")
-    schema, given_schema = _schemas(source, kinds, columns, given)
-    condition = given_schema.to_array(table) if given else None
-    return Split(schema.to_array(table, seed=seed), condition), schema, given_schema, {}
-
-
-def _schemas(
-    source: Any, kinds: Mapping[str, Any], columns: Sequence[str], given: Sequence[str]
-) -> tuple[Schema, Schema]:
-    """What the columns of x and of the condition hold."""
     schema = Schema(kinds, frame_kind(source))
-    return schema.select(columns), schema.select(given)
+    schema, given_schema = schema.select(columns), schema.select(given)
+    condition = given_schema.to_array(table) if given else None
+    rows = Split(schema.to_array(table, seed=seed), condition)
+    return _undivided(name, rows, schema, given_schema)
+
+
+def _undivided(name: str, rows: Split, schema: Schema, given_schema: Schema) -> Dataset:
+    """A data set before its rows are divided: each part has all of them."""
+    return Dataset(
+        Path(name).stem,
+        *(rows, rows, rows),
+        columns=schema.columns,
+        condition_columns=given_schema.columns,
+        schema=schema if schema.kinds else None,
+        condition_schema=given_schema if given_schema.kinds else None,
+    )
 
 
 def _benchmark(
@@ -253,31 +249,22 @@ def _benchmark(
     else:
         data = uci(data_dir, name.removeprefix("uci/"), seed=seed)
     for part in ("train", "validation", "test"):
-        rows, label = getattr(data, part), f"{name} ({part} rows)"
-        names = data.columns, data.condition_columns
-        _check(rows, label, *names, checks, held_out=part != "train")
+        _check(data, part, f"{name} ({part} rows)", checks)
     return data
 
 
-def _check(
-    rows: Split,
-    name: str,
-    columns: Sequence[str],
-    condition_columns: Sequence[str],
-    checks: str,
-    *,
-    held_out: bool = False,
-) -> Split:
-    """Rows in float32; those that are not held out have a density."""
+def _check(data: Dataset, part: str, name: str, checks: str) -> Split:
+    """Rows in float32, of which those to train on have a density."""
+    rows: Split = getattr(data, part)
     check = partial(check_data, dtype=np.float32, checks=checks)
-    x, condition = rows.x, rows.condition
-    x = check(x, name=name, columns=columns, allow_degenerate=held_out)
-    if condition is not None:
-        condition = check(
-            condition,
-            name=f"the condition of {name}",
-            columns=condition_columns,
-            allow_degenerate=True,
-            whole_numbers=True,
-        )
+    x = check(rows.x, name=name, columns=data.columns, allow_degenerate=part != "train")
+    if rows.condition is None:
+        return Split(x)
+    condition = check(
+        rows.condition,
+        name=f"the condition of {name}",
+        columns=data.condition_columns,
+        allow_degenerate=True,
+        whole_numbers=True,
+    )
     return Split(x, condition)
