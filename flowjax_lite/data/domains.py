@@ -49,7 +49,8 @@ def domain_map(columns: Sequence[str], x: ArrayLike, *, checks: str = "error") -
                 "fl.data.dequantize_integers(columns, x, seed=0)."
             )
     check_data(data, name="x", checks=checks)
-    outside = np.stack([_outside(*pair) for pair in zip(domains, data.T, strict=True)], axis=1)
+    ends = np.array([(domain.low, domain.high) for domain in domains], data.dtype)
+    outside = (data <= ends[:, 0]) | (data >= ends[:, 1])
     _refuse(outside, data, lambda j: f"outside of its domain {columns[j]!r}: mend one of the two")
     to_domains = Domains([_centred(*pair) for pair in zip(columns, data.T, strict=True)])
     unconstrained = np.array(jax.vmap(to_domains.inverse)(jnp.asarray(data)))
@@ -151,10 +152,6 @@ def _domains(columns: Sequence[str], table: np.ndarray) -> list[Domain]:
             f"{len(domains)} domains in columns."
         )
     return domains
-
-
-def _outside(domain: Domain, column: np.ndarray) -> np.ndarray:
-    return (column <= domain.low) | (column >= domain.high)
 
 
 def _centred(word: str, angles: np.ndarray) -> str:

@@ -24,15 +24,16 @@ def digits(seed: int = 0, *, noise_copies: int = 1) -> Dataset:
         The data set, 64 columns in [0, 1).
     """
     bunch = import_extra("sklearn.datasets").load_digits()
+    first, *others = split(bunch.data, seed=seed, validation=200, test=297)
+    levels = np.tile(first.x, (noise_copies, 1)), *(part.x for part in others)
     train, validation, test = (
-        part.x for part in split(bunch.data, seed=seed, validation=200, test=297)
+        Split(dequantize(part, NUM_LEVELS, seed=[seed, i])) for i, part in enumerate(levels)
     )
-    copies = np.tile(train, (noise_copies, 1))
     return Dataset(
         "digits",
-        Split(dequantize(copies, NUM_LEVELS, seed=[seed, 0])),
-        Split(dequantize(validation, NUM_LEVELS, seed=[seed, 1])),
-        Split(dequantize(test, NUM_LEVELS, seed=[seed, 2])),
+        train,
+        validation,
+        test,
         columns=tuple(bunch.feature_names),
         image_shape=(8, 8),
         num_levels=NUM_LEVELS,
@@ -81,5 +82,5 @@ EMBEDDED: dict[str, Callable[..., Dataset]] = {loader.__name__: loader for loade
 
 def _table(name: str, seed: int) -> Dataset:
     bunch = getattr(import_extra("sklearn.datasets"), f"load_{name}")()
-    train, validation, test = split(bunch.data, seed=seed, validation=0.15, test=0.15)
-    return Dataset(name, train, validation, test, columns=tuple(map(str, bunch.feature_names)))
+    parts = split(bunch.data, seed=seed, validation=0.15, test=0.15)
+    return Dataset(name, *parts, columns=tuple(map(str, bunch.feature_names)))

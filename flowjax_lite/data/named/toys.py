@@ -32,10 +32,9 @@ def toy(
     """
     if name not in TOYS:
         raise ValueError(f"Unknown toy density {name!r}; expected one of {', '.join(TOYS)}.")
-    train, held_out, tested = split(
-        TOYS[name](num, seed=seed), seed=seed, validation=validation, test=test
-    )
-    return Dataset(name, train, held_out, tested, columns=("x0", "x1"))
+    x = TOYS[name](num, seed=seed)
+    parts = split(x, seed=seed, validation=validation, test=test)
+    return Dataset(name, *parts, columns=("x0", "x1"))
 
 
 def moons(num: int, *, seed: int) -> np.ndarray:

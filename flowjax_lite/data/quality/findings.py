@@ -1,6 +1,6 @@
 """What speaks against fitting a density to the rows of a survey."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,15 +76,15 @@ def findings(
     survey.close()
     problems = [
         Finding(kind, f"{name} has {sentence}", serious=kind in _SERIOUS)
-        for kind, sentence in _judge(survey, columns, allow_degenerate, unit_scale)
+        for kind, sentence in _judge(survey, columns, allow_degenerate, unit_scale).items()
     ]
     return tuple(sorted(problems, key=lambda finding: not finding.serious))
 
 
 def _judge(
     survey: Survey, names: Sequence[str] | None, allow_degenerate: bool, unit_scale: bool
-) -> Iterator[tuple[str, str]]:
-    """Check after check, yield the kind of what is found, and a sentence."""
+) -> dict[str, str]:
+    """Check after check, tell by its kind what is found."""
     is_vector = len(survey.event_shape) == 1
     noun = "column" if is_vector else "entry"
 
@@ -97,48 +97,46 @@ def _judge(
     def counted(texts: Sequence[str]) -> str:
         return f"{_number(len(texts), noun)} ({listed(texts)})"
 
+    told: dict[str, str] = {}
     if survey.first_bad is not None:
         row, column, value = survey.first_bad
-        yield (
-            "not_finite",
+        told["not_finite"] = (
             f"{_number(survey.num_bad, 'NaN or infinite cell')}, the first ({value}) in row {row} "
             f"(counted from 0), {noun} {label(column)}. Drop or fill those rows; a number beyond "
-            "3.4e38 is infinite in float32.",
+            "3.4e38 is infinite in float32."
         )
     if not survey.num_used:
-        return
+        return told
 
     far = _far_cells(survey)
     if far:
         values, rows = survey.farthest_value[0], survey.farthest_row[0]
         cells = [f"{values[j]:.6g} in row {rows[j]}, {noun} {label(j)}" for j in far]
-        yield (
-            "far_cells",
+        told["far_cells"] = (
             f"{_number(sum(far.values()), 'cell')} far away from all others in "
             f"{_number(len(far), noun)} ({listed(cells, separator='; ')}; rows counted from 0), "
-            "where a scale would be that of those cells. Mend them or drop those rows.",
+            "where a scale would be that of those cells. Mend them or drop those rows."
         )
     if allow_degenerate:
-        return
+        return told
 
     if is_vector and survey.num_rows <= survey.dim:
-        yield (
-            "few_rows",
+        told["few_rows"] = (
             f"{_number(survey.num_rows, 'row')} for {_number(survey.dim, 'column')}; expected at "
             f"least {survey.dim + 1} rows, as fewer lie in a plane, and {_GROWS}. Gather more rows "
-            "or drop columns.",
+            "or drop columns."
         )
     varying = survey.low < survey.high
     if survey.num_used > 1 and not varying.all():
         fix = "Drop it." if is_vector else "Dequantise grey levels: fl.data.dequantize."
         columns = counted([label(j) for j in np.flatnonzero(~varying)])
-        yield "constant", f"{columns} with the same value in every row; {_GROWS}. {fix}"
+        told["constant"] = f"{columns} with the same value in every row; {_GROWS}. {fix}"
 
     copies = _copies(survey, np.flatnonzero(varying))
     if copies:
         pairs = [f"{label(j)} = {label(first)}" for j, first in copies.items()]
         number = _number(len(pairs), f"duplicated {noun}")
-        yield "copies", f"{number} ({listed(pairs)}); {_GROWS}. Keep one of each."
+        told["copies"] = f"{number} ({listed(pairs)}); {_GROWS}. Keep one of each."
 
     # Columns whose mean and deviation are not those of a few cells, nor lost in float64.
     near = varying.copy()
@@ -152,10 +150,9 @@ def _judge(
         named = label if names else lambda j: f"column {label(j)}"
         equations = _equations(survey, np.flatnonzero(measured_once), named)
         if equations:
-            yield (
-                "collinear",
+            told["collinear"] = (
                 f"{counted(equations)} that others determine up to rounding; {_GROWS}. Drop one "
-                "column of each equation.",
+                "column of each equation."
             )
 
     sketch, eps = survey.sketch, float(np.finfo(survey.dtype).eps)
@@ -164,12 +161,11 @@ def _judge(
     by_chance = survey.num_used * eps**survey.dim
     if repeated > max(_MOST_DUPLICATED, _MOST_ERRORS * sketch.error) + by_chance:
         most = int(np.argmax(sketch.counts))
-        yield (
-            "repeated_rows",
+        told["repeated_rows"] = (
             f"{100 * repeated:.0f} % rows that repeat others, such as row {sketch.first[most]} "
             f"(counted from 0), which comes {sketch.counts[most]} times; the density would grow "
             "there without bound, and rows held out are known already. Drop repeats, or give each "
-            "row once with weights.",
+            "row once with weights."
         )
 
     # Numbers each of which comes so often that it has weight; large floats are whole anyway.
@@ -188,7 +184,7 @@ def _judge(
         ]
         if texts:
             sentence = f"with {described} alone, which have no density: add noise with {fix}."
-            yield kind, f"{counted(texts)} {sentence}"
+            told[kind] = f"{counted(texts)} {sentence}"
 
     def spreads(columns: np.ndarray) -> str:
         texts = [f"{label(j)}: {mean[j]:.3g} ± {std[j]:.2g}" for j in np.flatnonzero(columns)]
@@ -196,22 +192,21 @@ def _judge(
 
     offset = measured & (np.abs(mean) * eps > _LOST * std)
     if offset.any():
-        yield (
-            "offset",
+        told["offset"] = (
             f"{spreads(offset)} so far from zero that {survey.dtype} rounds off what varies. "
-            "Subtract a constant in float64 first.",
+            "Subtract a constant in float64 first."
         )
     scale = near & ~measured
     if unit_scale:
         low, high = _UNIT
         scale |= measured & ~offset & ((std < low) | (np.hypot(mean, std) > high))
     if scale.any():
-        yield (
-            "scale",
+        told["scale"] = (
             f"{spreads(scale)} far from mean 0 and standard deviation 1, where layers start. "
             "Rescale them, or build the flow with "
-            "data_map=fl.bijectors.Standardize.from_data(x).",
+            "data_map=fl.bijectors.Standardize.from_data(x)."
         )
+    return told
 
 
 def _far_cells(survey: Survey) -> dict[int, int]:
