@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from typing import NamedTuple
 
@@ -30,7 +30,14 @@ from flowjax_lite.training.epoch import (
     summary,
 )
 from flowjax_lite.training.optimizer import AdamW
-from flowjax_lite.training.record import DivergedError, FitResult, Metric, Progress, Record
+from flowjax_lite.training.record import (
+    Callback,
+    DivergedError,
+    FitResult,
+    Metric,
+    Progress,
+    Record,
+)
 from flowjax_lite.training.rows import key_data
 from flowjax_lite.training.settings import Settings
 from flowjax_lite.training.sources import AbstractSource
@@ -80,12 +87,7 @@ def train(flow: Flow, source: AbstractSource, settings: Settings) -> FitResult:
                     if record.add(values, monitor=settings.monitor):
                         best, record.best_epoch = copied(state.candidate), epoch
                     bar.show(record.epoch, values)
-                    if settings.callbacks:
-                        before = time.perf_counter()
-                        current = copied(state.train.flow)
-                        now = Progress(epoch, record.history, record.best_epoch, current, best)
-                        record.stopped = any([callback(now) for callback in settings.callbacks])
-                        clock += time.perf_counter() - before  # time of callbacks does not count
+                    clock += _call_back(settings.callbacks, record, state.train.flow, best)
                 # Only now: an epoch that has just ended may be the best to go back to.
                 if outcome.stuck:
                     if record.returns == MOST_RETURNS:
@@ -148,6 +150,15 @@ def _measured(metrics: Mapping[str, Metric], flow: Flow, placement: Placement) -
     if jax.process_count() > 1:
         values = multihost_utils.broadcast_one_to_all(np.array(values, np.float32)).tolist()
     return dict(zip(metrics, values, strict=True))
+
+
+def _call_back(callbacks: Sequence[Callback], record: Record, flow: Flow, best: Flow) -> float:
+    """Call the callbacks; return the time that it takes, which is none of training."""
+    begin = time.perf_counter()
+    if callbacks:
+        now = Progress(record.epoch - 1, record.history, record.best_epoch, copied(flow), best)
+        record.stopped = any([callback(now) for callback in callbacks])
+    return time.perf_counter() - begin
 
 
 def _checkpoints(flow: Flow, source: AbstractSource, settings: Settings) -> Checkpoints | None:
