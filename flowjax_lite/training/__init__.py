@@ -4,13 +4,11 @@ from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.density import fit_density
 from flowjax_lite.training.ensemble import EnsembleResult, fit_ensemble
 from flowjax_lite.training.fit import fit
-from flowjax_lite.training.log import LogFile
-from flowjax_lite.training.optimizer import SCHEDULES, AdamW
-from flowjax_lite.training.params_only import params_only
+from flowjax_lite.training.log import LogFile, TensorBoard
+from flowjax_lite.training.optimizer import SCHEDULES, AdamW, params_only
 from flowjax_lite.training.range_test import RangeTest, find_learning_rate
 from flowjax_lite.training.record import Callback, DivergedError, FitResult, Progress
 from flowjax_lite.training.step import TrainState, make_train_step
-from flowjax_lite.training.tensorboard import TensorBoard
 
 __all__ = [
     "SCHEDULES",

@@ -85,7 +85,7 @@ def test_epochs_are_added_at_the_end(tmp_path: Path):
 
 
 @pytest.mark.parametrize("cut", [1, 20, 1000])
-def test_a_file_that_was_cut_off_is_replaced(tmp_path: Path, cut: int):
+def test_a_file_that_was_cut_off_is_whole_again(tmp_path: Path, cut: int):
     """Catches an epoch added after half a record, where no reader finds it."""
     board, history = TensorBoard(tmp_path), {"seconds": [0.5, 1.0], "train": [2.0, 1.0]}
     (tmp_path / "notes.txt").write_text("kept")
