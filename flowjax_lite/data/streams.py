@@ -14,7 +14,7 @@ from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.data.arrays import frame_columns
 from flowjax_lite.data.dataset import Split, join
 from flowjax_lite.data.read.binary import open_npy
-from flowjax_lite.data.read.files import check_path, file_errors
+from flowjax_lite.data.read.files import reading
 from flowjax_lite.data.read.parquet import Parquet
 from flowjax_lite.data.read.table import (
     TableError,
@@ -197,16 +197,15 @@ def _open(source: Any, most_rows: int) -> tuple[str, _Blocks]:
 
 
 def _open_file(path: Path, most_rows: int) -> _Blocks:
-    check_path(path)
-    with file_errors(path):
+    with reading(path):
         if path.suffix.lower() == ".parquet":
             return _parquet(path)
         if path.suffix.lower() == ".npy":
             return _npy(path, most_rows)
-    raise ValueError(
-        f"{path}: the ending {path.suffix!r} cannot be read a block at a time. Convert the file to "
-        ".npy or .parquet, or read it whole with read_table."
-    )
+        raise TableError(
+            f"the ending {path.suffix!r} cannot be read a block at a time. Convert the file to "
+            ".npy or .parquet, or read it whole with read_table."
+        )
 
 
 def _parquet(path: Path) -> _Blocks:
@@ -214,7 +213,7 @@ def _parquet(path: Path) -> _Blocks:
     file = Parquet(path)
 
     def read(block: int, of_x: Sequence[int], of_condition: Sequence[int]) -> Split:
-        with file_errors(path):
+        with reading(path):
             values = file.read([file.columns[i] for i in (*of_x, *of_condition)], [block])
         return Split(values[:, : len(of_x)], values[:, len(of_x) :] if of_condition else None)
 
@@ -230,7 +229,7 @@ def _npy(path: Path, most_rows: int) -> _Blocks:
 
     def rows(start: int, end: int) -> np.ndarray:
         num, offset = (end - start) * width, first_byte + start * row_bytes
-        with file_errors(path):
+        with reading(path):
             values = np.fromfile(path, dtype, num, offset=offset)
             if len(values) != num:
                 raise TableError("has become shorter since it was opened. Write it again.")

@@ -6,7 +6,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from flowjax_lite.data.read.table import Table, TableError
 
 SUPPORTED = ".npy, .npz, .csv, .parquet, .idx, .idx.gz (or as train-images-idx3-ubyte.gz)"
 _IDX_NAME = re.compile(r"[.-]idx(\d-ubyte)?(\.gz)?$")
-_Reader = Callable[[Path, Sequence[str] | None], Table]
-_TABLES: dict[str, _Reader] = {
+_TABLES: dict[str, Callable[..., Table]] = {
     ".npy": read_npy,
+    ".npz": read_npz,
     ".csv": read_csv,
     ".parquet": read_parquet,
     ".idx": read_idx,
@@ -56,20 +55,18 @@ def read_table(
             columns or numbers asked for.
     """
     path = Path(path)
-    check_path(path)
-    kind = ".idx" if _IDX_NAME.search(path.name.lower()) else path.suffix.lower()
-    if kind == ".npz":
-        read: _Reader = partial(read_npz, array=array)
-    elif array is not None:
-        raise ValueError(f"{path}: array={array!r} is for .npz files alone. Leave array out.")
-    elif kind in _TABLES:
-        read = _TABLES[kind]
-    else:
-        raise ValueError(
-            f"{path}: the ending {kind!r} is not supported. Convert the file to one of {SUPPORTED}."
-        )
-    with file_errors(path):
-        table = read(path, columns)
+    with reading(path):
+        kind = ".idx" if _IDX_NAME.search(path.name.lower()) else path.suffix.lower()
+        if kind not in _TABLES:
+            raise TableError(
+                f"the ending {kind!r} is not supported. Convert the file to one of {SUPPORTED}."
+            )
+        if kind == ".npz":
+            table = read_npz(path, columns, array=array)
+        elif array is not None:
+            raise TableError(f"array={array!r} is for .npz files alone. Leave array out.")
+        else:
+            table = _TABLES[kind](path, columns)
         if table.values.size == 0:
             raise TableError("is empty: it holds no rows of numbers. Give a file with data.")
     return table
@@ -88,24 +85,24 @@ def read_columns(path: str | PathLike[str]) -> dict[str, np.ndarray]:
         FileNotFoundError, IsADirectoryError, ImportError, ValueError: As `read_table`.
     """
     path = Path(path)
-    check_path(path)
-    read = _WORDS.get(path.suffix.lower())
-    if read is None:
-        raise ValueError(f"{path}: words are read from .csv and .parquet files. Convert the file.")
-    with file_errors(path):
+    with reading(path):
+        read = _WORDS.get(path.suffix.lower())
+        if read is None:
+            raise TableError("words are read from .csv and .parquet files. Convert the file.")
         columns = read(path)
         if not columns or not len(next(iter(columns.values()))):
             raise TableError("is empty: it holds no rows. Give a file with data.")
     return columns
 
 
-def check_path(path: Path) -> None:
-    """Check that there is a file with bytes in it.
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Check that there is a file, and put its name before our messages and those of parsers.
 
     Raises:
         FileNotFoundError: Nothing is there; similar names are suggested.
         IsADirectoryError: The path is a folder.
-        ValueError: The file is empty.
+        ValueError: The file is empty, or cannot be read.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder. Give a file in it: {SUPPORTED}.")
@@ -116,11 +113,6 @@ def check_path(path: Path) -> None:
         raise FileNotFoundError(f"{path}: there is no such file.{near or ' Check the path.'}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: is empty (0 bytes). Write it or fetch it again.")
-
-
-@contextmanager
-def file_errors(path: Path) -> Iterator[None]:
-    """Put the file's name before our own messages and around those of the parsers."""
     try:
         yield
     except TableError as error:
