@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 
 from flowjax_lite.data.extra import import_extra
-from flowjax_lite.data.read.table import (
-    Table,
-    TableError,
-    check_numbers,
-    check_unpacked,
-    column_positions,
-)
+from flowjax_lite.data.read.table import Table, TableError, check_unpacked, column_positions
 
 _CELL_BYTES = 8  # at most, of a number
 
@@ -51,18 +45,23 @@ class Parquet:
                 does not hold numbers.
         """
         types = import_extra("pyarrow").types
+
+        def check(name: str, are_numbers: bool) -> None:
+            if not are_numbers:
+                raise TableError(
+                    f"column {name!r} is of type {self._schema.field(name).type}; expected numbers."
+                    " Leave it out with columns=..., or convert it."
+                )
+
         for name in columns:
             kind = self._schema.field(name).type
-            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-                raise TableError(
-                    f"column {name!r} is of type {kind}; expected numbers. Leave it out with "
-                    "columns=..., or convert it."
-                )
-        arrays = list(self.read_columns(columns, groups).values())
+            is_flag = types.is_boolean(kind)
+            check(name, is_flag or types.is_integer(kind) or types.is_floating(kind))
+        arrays = self.read_columns(columns, groups)
+        for name, values in arrays.items():  # flags with gaps are objects
+            check(name, values.dtype.kind in "fiub")
         # Side by side at once, with a cell of each column in turn, would take three times as long.
-        values = np.ascontiguousarray(np.stack(arrays).T) if arrays else np.empty((0, 0))
-        check_numbers(values.shape, values.dtype)
-        return values
+        return np.ascontiguousarray(np.stack([*arrays.values()]).T) if arrays else np.empty((0, 0))
 
     def read_columns(self, columns: Sequence[str], groups: Sequence[int]) -> dict[str, np.ndarray]:
         """Read columns of any type, by name; of words as objects, with None where one is missing.

@@ -37,13 +37,15 @@ def test_an_npz_of_several_arrays_asks_which(tmp_path: Path) -> None:
 def test_parquet(tmp_path: Path) -> None:
     """Would catch lost names, text that stops wanted columns, and nulls that become numbers."""
     pa = pytest.importorskip("pyarrow")
-    columns = {"a": [1.5, 2.5], "n": [1, None], "label": ["u", "v"]}
+    columns = {"a": [1.5, 2.5], "n": [1, None], "label": ["u", "v"], "flag": [True, None]}
     pytest.importorskip("pyarrow.parquet").write_table(pa.table(columns), tmp_path / "a.parquet")
     table = read_table(tmp_path / "a.parquet", columns=["n", "a"])
     assert table.columns == ("n", "a")
     np.testing.assert_array_equal(table.values, [[1, 1.5], [np.nan, 2.5]])
     with pytest.raises(ValueError, match=r"column 'label' is of type string; expected numbers"):
         read_table(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"column 'flag' is of type bool; expected numbers"):
+        read_table(tmp_path / "a.parquet", columns=["a", "flag"])
     with pytest.raises(ValueError, match=r"no column 'lable'. Did you mean label\?"):
         read_table(tmp_path / "a.parquet", columns=["lable"])
 
