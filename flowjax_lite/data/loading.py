@@ -113,9 +113,9 @@ def load(
         taken = {*options} - {"data_dir", "num", "noise_copies"}
         if not is_path or schema is not None:
             taken.remove("array")
-    for option, value in options.items():
-        is_set = value != signature(load).parameters[option].default
-        if is_set and option not in taken | {"seed", "checks"}:
+    for option in sorted(options.keys() - taken - {"seed", "checks"}):
+        value = options[option]
+        if value != signature(load).parameters[option].default:
             raise ValueError(
                 f"{option} is {value!r}, which has no effect on {name}: it is for "
                 f"{_PURPOSES.get(option, 'files and tables')}. Leave it out."
