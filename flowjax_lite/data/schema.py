@@ -250,13 +250,8 @@ def _is_missing(values: np.ndarray) -> np.ndarray:
         return np.zeros(len(values), bool)
     # Frames have several words for it, one of which refuses to be compared.
     absent = ("NoneType", "NAType", "NaTType")
-    return np.array(
-        [
-            type(value).__name__ in absent or (isinstance(value, float) and value != value)
-            for value in values
-        ],
-        bool,
-    )
+    missing = [type(v).__name__ in absent or (isinstance(v, float) and v != v) for v in values]
+    return np.array(missing, bool)
 
 
 def _numbers(name: str, kind: str | Sequence[str], values: np.ndarray) -> np.ndarray:

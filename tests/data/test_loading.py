@@ -118,7 +118,7 @@ def test_images_of_an_npy_file(tmp_path: Path) -> None:
     assert load(tmp_path / "floats.npy", validation=2, test=2).num_levels is None
     with pytest.raises(ValueError, match="without columns to choose"):
         load(tmp_path / "floats.npy", columns=["x0"])
-    with pytest.raises(ValueError, match=r"floats.npy: has no column 'x0'"):
+    with pytest.raises(ValueError, match=r"floats.npy: has no column 'x0'. It has none"):
         load(tmp_path / "floats.npy", condition_columns=["x0"])
 
 

@@ -122,7 +122,7 @@ def column_positions(columns: Sequence[str] | None, names: Sequence[str]) -> lis
     wanted = names if columns is None else columns
     for column in wanted:
         if column not in counts:
-            shown = listed(names, most=_MOST_NAMED)
+            shown = listed(names, most=_MOST_NAMED) or "none"
             raise TableError(f"has no column {column!r}.{suggest(column, names)} It has {shown}.")
         if counts[column] > 1:
             raise TableError(f"has several columns {column!r}. Rename all but one.")
