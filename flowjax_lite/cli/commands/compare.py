@@ -21,17 +21,9 @@ from flowjax_lite.cli import report
 from flowjax_lite.cli.config import Config, load
 from flowjax_lite.cli.report import Score
 from flowjax_lite.cli.run import directory as runs
-from flowjax_lite.cli.run import output
+from flowjax_lite.cli.run import experiment, output
 from flowjax_lite.cli.run.directory import Run
-from flowjax_lite.cli.run.experiment import (
-    BATCH,
-    Experiment,
-    baseline_scores,
-    load_data,
-    log_prob,
-    prepare,
-    train,
-)
+from flowjax_lite.cli.run.experiment import BATCH, Experiment
 from flowjax_lite.data import Dataset
 
 TABLE, ROWS, PICTURE = "comparison.md", "comparison.jsonl", "comparison.png"
@@ -88,10 +80,10 @@ def compare(
     read = [_read(entry, out) for entry in entries]
     configs = [entry.config if isinstance(entry, Run) else entry for entry in read]
     _check_comparable(configs)
-    data = load_data(configs[0].data)
+    data = experiment.load_data(configs[0].data)
     ready = [_prepare(entry, data) for entry in read]
     with runs.exclusive(target, overwrite=overwrite):
-        baselines = baseline_scores(data, configs[0].data["logit"])
+        baselines = experiment.baseline_scores(data, configs[0].data["logit"])
         rows = []
         for entry in ready:
             run = entry if isinstance(entry, Run) else _train(entry, baselines)
@@ -169,13 +161,13 @@ def _check_comparable(configs: Sequence[Config]) -> None:
 def _prepare(entry: Config | Run, data: Dataset) -> Experiment | Run:
     """Return a config with all that its training needs, or a run whose data are as they were."""
     if isinstance(entry, Config):
-        experiment = prepare(entry, data)
-        output.callbacks(experiment)  # or say which package is missing
-        return experiment
+        prepared = experiment.prepare(entry, data)
+        output.callbacks(prepared)  # or say which package is missing
+        return prepared
     told, score = entry.summary, entry.score
     changed = (data.columns, data.condition_columns) != (told.columns, told.condition_columns)
     if not changed:
-        test = log_prob(entry.flow, data.test).mean()
+        test = experiment.log_prob(entry.flow, data.test).mean()
         changed = not abs(test - score.test) <= _SAME * max(1.0, abs(score.test))
     if changed:
         raise ValueError(
@@ -186,13 +178,13 @@ def _prepare(entry: Config | Run, data: Dataset) -> Experiment | Run:
     return dataclasses.replace(entry, score=dataclasses.replace(score, note=note))
 
 
-def _train(experiment: Experiment, baselines: Sequence[Score]) -> Run:
+def _train(prepared: Experiment, baselines: Sequence[Score]) -> Run:
     """Train a config, write its run directory, and read it."""
-    config = experiment.config
-    print(experiment, flush=True)
+    config = prepared.config
+    print(prepared, flush=True)
     with runs.exclusive(config.run_dir, overwrite=True):
         runs.begin(config, overwrite=True, resume=False)
-        outcome = train(experiment, callbacks=output.callbacks(experiment))
+        outcome = experiment.train(prepared, callbacks=output.callbacks(prepared))
         output.write(outcome, [outcome.score, *baselines])
     if outcome.result.interrupted:
         raise KeyboardInterrupt

@@ -121,7 +121,8 @@ class Option:
 
 def wrong(key: str, expected: str, value: Any) -> OptionError:
     """Return an error that says what was expected and what came."""
-    got = "nothing" if value is None else list(value) if isinstance(value, tuple) else repr(value)
+    got = repr(list(value) if isinstance(value, tuple) else value)
+    got = "nothing" if value is None else got
     return OptionError(key, f"{key}: expected {expected}, got {got}")
 
 
@@ -144,9 +145,9 @@ def check_values(
     prefix = f"{section}." if section else ""
     for name in given:
         if name not in options:
-            takes = f"{given.get('family', section or 'a config')} takes {', '.join(options)}"
-            hint = suggest(name, list(options))
-            raise OptionError(prefix + name, f"unknown key {prefix + name!r}.{hint} {takes}")
+            hint, taker = suggest(name, list(options)), given.get("family", section or "a config")
+            known = f"Keys of {taker}: {', '.join(options)}"
+            raise OptionError(prefix + name, f"unknown key {prefix + name!r}.{hint} {known}")
     for name, option in options.items():
         if option.default is REQUIRED and name not in given:
             raise OptionError(prefix + name, f"missing key {prefix + name!r}: add it")
