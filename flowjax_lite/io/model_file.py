@@ -99,7 +99,10 @@ def read(path: Path, text: str) -> tuple[str, dict[str, np.ndarray]]:
     if _checksum(metadata, arrays) != stated:
         raise _damaged(path)
     if text not in metadata:
-        raise ValueError(f"{path} holds no {text}: it is a file of another kind")
+        raise ValueError(
+            f"{path} is a file of flowjax_lite that holds no {text}, but a "
+            f"{'run on its way' if 'run' in metadata else 'model'}: give another file"
+        )
     return metadata[text], arrays
 
 

@@ -260,7 +260,8 @@ class Streamed(AbstractSource):
         ends = np.cumsum(self._rows.sizes[order])
         start, end = self._cuts[part : part + 2]
         pieces = []
-        for i in range(*np.searchsorted(ends, (start, end - 1), side="right") + (0, 1)):
+        first, last = np.searchsorted(ends, (start, end - 1), side="right")
+        for i in range(first, last + 1):
             begins = ends[i] - self._rows.sizes[order[i]]
             of_block = self._rows.training_rows(epoch, int(order[i]))
             pieces.append(of_block.at(slice(max(start - begins, 0), end - begins)))

@@ -233,6 +233,12 @@ def test_all_damaged_is_an_error(whole: Path, tmp_path: Path):
     assert told == [f"{step}.safetensors" for step in (33, 32, 31)]
 
 
+def test_a_checkpoint_is_no_model(whole: Path):
+    """Catches a checkpoint that is told to be damaged where a model is asked for."""
+    with pytest.raises(ValueError, match="holds no recipe, but a run on its way"):
+        fl.load(whole / "33.safetensors")
+
+
 def test_a_run_of_an_earlier_format_is_told(tmp_path: Path):
     """Catches a run that begins anew beside one that this version cannot read."""
     (tmp_path / "1000").mkdir()
