@@ -1,6 +1,5 @@
 """Several flows trained at once, and their mixture."""
 
-import copy
 import dataclasses
 import functools
 import os
@@ -225,7 +224,8 @@ class _Group:
         """Record the epoch, keep what is best, and go back where step after step was skipped."""
         _, span = self._next()
         states, outcomes = jax.tree.map(np.asarray, (self._states, self._outcome))
-        records, better = copy.deepcopy(self.records), np.zeros(len(self.records), bool)
+        records = [dataclasses.replace(record, epochs=[*record.epochs]) for record in self.records]
+        better = np.zeros(len(records), bool)
         for i in map(int, np.flatnonzero(self.going & (states.step == span.end))):
             state, outcome = jax.tree.map(lambda array, i=i: array[i], (states, outcomes))
             values = summary(state, outcome, self._num_steps) | {"seconds": seconds}
