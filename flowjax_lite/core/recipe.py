@@ -85,6 +85,13 @@ class Unrecorded:
         return f"<{self.what}>"
 
 
+def _text(value: Value) -> str:
+    if isinstance(value, tuple):
+        comma = "," if len(value) == 1 else ""
+        return f"({', '.join(_text(item) for item in value)}{comma})"
+    return repr(value) if isinstance(value, (str, float, int)) or value is None else str(value)
+
+
 class Recorded:
     """A base of abstract classes: all that derive from them remember how they were built.
 
@@ -181,28 +188,134 @@ def recipe_of(value: Any) -> Recipe | None:
     return Recipe(_name(cls), ()) if cls.__init__ is object.__init__ else None
 
 
-def unrecorded(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """The arguments that no file can hold, each by its place in the recipe and in words."""
-    for place, value in _places(recipe, ""):
-        if isinstance(value, Unrecorded):
-            yield place, value.what
+def _register(name: str, constructor: Callable[..., Any]) -> None:
+    known = _CONSTRUCTORS.get(name)
+    # Defining the same thing again, as a notebook cell does, is no conflict.
+    if known is not None and _origin(known) != _origin(constructor):
+        raise ValueError(
+            f"the recipe name {name!r} belongs to {_origin(known)}; saved files could not tell "
+            f"it from {_origin(constructor)}: rename one of them"
+        )
+    _CONSTRUCTORS[name] = constructor
 
 
-def edited(recipe: Recipe, edit: Callable[[Recipe], Recipe]) -> Recipe:
-    """A recipe in which each call was edited, from the inside outwards."""
+def _name(cls: type[Recorded]) -> str:
+    return f"{cls._kind}.{cls.__name__}" if cls._kind else cls.__name__
 
-    def inside(value: Value) -> Value:
-        match value:
-            case Recipe():
-                return edited(value, edit)
-            case Maker():
-                return Maker(edited(value.recipe, edit))
-            case tuple():
-                return tuple(map(inside, value))
+
+def _origin(constructor: Callable[..., Any]) -> str:
+    return f"{constructor.__module__}.{constructor.__qualname__}"
+
+
+def _remembering(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that sets `recipe` too, unless it is called by that of a subclass."""
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        cls = type(self)
+        if cls.__init__ is __init__:
+            arguments = self.recorded_arguments(_arguments(cls, args, kwargs))
+            self.recipe = _record(_name(cls), arguments, cls)
+
+    return __init__
+
+
+_NAMELESS = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.VAR_KEYWORD,
+)
+
+
+@functools.cache
+def _parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    # A metaclass with its own __call__, such as Flax's, hides the arguments of __init__.
+    is_class = isinstance(constructor, type)
+    function = constructor.__init__ if is_class else constructor
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError:  # an annotation of something that is imported for type checkers alone
+        signature = inspect.signature(function)
+    parameters = list(signature.parameters.items())
+    return dict(parameters[1:] if is_class else parameters)
+
+
+def _arguments(
+    constructor: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call that has been made, by name."""
+    signature = inspect.Signature(list(_parameters(constructor).values()))
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return {key: value for key, value in bound.arguments.items() if key != "rngs"}
+
+
+def _record(name: str, arguments: dict[str, Any], constructor: Callable[..., Any]) -> Recipe | None:
+    values = []
+    for key, value in arguments.items():
+        parameter = _parameters(constructor)[key]
+        if parameter.kind in _NAMELESS:
+            value = Unrecorded(f"{parameter}, arguments without names")
+        # The types among those of an annotation, each of a union by itself.
+        kinds = get_args(parameter.annotation) or (parameter.annotation,)
+        values.append((key, _value(value, kinds=kinds)))
+    recipe = Recipe(name, tuple(values))
+    return recipe if _depth(recipe) <= _MAX_DEPTH else None
+
+
+def _value(value: Any, *, kinds: tuple[Any, ...] = ()) -> Value:
+    if value is None or isinstance(value, (Maker, Unrecorded)):
         return value
+    if jax.Array in kinds or np.ndarray in kinds or isinstance(value, (jax.Array, np.ndarray)):
+        return _array_of(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_value, value))
+    function = _function(value)
+    if function is not None and str in kinds and function.name.isidentifier():
+        return function.name
+    return recipe_of(value) or function or Unrecorded(_describe(value))
 
-    arguments = tuple((key, inside(value)) for key, value in recipe.arguments)
-    return edit(Recipe(recipe.name, arguments))
+
+def _array_of(value: Any) -> ArrayOf | Unrecorded:
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not (jnp.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        return Unrecorded(f"an array of {array.dtype}")
+    return ArrayOf(array.shape, str(jax.dtypes.canonicalize_dtype(array.dtype)))
+
+
+def _function(value: Any) -> Function | None:
+    names = (name for table in _FUNCTIONS for name, function in table.items() if function is value)
+    return next(map(Function, names), None)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Recorded):
+        return f"a {type(value).__name__} that does not know how it was built"
+    kind = type(value).__name__
+    return f"the {kind} {value.__qualname__}" if hasattr(value, "__qualname__") else f"a {kind}"
+
+
+class RecordedModule(Recorded, nnx.Module):
+    """A base of abstract classes of modules, whose copies compile nothing anew.
+
+    Functions that JAX has compiled, such as activations, are compared by identity, and copies of
+    them are others: pickled modules hold their names, and copied ones the same functions.
+    """
+
+    def __deepcopy__(self, memo: Any = None) -> Self:
+        return jax.tree.map(lambda leaf: copy.deepcopy(leaf, memo), self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: _function(value) or value for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            vars(self)[name] = _named(value) if isinstance(value, Function) else value
 
 
 def build(recipe: Recipe, rngs: Any) -> Any:
@@ -237,27 +350,37 @@ def build(recipe: Recipe, rngs: Any) -> Any:
     return constructor(**arguments)
 
 
-def to_json(recipe: Recipe | None) -> str:
-    """Write a recipe, or None, as strict JSON that keeps every float to the last bit."""
-    return json.dumps(_encode(recipe), allow_nan=False)
+def _build_value(value: Value, rngs: Any) -> Any:
+    match value:
+        case Recipe():
+            return build(value, rngs)
+        case Maker():
+            return functools.partial(build, value.recipe)
+        case tuple():
+            return tuple(_build_value(item, rngs) for item in value)
+        case ArrayOf():
+            return jnp.zeros(value.shape, value.dtype)
+        case Function():
+            return _named(value)
+        case Unrecorded():
+            raise ValueError(f"an argument is {value.what}, which no file can hold")
+    return value
 
 
-def from_json(text: str) -> Recipe | None:
-    """Read what `to_json` wrote; nothing is built.
+def _named(function: Function) -> Callable[..., Any]:
+    known = {name: f for table in _FUNCTIONS for name, f in table.items()}
+    if function.name not in known:
+        raise ValueError(
+            f"no function is called {function.name!r}; expected one of {sorted(known)}"
+        )
+    return known[function.name]
 
-    Raises:
-        ValueError: the text is not a recipe.
-    """
-    try:
-        recipe = _decode(strict_json.loads(text))
-        too_deep = _depth(recipe) > _MAX_DEPTH
-    except RecursionError:
-        too_deep = True
-    if too_deep:
-        raise ValueError(f"the recipe is nested too deep; expected at most {_MAX_DEPTH} levels")
-    if not (recipe is None or isinstance(recipe, Recipe)):
-        raise ValueError(f"expected a recipe or null, got {text[:80]!r}")
-    return recipe
+
+def unrecorded(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """The arguments that no file can hold, each by its place in the recipe and in words."""
+    for place, value in _places(recipe, ""):
+        if isinstance(value, Unrecorded):
+            yield place, value.what
 
 
 def total_size(recipe: Recipe) -> int:
@@ -278,6 +401,23 @@ def num_parts(recipe: Recipe) -> int:
         isinstance(value, Recipe) or (isinstance(value, (int, float)) and place.endswith("]"))
         for place, value in _places(recipe, "")
     )
+
+
+def edited(recipe: Recipe, edit: Callable[[Recipe], Recipe]) -> Recipe:
+    """A recipe in which each call was edited, from the inside outwards."""
+
+    def inside(value: Value) -> Value:
+        match value:
+            case Recipe():
+                return edited(value, edit)
+            case Maker():
+                return Maker(edited(value.recipe, edit))
+            case tuple():
+                return tuple(map(inside, value))
+        return value
+
+    arguments = tuple((key, inside(value)) for key, value in recipe.arguments)
+    return edit(Recipe(recipe.name, arguments))
 
 
 def _places(value: Value, place: str) -> Iterator[tuple[str, Value]]:
@@ -301,86 +441,6 @@ def _inside(value: Value) -> list[tuple[str, Value]]:
     return []
 
 
-def _register(name: str, constructor: Callable[..., Any]) -> None:
-    known = _CONSTRUCTORS.get(name)
-    # Defining the same thing again, as a notebook cell does, is no conflict.
-    if known is not None and _origin(known) != _origin(constructor):
-        raise ValueError(
-            f"the recipe name {name!r} belongs to {_origin(known)}; saved files could not tell "
-            f"it from {_origin(constructor)}: rename one of them"
-        )
-    _CONSTRUCTORS[name] = constructor
-
-
-def _name(cls: type[Recorded]) -> str:
-    return f"{cls._kind}.{cls.__name__}" if cls._kind else cls.__name__
-
-
-def _origin(constructor: Callable[..., Any]) -> str:
-    return f"{constructor.__module__}.{constructor.__qualname__}"
-
-
-def _remembering(init: Callable[..., None]) -> Callable[..., None]:
-    """A constructor that sets `recipe` too, unless it is called by that of a subclass."""
-
-    @functools.wraps(init)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **kwargs)
-        cls = type(self)
-        if cls.__init__ is __init__:
-            arguments = self.recorded_arguments(_arguments(cls, args, kwargs))
-            self.recipe = _record(_name(cls), arguments, cls)
-
-    return __init__
-
-
-@functools.cache
-def _parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    # A metaclass with its own __call__, such as Flax's, hides the arguments of __init__.
-    is_class = isinstance(constructor, type)
-    function = constructor.__init__ if is_class else constructor
-    try:
-        signature = inspect.signature(function, eval_str=True)
-    except NameError:  # an annotation of something that is imported for type checkers alone
-        signature = inspect.signature(function)
-    parameters = list(signature.parameters.items())
-    return dict(parameters[1:] if is_class else parameters)
-
-
-def _arguments(
-    constructor: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
-    """The arguments of a call that has been made, by name."""
-    signature = inspect.Signature(list(_parameters(constructor).values()))
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return {key: value for key, value in bound.arguments.items() if key != "rngs"}
-
-
-def _record(name: str, arguments: dict[str, Any], constructor: Callable[..., Any]) -> Recipe | None:
-    parameters = _parameters(constructor)
-    values = [
-        (key, _value(value, kinds=_kinds(parameters[key])))
-        if parameters[key].kind not in _NAMELESS
-        else (key, Unrecorded(f"{parameters[key]}, arguments without names"))
-        for key, value in arguments.items()
-    ]
-    recipe = Recipe(name, tuple(values))
-    return recipe if _depth(recipe) <= _MAX_DEPTH else None
-
-
-_NAMELESS = (
-    inspect.Parameter.POSITIONAL_ONLY,
-    inspect.Parameter.VAR_POSITIONAL,
-    inspect.Parameter.VAR_KEYWORD,
-)
-
-
-def _kinds(parameter: inspect.Parameter) -> tuple[Any, ...]:
-    """The types among those of a parameter's annotation, each of a union by itself."""
-    return get_args(parameter.annotation) or (parameter.annotation,)
-
-
 def _depth(value: Value) -> int:
     """How many recipes and tuples are inside one another."""
     if not isinstance(value, (Recipe, Maker, tuple)):
@@ -388,66 +448,27 @@ def _depth(value: Value) -> int:
     return 1 + max((_depth(item) for _, item in _inside(value)), default=0)
 
 
-def _value(value: Any, *, kinds: tuple[Any, ...] = ()) -> Value:
-    if value is None or isinstance(value, (Maker, Unrecorded)):
-        return value
-    if jax.Array in kinds or np.ndarray in kinds or isinstance(value, (jax.Array, np.ndarray)):
-        return _array_of(value)
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_value, value))
-    function = _function(value)
-    if function is not None and str in kinds and function.name.isidentifier():
-        return function.name
-    return recipe_of(value) or function or Unrecorded(_describe(value))
+def to_json(recipe: Recipe | None) -> str:
+    """Write a recipe, or None, as strict JSON that keeps every float to the last bit."""
+    return json.dumps(_encode(recipe), allow_nan=False)
 
 
-def _array_of(value: Any) -> ArrayOf | Unrecorded:
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
-    if not any(jnp.issubdtype(array.dtype, kind) for kind in (np.number, np.bool_)):
-        return Unrecorded(f"an array of {array.dtype}")
-    return ArrayOf(array.shape, str(jax.dtypes.canonicalize_dtype(array.dtype)))
+def from_json(text: str) -> Recipe | None:
+    """Read what `to_json` wrote; nothing is built.
 
-
-def _function(value: Any) -> Function | None:
-    names = (name for table in _FUNCTIONS for name, function in table.items() if function is value)
-    return next(map(Function, names), None)
-
-
-def _named(function: Function) -> Callable[..., Any]:
-    known = {name: f for table in _FUNCTIONS for name, f in table.items()}
-    if function.name not in known:
-        raise ValueError(
-            f"no function is called {function.name!r}; expected one of {sorted(known)}"
-        )
-    return known[function.name]
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, Recorded):
-        return f"a {type(value).__name__} that does not know how it was built"
-    kind = type(value).__name__
-    return f"the {kind} {value.__qualname__}" if hasattr(value, "__qualname__") else f"a {kind}"
-
-
-def _build_value(value: Value, rngs: Any) -> Any:
-    match value:
-        case Recipe():
-            return build(value, rngs)
-        case Maker():
-            return functools.partial(build, value.recipe)
-        case tuple():
-            return tuple(_build_value(item, rngs) for item in value)
-        case ArrayOf():
-            return jnp.zeros(value.shape, value.dtype)
-        case Function():
-            return _named(value)
-        case Unrecorded():
-            raise ValueError(f"an argument is {value.what}, which no file can hold")
-    return value
+    Raises:
+        ValueError: the text is not a recipe.
+    """
+    try:
+        recipe = _decode(strict_json.loads(text))
+        too_deep = _depth(recipe) > _MAX_DEPTH
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise ValueError(f"the recipe is nested too deep; expected at most {_MAX_DEPTH} levels")
+    if not (recipe is None or isinstance(recipe, Recipe)):
+        raise ValueError(f"expected a recipe or null, got {text[:80]!r}")
+    return recipe
 
 
 def _encode(value: Value) -> Any:
@@ -502,28 +523,3 @@ def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError(f"expected words, got {text[:80]!r}")
     return text
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, tuple):
-        comma = "," if len(value) == 1 else ""
-        return f"({', '.join(_text(item) for item in value)}{comma})"
-    return repr(value) if isinstance(value, (str, float, int)) or value is None else str(value)
-
-
-class RecordedModule(Recorded, nnx.Module):
-    """A base of abstract classes of modules, whose copies compile nothing anew.
-
-    Functions that JAX has compiled, such as activations, are compared by identity, and copies of
-    them are others: pickled modules hold their names, and copied ones the same functions.
-    """
-
-    def __deepcopy__(self, memo: Any = None) -> Self:
-        return jax.tree.map(lambda leaf: copy.deepcopy(leaf, memo), self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: _function(value) or value for name, value in vars(self).items()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            vars(self)[name] = _named(value) if isinstance(value, Function) else value
