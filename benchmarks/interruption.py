@@ -6,7 +6,7 @@
 A process that trains is killed by SIGKILL at random instants and started again until it is done;
 then its last checkpoint is compared with that of a run that nobody killed: parameters, optimizer,
 history and best model. As often as asked, run after run. Then one bit of a checkpoint is flipped,
-or its file cut off, and the run is asked to go on from there; as often as asked.
+or one of its files cut off, and the run is asked to go on from there; as often as asked.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors.numpy
 from common import environment
 from flax import nnx
 
@@ -36,9 +35,9 @@ SIGKILL, at instants spread evenly over the time of a whole run; `during a save`
 kills left a save that was not complete; `runs`: how many runs came to their end in between;
 `equal`: how many of those ended with the checkpoint of the run that was not killed.
 
-`flips`: how often one bit of a checkpoint was flipped, or its file cut off; `found`: how often
-the run refused to go on from it; `harmless`: how often it returned the bits of the whole run;
-`wrong`: how often it returned others.
+`flips`: how often one bit of one file of a checkpoint was flipped, or the file cut off, files
+chosen by their size; `found`: how often the run refused to go on from it; `harmless`: how often it
+returned the bits of the whole run; `wrong`: how often it returned others.
 
 `cost`: the time of 400 steps of a MAF, 63 dimensions, 5 layers of (512, 512), batches of 512, of
 which every {every}th is saved in the background, {megabytes:.0f} MB, over that of the same steps
@@ -62,18 +61,17 @@ def train(directory: Path) -> fl.FitResult:
     )
 
 
-def newest(directory: Path) -> Path:
-    """The newest checkpoint."""
-    return max(directory.glob("*.safetensors"), key=lambda path: int(path.stem))
+def steps(directory: Path) -> int:
+    """The step of the newest checkpoint."""
+    return max(int(path.name) for path in directory.iterdir() if path.name.isdigit())
 
 
 def last(directory: Path) -> dict[str, Any]:
-    """All that the newest checkpoint holds, but for the time of day."""
-    arrays = safetensors.numpy.load_file(newest(directory))
-    record = json.loads(arrays.pop("record").tobytes())
-    for epoch in record["epochs"]:
-        del epoch["seconds"]
-    return {name: array.tobytes() for name, array in arrays.items()} | {"record": record}
+    """All that the newest checkpoint says, but for the time of day."""
+    place = directory / str(steps(directory)) / "manifest/metadata"
+    manifest: dict[str, Any] = json.loads(place.read_text())
+    del manifest["sha256"], manifest["record"]["history"]["seconds"]
+    return manifest
 
 
 def interrupt(kills: int, directory: Path) -> dict[str, int]:
@@ -107,18 +105,21 @@ def interrupt(kills: int, directory: Path) -> dict[str, int]:
 def damage(flips: int, directory: Path) -> dict[str, int]:
     """Damage checkpoints, and go on from them."""
     counts, rng = {"flips": 0, "found": 0, "harmless": 0, "wrong": 0}, np.random.default_rng(0)
-    (directory / "sound").mkdir()
-    name = Path(shutil.copy(newest(directory / "whole"), directory / "sound")).name
+    (newest,) = (p for p in (directory / "whole").iterdir() if p.name == str(steps(p.parent)))
+    shutil.copytree(newest, directory / "sound" / newest.name)
     expected = jax.tree.leaves(train(directory / "sound").flow)
     for _ in range(flips):
         copy = Path(shutil.copytree(directory / "sound", directory / "damaged"))
-        content = bytearray((copy / name).read_bytes())
+        files = [path for path in copy.rglob("*") if path.is_file() and path.stat().st_size]
+        sizes = np.array([path.stat().st_size for path in files])
+        path = files[rng.choice(len(files), p=sizes / sizes.sum())]
+        content = bytearray(path.read_bytes())
         place = int(rng.integers(len(content)))
         if rng.random() < 0.8:
             content[place] ^= 1 << int(rng.integers(8))
         else:
             del content[place:]
-        (copy / name).write_bytes(content)
+        path.write_bytes(content)
         counts["flips"] += 1
         try:
             leaves = jax.tree.leaves(train(copy).flow)
@@ -182,7 +183,7 @@ def main() -> None:
     lines = [" | ".join(map(str, line)) for line in (numbers, rule, numbers.values())]
     table = "\n".join(f"| {line} |" for line in lines)
     text = TEXT.format(repeats=arguments.repeats, every=EVERY, megabytes=megabytes())
-    versions = environment(("jax", "jaxlib", "flax", "safetensors"))
+    versions = environment(("jax", "jaxlib", "flax", "orbax-checkpoint"))
     path = arguments.results / "interruption.md"
     path.write_text(f"# Interrupted runs\n\n{text}\n\n{table}\n\n{versions}\n")
     print(table)

@@ -1,4 +1,4 @@
-"""The file of a model or of a run: named arrays, a text and a checksum, in the safetensors format.
+"""The file of a model: named arrays, a recipe and a checksum, in the safetensors format.
 
 Whoever wrote a file, to read it takes at most twice its size of memory beside a header of bounded
 size, and gives the arrays that were written, or an error.
@@ -43,34 +43,33 @@ DTYPES = {
 _NAMES = {code: name for name, code in DTYPES.items()}
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray], **text: str) -> None:
+def write(path: Path, arrays: Mapping[str, np.ndarray], *, recipe: str) -> None:
     """Write a file, whole or not at all.
 
     Args:
         path: the file, which is replaced.
         arrays: the arrays, contiguous and of dtypes among `DTYPES`.
-        text: a text by its name: the `recipe` of a model, or all that is known of a `run`.
+        recipe: the recipe as JSON.
     """
     metadata = {
         "format": _FORMAT,
         "format_version": str(_FORMAT_VERSION),
         "library_version": library_version(),
-        **text,
+        "recipe": recipe,
     }
     metadata["sha256"] = _checksum(metadata, arrays)
     with writing_whole(path) as file:
         file.write(safetensors.numpy.save(dict(arrays), metadata))
 
 
-def read(path: Path, text: str) -> tuple[str, dict[str, np.ndarray]]:
+def read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
     """Read what `write` wrote.
 
     Args:
         path: the file.
-        text: the name of the text in it.
 
     Returns:
-        The text, and the arrays.
+        The recipe as JSON, and the arrays.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -96,14 +95,9 @@ def read(path: Path, text: str) -> tuple[str, dict[str, np.ndarray]]:
         }
     except (KeyError, ValueError):  # a foreign dtype; more axes than arrays have, or too long ones
         raise _damaged(path) from None
-    if _checksum(metadata, arrays) != stated:
+    if _checksum(metadata, arrays) != stated or "recipe" not in metadata:
         raise _damaged(path)
-    if text not in metadata:
-        raise ValueError(
-            f"{path} is a file of flowjax_lite that holds no {text}, but a "
-            f"{'run on its way' if 'run' in metadata else 'model'}: give another file"
-        )
-    return metadata[text], arrays
+    return metadata["recipe"], arrays
 
 
 def _parse(path: Path, content: bytes) -> tuple[dict[str, str], list[tuple[str, Any]]]:

@@ -112,7 +112,7 @@ def load(path: str | os.PathLike[str], *, template: Any = None) -> Any:
             is missing or differs from the saved model.
     """
     path = Path(path)
-    text, arrays = model_file.read(path, "recipe")
+    text, arrays = model_file.read(path)
     _check_dtypes_enabled(path, arrays)
     try:
         recipe = from_json(text)

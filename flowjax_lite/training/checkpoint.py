@@ -1,10 +1,10 @@
 """Saving a run on its way, and going on from there with the same bits."""
 
 import dataclasses
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from os import PathLike
@@ -19,15 +19,12 @@ from jax.experimental import multihost_utils
 from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.core.pytree import map_named, named_leaves
 from flowjax_lite.core.version import library_version
-from flowjax_lite.io import model_file
 from flowjax_lite.training.record import Record
 
 Tree = TypeVar("Tree")
 
-_FORMAT = 3
+_FORMAT = 2
 _PACKAGES = ("jax", "jaxlib", "flax", "optax")
-_ENDING = ".safetensors"
-_RECORD = "record"  # the name of an array of text
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Checkpoint:
     bits of one that was not, on the same machine with the same versions.
 
     Attributes:
-        directory: where checkpoints lie, a file each; made where it is missing.
+        directory: where checkpoints lie, a directory each; made where it is missing.
         every: steps between them.
         keep: how many of the newest remain.
         resume: go on with the run that the directory holds, if any. Without it such a directory
@@ -57,7 +54,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one run; the first process of several writes them, all of them read."""
+    """The checkpoints of one run, open for reading and writing."""
 
     def __init__(self, settings: Checkpoint, identity: Mapping[str, Any], num_devices: int) -> None:
         """Open the directory.
@@ -69,25 +66,29 @@ class Checkpoints:
 
         Raises:
             NotADirectoryError: the directory is a file.
-            ValueError: it holds a run of an earlier format.
         """
-        self._settings, self._directory = settings, Path(settings.directory)
-        versions = _versions() | {"devices": str(num_devices)}
-        self._run: dict[str, Any] = {"format": _FORMAT, "versions": versions, "run": identity}
+        import orbax.checkpoint as ocp
+
+        self._settings, self._identity = settings, dict(identity)
+        self._versions = _versions() | {"devices": str(num_devices)}
+        self._directory = Path(settings.directory).absolute()  # orbax takes no other
         for path in (self._directory, *self._directory.parents):
             if path.exists() and not path.is_dir():
                 raise NotADirectoryError(
                     f"the checkpoint's directory is {self._directory}, and {path} is a file: give "
                     f"another directory"
                 )
-        self._directory.mkdir(parents=True, exist_ok=True)
-        if any(path.name.isdigit() for path in self._directory.iterdir()):
-            raise ValueError(
-                f"{self._directory} holds a run in the format of an earlier flowjax_lite: go on "
-                f"with the version that wrote it, or give another directory"
-            )
-        self._writer = ThreadPoolExecutor(1, "flowjax_lite-writer")
-        self._last_save: Future[None] | None = None
+        self._args = ocp.args
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "manifest": ocp.JsonCheckpointHandler(),
+            },
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=settings.keep, cleanup_tmp_directories=True
+            ),
+        )
 
     def next_step(self, step: int) -> int:
         """The step before which to stop and save."""
@@ -107,20 +108,19 @@ class Checkpoints:
             FileExistsError: there are checkpoints, and `resume` is False.
             ValueError: they are of another run, or all are damaged.
         """
-        steps = self._steps()
-        multihost_utils.sync_global_devices("checkpoints are listed")
+        steps = sorted(self._manager.all_steps(), reverse=True)
         if steps and not self._settings.resume:
             raise FileExistsError(
-                f"{self._directory} holds a run, saved at step {steps[-1]}: go on with it by "
+                f"{self._directory} holds a run, saved at step {steps[0]}: go on with it by "
                 f"Checkpoint(directory, resume=True), or give another directory"
             )
-        for step in reversed(steps):
+        for step in steps:
             try:
-                return self._read(self._path(step), template)
+                return self._read(step, template)
             except _OtherRunError as error:
-                raise ValueError(f"{self._path(step)} {error}") from None
+                raise ValueError(f"{self._directory / str(step)} {error}") from None
             except Exception as error:  # a damaged file can make its reader raise anything
-                self._put_aside(self._path(step), error)
+                self._put_aside(step, error)
         if steps:
             raise ValueError(
                 f"all checkpoints in {self._directory} are damaged: start anew in another "
@@ -129,85 +129,94 @@ class Checkpoints:
         return None
 
     def save(self, step: int, tree: Any, record: Record) -> None:
-        """Save in the background, when the save before has ended.
+        """Save in the background.
 
         Args:
             step: how many are done.
             tree: arrays of numpy that nobody changes later.
             record: of the same instant.
         """
-        if self._last_save is not None:
-            self._last_save.result()
-        # As an array, since the text of a file is bounded and a history is not.
-        history = np.frombuffer(json.dumps(dataclasses.asdict(record)).encode(), np.uint8)
-        if jax.process_index() == 0:
-            arrays = named_leaves(tree) | {_RECORD: history}
-            self._last_save = self._writer.submit(self._write, self._path(step), arrays)
+        arrays = named_leaves(tree)
+        manifest = {
+            "format": _FORMAT,
+            "versions": self._versions,
+            "run": self._identity,
+            "record": dataclasses.asdict(record),
+            "arrays": {name: _described(array) for name, array in arrays.items()},
+        }
+        manifest["sha256"] = _checksum(manifest)
+        filled = {name: array for name, array in arrays.items() if array.size}  # orbax's rule
+        self._manager.save(
+            step,
+            args=self._args.Composite(
+                state=self._args.StandardSave(filled), manifest=self._args.JsonSave(manifest)
+            ),
+        )
 
     def close(self) -> None:
         """Wait until everything is on the disk."""
-        self._writer.shutdown()
-        if self._last_save is not None:
-            self._last_save.result()
+        self._manager.close()
 
-    def _path(self, step: int) -> Path:
-        return self._directory / f"{step}{_ENDING}"
-
-    def _steps(self) -> list[int]:
-        names = (path.stem for path in self._directory.glob(f"*{_ENDING}"))
-        return sorted(int(name) for name in names if name.isdigit())
-
-    def _write(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-        model_file.write(path, arrays, run=json.dumps(self._run))
-        for old in self._steps()[: -self._settings.keep]:
-            self._path(old).unlink()
-        for path in self._directory.glob(f".*{_ENDING}.*.tmp"):  # of saves that were killed
-            path.unlink()
-
-    def _read(self, path: Path, template: Tree) -> tuple[Tree, Record]:
-        run, arrays = model_file.read(path, "run")
-        self._check_same_run(json.loads(run))
-        record = json.loads(arrays.pop(_RECORD).tobytes())
-        record["first_skipped"] = record["first_skipped"] and tuple(record["first_skipped"])
-        shapes, expected = (
-            {name: leaf.shape for name, leaf in leaves.items()}
-            for leaves in (arrays, named_leaves(template))
-        )
-        for name in shapes.keys() | expected.keys():
-            if shapes.get(name) != expected.get(name):
-                raise ValueError(f"array {name} is missing or of another shape")
-        return map_named(lambda name, _: jnp.array(arrays[name]), template), Record(**record)
-
-    def _put_aside(self, path: Path, error: Exception) -> None:
+    def _put_aside(self, step: int, error: Exception) -> None:
         """Make way for the same step to be saved again."""
-        aside = path.with_name(f"damaged-{path.name}")
+        place, aside = self._directory / str(step), self._directory / f"damaged-{step}"
         if jax.process_index() == 0:
-            path.rename(aside)
-        multihost_utils.sync_global_devices(f"{path.name} is put aside")
+            place.rename(aside)
+        multihost_utils.sync_global_devices(f"{place} put aside")
+        self._manager.reload()
         warnings.warn(
-            f"the checkpoint {path} is damaged and is passed over, and is now {aside}: "
+            f"the checkpoint {place} is damaged and is passed over, and is now {aside}: "
             f"{type(error).__name__}: {str(error)[:200]}",
             RuntimeWarning,
             stacklevel=5,
         )
 
-    def _check_same_run(self, saved: Mapping[str, Any]) -> None:
-        if saved["format"] != _FORMAT:
-            raise _OtherRunError(
-                f"was written in format {saved['format']}, and this flowjax_lite reads format "
-                f"{_FORMAT}: go on with the version that wrote it, {saved['versions']}"
-            )
-        for name, value in self._run["run"].items():
-            if saved["run"].get(name) != value:
-                raise _OtherRunError(
-                    f"is of another run: its {name} was {saved['run'].get(name)!r} and is now "
-                    f"{value!r}; go on with the same settings, or give another directory"
+    def _read(self, step: int, template: Tree) -> tuple[Tree, Record]:
+        args = self._args
+        manifest = self._manager.restore(step, args=args.Composite(manifest=args.JsonRestore()))
+        manifest = dict(manifest.manifest)
+        if manifest.pop("sha256", None) != _checksum(manifest):
+            raise ValueError("the checksum of its manifest does not agree")
+        self._check_same_run(manifest)
+        leaves = named_leaves(template)
+        filled = {name: leaf for name, leaf in leaves.items() if leaf.size}
+        # Nothing is allocated before the sizes that the files declare are those expected.
+        declared = self._manager.item_metadata(step).state.tree
+        for name, leaf in filled.items():
+            if name not in declared or tuple(declared[name].shape) != leaf.shape:
+                raise ValueError(
+                    f"array {name} is missing or of another shape than in the manifest"
                 )
-        if saved["versions"] != self._run["versions"]:
+        target = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in filled.items()}
+        restored = self._manager.restore(
+            step, args=args.Composite(state=args.StandardRestore(target))
+        )
+        empty = {n: np.empty(leaf.shape, leaf.dtype) for n, leaf in leaves.items() if not leaf.size}
+        arrays = empty | restored.state
+        for name, array in arrays.items():
+            if _described(array) != manifest["arrays"][name]:
+                raise ValueError(f"the checksum of array {name} does not agree")
+        record = manifest["record"]
+        record["first_skipped"] = record["first_skipped"] and tuple(record["first_skipped"])
+        return map_named(lambda name, _: jnp.array(arrays[name]), template), Record(**record)
+
+    def _check_same_run(self, manifest: Mapping[str, Any]) -> None:
+        if manifest["format"] != _FORMAT:
+            raise _OtherRunError(
+                f"was written in format {manifest['format']}, and this flowjax_lite reads format "
+                f"{_FORMAT}: go on with the version that wrote it, {manifest['versions']}"
+            )
+        saved = manifest["run"]
+        for name, value in self._identity.items():
+            if saved.get(name) != value:
+                raise _OtherRunError(
+                    f"is of another run: its {name} was {saved.get(name)!r} and is now {value!r}; "
+                    f"go on with the same settings, or give another directory"
+                )
+        if manifest["versions"] != self._versions:
             warnings.warn(
-                f"the run was saved with {saved['versions']} and goes on with "
-                f"{self._run['versions']}: its last digits may differ from those of one that was "
-                f"not interrupted",
+                f"the run was saved with {manifest['versions']} and goes on with {self._versions}: "
+                f"its last digits may differ from those of one that was not interrupted",
                 RuntimeWarning,
                 stacklevel=6,
             )
@@ -215,6 +224,15 @@ class Checkpoints:
 
 class _OtherRunError(Exception):
     """A checkpoint that is whole, and of no use to this run."""
+
+
+def _described(array: np.ndarray) -> dict[str, Any]:
+    digest = hashlib.sha256(array.tobytes()).hexdigest()
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -30,7 +30,7 @@ def test_package_data_is_in_the_wheel() -> None:
 
 def test_dependencies_are_imported() -> None:
     """Would catch a package that users must install and that nothing imports."""
-    modules = {"jaxlib": "jax"}
+    modules = {"orbax-checkpoint": "orbax", "jaxlib": "jax"}
     text = "\n".join(path.read_text() for path in Path(fl.__file__).parent.rglob("*.py"))
     for requirement in PROJECT["project"]["dependencies"]:
         name = re.match(r"[a-z-]+", requirement)[0]
