@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 import flowjax_lite as fl
 from flowjax_lite.cli.report import markdown, number, standard_error
@@ -62,7 +61,7 @@ def evaluate(
     named = ", ".join(f"{row} ({number(log_prob[row])})" for row in lowest)
     print(f"{markdown([cells])}\nLeast likely rows, counted from 0: {named}")
     if out is not None:
-        rank = rankdata(log_prob, method="min")
+        rank = 1 + np.searchsorted(np.sort(log_prob), log_prob)  # equal rows have equal ranks
         table = np.stack([np.arange(len(log_prob)), log_prob, rank], axis=1)
         _write(out, table, columns=["row", "log_prob", "rank"])
         print(f"\nWrote {out}")
@@ -155,8 +154,8 @@ def _data(run: Run, source: str | None) -> Dataset:
         if told.condition_columns:
             given = _read(source, told.condition_columns, told.condition_schema, array=array)
         every = Split(x, given)
-        data = Dataset(Path(source).name, every, every, every, told.columns)
-        data = dataclasses.replace(data, num_levels=told.num_levels)
+        name, levels = Path(source).name, told.num_levels
+        data = Dataset(name, every, every, every, told.columns, num_levels=levels)
     else:
         kept = section if source in fl.data.TOYS else ("data_dir", "seed", "checks", "logit")
         data = experiment.load_data({name: section[name] for name in kept} | {"source": source})

@@ -29,8 +29,6 @@ SAMPLES, TRAINING, DENSITY = "samples.png", "training.png", "density.png"
 # What is written on the way.
 PROGRESS, TABLE, BOARD, PICTURES = "progress.jsonl", "progress.csv", "tensorboard", "pictures"
 FILES = (CONFIG, METRICS, MODEL, SAMPLES, TRAINING, DENSITY, PROGRESS, TABLE, BOARD, PICTURES)
-
-
 _MAX_METRICS = 2**26  # bytes
 
 
