@@ -8,7 +8,7 @@ from typing import Any
 
 import flowjax_lite as fl
 from flowjax_lite.cli.config import flow_options
-from flowjax_lite.core.checks import suggest
+from flowjax_lite.cli.config.schema import FAMILY
 from flowjax_lite.data import TOYS, bsds300, uci
 from flowjax_lite.data.named.embedded import EMBEDDED
 
@@ -25,18 +25,12 @@ def catalogue(flow: str | None = None) -> None:
         ValueError: There is no such flow.
     """
     if flow is not None:
-        if flow not in fl.flows.NAMED:
-            hint = suggest(flow, list(fl.flows.NAMED))
-            raise ValueError(f"unknown flow {flow!r}.{hint} Known: {', '.join(fl.flows.NAMED)}")
+        FAMILY.check(flow, "flow")
         print(f"{flow}: {_summary(fl.flows.NAMED[flow])}\n")
         print(_table({name: option.help for name, option in flow_options(flow).items()}))
         return
-    sets: Mapping[str, Callable[..., Any]] = {
-        **EMBEDDED,
-        **TOYS,
-        "bsds300": bsds300,
-        "uci/NAME": uci,
-    }
+    in_files = {"bsds300": bsds300, "uci/NAME": uci}
+    sets: Mapping[str, Callable[..., Any]] = {**EMBEDDED, **TOYS, **in_files}
     print("Flows, for `flow.family` (`flowjax-lite list FLOW` shows the options of one):\n")
     print(_table({name: _summary(factory) for name, factory in fl.flows.NAMED.items()}))
     print("\nData sets, for `data.source`, which may also be the path of a file:\n")

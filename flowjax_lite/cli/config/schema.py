@@ -97,7 +97,7 @@ class Extras:
     seed: int = 0
 
 
-_FAMILY = Option(
+FAMILY = Option(
     "family",
     kinds=(str,),
     meaning="The name of the flow.",
@@ -130,7 +130,7 @@ def all_options() -> dict[str, Option]:
     """
     options = {name: options_of(Config)[name] for name in ("name", "output")}
     options |= {f"data.{name}": option for name, option in _DATA.items()}
-    options["flow.family"] = _FAMILY
+    options["flow.family"] = FAMILY
     families: dict[str, dict[str, Option]] = {}
     for family in fl.flows.NAMED:
         for name, option in flow_options(family).items():
@@ -263,7 +263,7 @@ def _section(section: str, given: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in given.items() if value is not None}
         if "family" not in given:
             raise OptionError("flow.family", "missing key 'flow.family': add it")
-        options = {"family": _FAMILY} | flow_options(_FAMILY.check(given["family"], "flow.family"))
+        options = {"family": FAMILY} | flow_options(FAMILY.check(given["family"], "flow.family"))
     else:
         options = _DATA if section == "data" else _TRAINING
         defaults = {name: option.default for name, option in options.items()}
