@@ -29,8 +29,8 @@ def catalogue(flow: str | None = None) -> None:
         print(f"{flow}: {_summary(fl.flows.NAMED[flow])}\n")
         print(_table({name: option.help for name, option in flow_options(flow).items()}))
         return
-    in_files = {"bsds300": bsds300, "uci/NAME": uci}
-    sets: Mapping[str, Callable[..., Any]] = {**EMBEDDED, **TOYS, **in_files}
+    in_files: Mapping[str, Callable[..., Any]] = {"bsds300": bsds300, "uci/NAME": uci}
+    sets = {**EMBEDDED, **TOYS, **in_files}
     print("Flows, for `flow.family` (`flowjax-lite list FLOW` shows the options of one):\n")
     print(_table({name: _summary(factory) for name, factory in fl.flows.NAMED.items()}))
     print("\nData sets, for `data.source`, which may also be the path of a file:\n")
