@@ -49,3 +49,21 @@ def test_a_starter_config_can_be_trained(
     with pytest.raises(ValueError, match="exists"):
         init(source)
     init(source, overwrite=True)
+
+
+def test_a_starter_config_for_words_and_blanks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Would catch a table with words for which nobody can begin, or a row dropped unasked."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    lines = [f"{'ab'[i % 2]},{rng.integers(1, 6)},{rng.normal():.4f}" for i in range(60)]
+    Path("flats.csv").write_text("\n".join(["city,rooms,price", *lines, "a,,1.5"]) + "\n")
+    command = ["init", "flats.csv", "--schema", "auto"]
+    assert main(command) == 2
+    assert "'rooms': 1" in capsys.readouterr().err
+    assert main([*command, "--missing", "drop"]) == 0
+    data = load_data(configs.load("flats.yaml").data)
+    assert data.columns == ("rooms", "price")
+    assert data.condition_columns == ("city=a", "city=b")
+    assert sum(map(len, (data.train, data.validation, data.test))) == 60

@@ -1,7 +1,7 @@
 """`flowjax-lite init`: a starter config for a file or a named data set."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ def init(
     source: str,
     *,
     family: str = "nsf_coupling",
+    schema: Literal["auto"] | None = None,
+    missing: Literal["error", "drop"] = "error",
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -26,6 +28,8 @@ def init(
     Args:
         source: A file or a named data set.
         family: The flow, see `flowjax-lite list`.
+        schema: As data.schema of the config: auto takes words, blanks and whole numbers.
+        missing: As data.missing: drop leaves out rows without a value.
         out: The config to write; by default it has the name of the source.
         overwrite: Replace the config if it exists.
 
@@ -40,11 +44,15 @@ def init(
     out = Path(out or f"{name}.yaml")
     check_target(out, overwrite=overwrite, is_file=True)
     Config(name, data={"source": source}, flow={"family": family})  # or say what is wrong
-    dataset = fl.data.load(source)
+    dataset = fl.data.load(source, schema=schema, missing=missing)
     rows = len(dataset.train)
     data: dict[str, Any] = {"source": source}
+    if schema is not None:
+        data |= {"schema": schema, "missing": missing}
     if Path(source).is_file() and dataset.image_shape is None and dataset.dim <= _MAX_LISTED:
         data["columns"] = list(dataset.columns)
+        if dataset.condition_schema is not None:
+            data["condition_columns"] = list(dataset.condition_schema.kinds)
     if dataset.num_levels is not None:
         data["logit"] = 0.05
     batch_size = int(np.clip(2 ** int(np.log2(max(rows / 20, 1))), 32, 256))
