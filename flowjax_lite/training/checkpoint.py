@@ -136,7 +136,7 @@ class Checkpoints:
             tree: arrays of numpy that nobody changes later.
             record: of the same instant.
         """
-        arrays = named_leaves(tree)
+        arrays = _filled(tree)
         manifest = {
             "format": _FORMAT,
             "versions": self._versions,
@@ -145,11 +145,10 @@ class Checkpoints:
             "arrays": {name: _described(array) for name, array in arrays.items()},
         }
         manifest["sha256"] = _checksum(manifest)
-        filled = {name: array for name, array in arrays.items() if array.size}  # orbax's rule
         self._manager.save(
             step,
             args=self._args.Composite(
-                state=self._args.StandardSave(filled), manifest=self._args.JsonSave(manifest)
+                state=self._args.StandardSave(arrays), manifest=self._args.JsonSave(manifest)
             ),
         )
 
@@ -178,8 +177,7 @@ class Checkpoints:
         if manifest.pop("sha256", None) != _checksum(manifest):
             raise ValueError("the checksum of its manifest does not agree")
         self._check_same_run(manifest)
-        leaves = named_leaves(template)
-        filled = {name: leaf for name, leaf in leaves.items() if leaf.size}
+        filled = _filled(template)
         # Nothing is allocated before the sizes that the files declare are those expected.
         declared = self._manager.item_metadata(step).state.tree
         for name, leaf in filled.items():
@@ -191,14 +189,14 @@ class Checkpoints:
         restored = self._manager.restore(
             step, args=args.Composite(state=args.StandardRestore(target))
         )
-        empty = {n: np.empty(leaf.shape, leaf.dtype) for n, leaf in leaves.items() if not leaf.size}
-        arrays = empty | restored.state
+        arrays = restored.state
         for name, array in arrays.items():
             if _described(array) != manifest["arrays"][name]:
                 raise ValueError(f"the checksum of array {name} does not agree")
         record = manifest["record"]
         record["first_skipped"] = record["first_skipped"] and tuple(record["first_skipped"])
-        return map_named(lambda name, _: jnp.array(arrays[name]), template), Record(**record)
+        tree = map_named(lambda name, leaf: jnp.array(arrays.get(name, leaf)), template)
+        return tree, Record(**record)
 
     def _check_same_run(self, manifest: Mapping[str, Any]) -> None:
         if manifest["format"] != _FORMAT:
@@ -224,6 +222,11 @@ class Checkpoints:
 
 class _OtherRunError(Exception):
     """A checkpoint that is whole, and of no use to this run."""
+
+
+def _filled(tree: Any) -> dict[str, Any]:
+    """The arrays of a pytree by name, but for those without numbers, which orbax refuses."""
+    return {name: leaf for name, leaf in named_leaves(tree).items() if leaf.size}
 
 
 def _described(array: np.ndarray) -> dict[str, Any]:
