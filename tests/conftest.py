@@ -16,6 +16,8 @@ os.environ.setdefault(
     + "while-loop-invariant-code-motion,while-loop-constant-sinking,tree_reduction_rewriter"
     + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
 )
+# Nobody reads where in the source an operation of a compiled program stands.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 # What one worker or a process of a test has compiled, the others and the next run read from here.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
@@ -41,7 +43,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # garbage again and again would take a tenth of the time.
 gc.set_threshold(100_000, 20, 100)
 # A process that holds more than this after a test forgets its programs.
-MEMORY_LIMIT = 1.5 * 2**30
+MEMORY_LIMIT = 2.25 * 2**30
 
 
 def pytest_sessionstart() -> None:

@@ -20,6 +20,7 @@ from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.transformers import AbstractNumericalForward
 
 NUM_POINTS = 10_000  # more than XLA keeps in one loop on the CPU
+EVERY = 10  # of them one is brought back, as some inverses are numerical and take long
 Direction = Callable[[Array], tuple[Array, Array]]
 
 
@@ -65,7 +66,7 @@ def incongruence(
 ) -> dict:
     """What is not as it is for one increasing map, its inverse and its log-derivative."""
     y, log_det = jax.jit(forward)(jnp.asarray(x))
-    back, back_log_det = jax.jit(inverse)(y)
+    back, back_log_det = jax.jit(inverse)(y[::EVERY])
     slope, image = np.exp(log_det), np.asarray(y)
     if period is not None:
         image = np.unwrap(image, axis=0, period=period)
@@ -74,8 +75,8 @@ def incongruence(
     return {
         "falls": np.max(-rise * np.sign(rise.sum(axis=0))),
         "area": np.max(np.abs(area - np.abs(image[1:] - image[0])) / np.abs(area[-1])),
-        "round trip": np.max(np.abs(back - x)),
-        "log-dets": np.max(np.abs(log_det + back_log_det)),
+        "round trip": np.max(np.abs(back - x[::EVERY])),
+        "log-dets": np.max(np.abs(log_det[::EVERY] + back_log_det)),
     }
 
 
