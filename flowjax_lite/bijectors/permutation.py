@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
-from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.core.checks import check_positive_int, check_rngs
 from flowjax_lite.core.recipe import known_numbers
 
 
@@ -50,8 +50,10 @@ class Permutation(AbstractBijector):
             rngs: source of the order.
 
         Raises:
+            TypeError: rngs is no `Rngs`.
             ValueError: the parts are not as long as the event.
         """
+        check_rngs(rngs)
         sizes = (check_positive_int(dim, "dim"),) if parts is None else tuple(parts)
         if sum(sizes) != dim:
             raise ValueError(f"parts is {sizes}, of sum {sum(sizes)}; expected dim = {dim}")

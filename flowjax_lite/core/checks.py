@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import Array
 
 Shape = tuple[int, ...]
@@ -162,6 +163,16 @@ def as_key(key: Any, name: str = "key") -> Array:
             f"number as its seed"
         )
     return jax.random.wrap_key_data(jnp.asarray(key))
+
+
+def check_rngs(rngs: Any) -> None:
+    """Check where initial weights come from.
+
+    Raises:
+        TypeError: it is none, such as a seed or a key.
+    """
+    if not isinstance(rngs, nnx.Rngs):
+        raise TypeError(f"rngs is {rngs!r}; expected nnx.Rngs, such as rngs=nnx.Rngs(0)")
 
 
 def check_event_shape(dim: Any, name: str = "dim") -> Shape:

@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 
 from flowjax_lite.core import strict_json
+from flowjax_lite.core.checks import check_rngs
 
 Value: TypeAlias = (
     "bool | int | float | str | tuple[Value, ...] | Recipe | ArrayOf | Function | Maker"
@@ -212,6 +213,8 @@ def _remembering(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("rngs") is not None:
+            check_rngs(kwargs["rngs"])
         init(self, *args, **kwargs)
         cls = type(self)
         if cls.__init__ is __init__:

@@ -20,7 +20,7 @@ from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.product import ComputeDtype
 from flowjax_lite.continuous import Solver
 from flowjax_lite.continuous.solver import Adjoint, SolverMethod
-from flowjax_lite.core.checks import suggest
+from flowjax_lite.core.checks import check_rngs, suggest
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions import AbstractBase, Flow
 from flowjax_lite.transformers import AbstractTransformer
@@ -310,8 +310,5 @@ def _bind(factory: Callable[..., Flow], args: Any, kwargs: Mapping[str, Any]) ->
     for key in signature.parameters:
         if key not in bound.arguments:
             raise TypeError(f"{name} needs {key}: {_descriptions(factory)[key]}")
-    if not isinstance(bound.arguments["rngs"], nnx.Rngs):
-        raise TypeError(
-            f"rngs is {bound.arguments['rngs']!r}; expected nnx.Rngs, such as rngs=nnx.Rngs(0)"
-        )
+    check_rngs(bound.arguments["rngs"])
     return bound.arguments

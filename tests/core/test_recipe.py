@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from flowjax_lite.bijectors import Reverse as _Reverse  # noqa: F401, has a name to take
 from flowjax_lite.core.recipe import (
@@ -100,7 +101,14 @@ def two_parts(dim: int, *, hidden: tuple[int, ...] = (8, 8), base: Any = None) -
 
 def test_defaults_are_recorded_and_rngs_are_not():
     """Catches recipes that change with a default, or that hold random state."""
-    assert Part(3, rngs=object()).recipe == Recipe("Part", (("dim", 3), ("scale", 1.0)))
+    assert Part(3, rngs=nnx.Rngs(0)).recipe == Recipe("Part", (("dim", 3), ("scale", 1.0)))
+
+
+@pytest.mark.parametrize("seed", [0, jax.random.key(0)])
+def test_rngs_that_are_none_are_told(seed: Any):
+    """Catches an AttributeError from deep inside where a seed is given for `rngs`."""
+    with pytest.raises(TypeError, match=r"rngs is .*; expected nnx.Rngs, such as rngs=nnx.Rngs"):
+        Part(3, rngs=seed)
 
 
 def test_the_factory_wins_over_the_class_it_calls():
@@ -113,9 +121,10 @@ def test_modules_inside_arguments_become_their_recipes():
     """Catches nested modules, alone or in a list, that make a recipe unusable."""
     recipe = Plain([Part(1), Part(2)], extra=Part(3)).recipe
     assert recipe is not None and hash(recipe) == hash(from_json(to_json(recipe)))
-    rebuilt = build(recipe, rngs="keys")
+    rngs = nnx.Rngs(0)
+    rebuilt = build(recipe, rngs=rngs)
     assert [part.dim for part in rebuilt.parts] == [1, 2]
-    assert (rebuilt.extra.dim, rebuilt.extra.rngs) == (3, "keys")
+    assert rebuilt.extra.dim == 3 and rebuilt.extra.rngs is rngs
     assert rebuilt.recipe == recipe
 
 
