@@ -172,7 +172,9 @@ def check_rngs(rngs: Any) -> None:
         TypeError: it is none, such as a seed or a key.
     """
     if not isinstance(rngs, nnx.Rngs):
-        raise TypeError(f"rngs is {rngs!r}; expected nnx.Rngs, such as rngs=nnx.Rngs(0)")
+        raise TypeError(
+            f"rngs has type {type(rngs).__name__}; expected nnx.Rngs, such as rngs=nnx.Rngs(0)"
+        )
 
 
 def check_event_shape(dim: Any, name: str = "dim") -> Shape:

@@ -193,7 +193,7 @@ def test_every_choice_of_a_signature_is_taken(name: str):
         ("sos", (), {}, "sos needs dim: dimension of an event"),
         ("coupling", (), {"dim": 2}, "coupling needs transformer: the scalar map"),
         ("coupling", (Affine,), {"dim": 2}, r"transformer is .*such as fl.transformers.Affine\(\)"),
-        ("cnf", (), {"dim": 2, "rngs": 0}, r"rngs is 0; expected .*rngs=nnx.Rngs\(0\)"),
+        ("cnf", (), {"dim": 2, "rngs": 0}, r"rngs has type int; expected .*rngs=nnx.Rngs\(0\)"),
     ],
 )
 def test_wrong_calls_are_explained(
