@@ -114,7 +114,7 @@ def test_flaws_are_noticed(what: str, flaw: Callable[[Array], Array], x64: None)
 
 
 def differences(sizes: tuple[int, ...], few: int = 50) -> dict[str, float]:
-    """How far many points in one program are from the same points, a few at a time.
+    """How far many points in one program are from the same points, a few at a time, unoptimised.
 
     A number that is no number where the other is one counts as infinite. A forward direction that
     is numerical is left out: it finds the root of the other one, and takes long to compile.
@@ -127,10 +127,11 @@ def differences(sizes: tuple[int, ...], few: int = 50) -> dict[str, float]:
             if forward and numerical:
                 continue
             run, domain = jax.jit(function), item.latent if forward else item.data
+            plain = jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
             for size in sizes:
                 x = np.linspace(domain.low, domain.high, size, dtype=np.float32)[:, None]
                 x = np.tile(x, module.event_shape[0])
-                parts = [run(x[i : i + few]) for i in range(0, size, few)]
+                parts = [plain(x[i : i + few]) for i in range(0, size, few)]
                 for many, part in zip(run(x), zip(*parts, strict=True), strict=True):
                     a, b = np.asarray(many), np.concatenate(part)
                     gap = np.abs(a - b) / (1 + np.abs(b))
