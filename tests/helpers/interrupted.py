@@ -42,9 +42,14 @@ def train(directory: Path) -> None:
     fl.fit(flow, **settings(directory, data=rows, batch_size=20, max_epochs=2))
 
 
+def newest(directory: Path) -> int:
+    """The step of the newest checkpoint; 0 before there is one."""
+    return max((int(path.name) for path in directory.glob("*") if path.name.isdigit()), default=0)
+
+
 def last(directory: Path) -> tuple[int, dict[str, Any]]:
     """The newest checkpoint: its step, and all that it says but for the time of day."""
-    step = max(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+    step = newest(directory)
     manifest = json.loads((directory / str(step) / "manifest" / "metadata").read_text())
     del manifest["sha256"]
     for epoch in manifest["record"]["epochs"]:

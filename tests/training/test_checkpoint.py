@@ -18,7 +18,7 @@ import optax
 import pytest
 from flax import nnx
 from helpers import interrupted
-from helpers.interrupted import last, settings, tiny
+from helpers.interrupted import last, newest, settings, tiny
 
 import flowjax_lite as fl
 from flowjax_lite.core.pytree import named_leaves
@@ -293,8 +293,3 @@ def test_killed_at_any_instant(tmp_path: Path):
     go_on_to_the_end(directory)
     assert last(directory) == last(tmp_path / "whole")
     assert len(set(steps)) > 4, steps  # the twin: kills fell within runs, not before or after
-
-
-def newest(directory: Path) -> int:
-    """The step of the newest checkpoint; 0 before there is one."""
-    return max((int(p.name) for p in directory.glob("*") if p.name.isdigit()), default=0)
