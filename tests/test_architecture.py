@@ -43,9 +43,12 @@ FORBIDDEN = {
 }
 # Imported inside the function that needs them, except on the command line.
 OPTIONAL = {
+    "arviz",
+    "blackjax",
     "diffrax",
     "distrax",
     "matplotlib",
+    "numpyro",
     "pandas",
     "polars",
     "pyarrow",

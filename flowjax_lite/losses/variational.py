@@ -160,19 +160,30 @@ class _Distillation:
         return jnp.mean(log_q - _without_gradient(teacher).log_prob(x, condition))
 
 
-def _log_target(log_target: LogTarget, flow: Flow, x: Array, condition: Array | None) -> Array:
-    """log p of samples (num_samples, ..., *event_shape), with ... the axes of the condition."""
+def log_density_of_one(log_target: LogTarget, event_shape: tuple[int, ...]) -> LogTarget:
+    """The same function, checked where it is called: of one event, a floating-point scalar.
+
+    Raises:
+        TypeError: it returns no floating-point number.
+        ValueError: it returns an array with axes.
+    """
 
     def of_one(*event: Any) -> Array:
         value = check_float(log_target(*event), "log_target(x)")
         if value.shape:
             raise ValueError(
                 f"log_target returned shape {value.shape} for one event of shape "
-                f"{flow.event_shape}; expected a scalar: sum over the entries, and leave batches "
-                f"to the loss, which maps log_target over its samples"
+                f"{event_shape}; expected a scalar: sum over the entries, and leave batches "
+                f"to the caller, which maps log_target over its samples"
             )
         return value
 
+    return of_one
+
+
+def _log_target(log_target: LogTarget, flow: Flow, x: Array, condition: Array | None) -> Array:
+    """log p of samples (num_samples, ..., *event_shape), with ... the axes of the condition."""
+    of_one = log_density_of_one(log_target, flow.event_shape)
     if condition is None:
         return jax.vmap(of_one)(x)
     of_conditions: Callable[..., Array] = of_one
