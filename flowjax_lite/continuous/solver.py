@@ -11,6 +11,7 @@ from jax import Array
 
 from flowjax_lite.continuous.replay import Method, Steps, Tableau, VectorField, end_of_steps
 from flowjax_lite.core.checks import check_choice, check_positive_int
+from flowjax_lite.core.extra import import_extra
 from flowjax_lite.core.recipe import Recorded
 
 SolverMethod = Literal["tsit5", "dopri5", "dopri8", "bosh3", "heun", "midpoint", "euler"]
@@ -205,11 +206,4 @@ class Solver(Recorded):
 
 
 def _diffrax() -> Any:
-    try:
-        import diffrax
-    except ImportError as error:
-        raise ImportError(
-            "continuous flows need diffrax, which is not installed: "
-            'pip install "flowjax-lite[continuous]"'
-        ) from error
-    return diffrax
+    return import_extra("diffrax", "continuous")

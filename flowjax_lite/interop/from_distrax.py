@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import Buffer
+from flowjax_lite.core.extra import import_extra
 from flowjax_lite.distributions.bases.base import AbstractBase
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class FromDistrax(AbstractBase):
             TypeError: dist is not a distrax distribution, or not a continuous one.
             ValueError: dist is a batch of distributions.
         """
-        distrax = _distrax()
+        distrax = import_extra("distrax", "interop")
         if not isinstance(dist, distrax.Distribution):
             raise TypeError(f"dist is a {type(dist).__name__}; expected a distrax.Distribution")
         # Reading a shape or dtype may store it inside the object and so change its structure.
@@ -63,13 +64,3 @@ class FromDistrax(AbstractBase):
 
     def _distribution(self) -> Any:
         return jax.tree.unflatten(self.structure, [leaf[...] for leaf in self.leaves])
-
-
-def _distrax() -> Any:
-    try:
-        import distrax
-    except ImportError as error:
-        raise ImportError(
-            'FromDistrax needs distrax, which is not installed: pip install "flowjax-lite[interop]"'
-        ) from error
-    return distrax

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flowjax_lite.core.extra import import_extra
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -27,13 +29,9 @@ def new_figure(size: tuple[float, float], title: str | None) -> "Figure":
     Raises:
         ImportError: matplotlib is missing.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError('pictures need matplotlib: pip install "flowjax-lite[plot]"') from None
     if "ipykernel" in sys.modules:  # a notebook shows figures once pyplot has been imported
         import matplotlib.pyplot  # noqa: F401
-    figure = Figure(figsize=size, layout="constrained")
+    figure = import_extra("matplotlib.figure", "plot").Figure(figsize=size, layout="constrained")
     if title:
         figure.suptitle(title, fontsize="large")
     return figure

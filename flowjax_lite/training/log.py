@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowjax_lite.core.extra import import_extra
 from flowjax_lite.core.files import writing_whole
 from flowjax_lite.training.record import Progress
 
@@ -78,13 +79,7 @@ class TensorBoard:
     directory: str | os.PathLike[str]
 
     def __post_init__(self) -> None:
-        try:
-            import tensorboardX  # noqa: F401
-        except ImportError as error:
-            raise ImportError(
-                "event files need tensorboardX, which is not installed: "
-                'pip install "flowjax-lite[tensorboard]"'
-            ) from error
+        import_extra("tensorboardX", "tensorboard")
 
     def __call__(self, progress: Progress) -> None:
         """Write the epochs that are not yet in the file."""

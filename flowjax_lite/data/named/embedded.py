@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from flowjax_lite.core.extra import import_extra
 from flowjax_lite.data.dataset import Dataset, Split, split
 from flowjax_lite.data.domains import dequantize
-from flowjax_lite.data.extra import import_extra
 
 NUM_LEVELS = 17  # of the digits' pixels
 
@@ -23,7 +23,7 @@ def digits(seed: int = 0, *, noise_copies: int = 1) -> Dataset:
     Returns:
         The data set, 64 columns in [0, 1).
     """
-    bunch = import_extra("sklearn.datasets").load_digits()
+    bunch = import_extra("sklearn.datasets", "data").load_digits()
     first, *others = split(bunch.data, seed=seed, validation=200, test=297)
     levels = np.tile(first.x, (noise_copies, 1)), *(part.x for part in others)
     train, validation, test = (
@@ -81,6 +81,6 @@ EMBEDDED: dict[str, Callable[..., Dataset]] = {loader.__name__: loader for loade
 
 
 def _table(name: str, seed: int) -> Dataset:
-    bunch = getattr(import_extra("sklearn.datasets"), f"load_{name}")()
+    bunch = getattr(import_extra("sklearn.datasets", "data"), f"load_{name}")()
     parts = split(bunch.data, seed=seed, validation=0.15, test=0.15)
     return Dataset(name, *parts, columns=tuple(map(str, bunch.feature_names)))

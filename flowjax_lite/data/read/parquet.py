@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flowjax_lite.data.extra import import_extra
+from flowjax_lite.core.extra import import_extra
 from flowjax_lite.data.read.table import Table, TableError, check_unpacked, column_positions
 
 _CELL_BYTES = 8  # at most, of a number
@@ -44,7 +44,7 @@ class Parquet:
             TableError: The file is damaged or would unpack to far more than it holds, or a column
                 does not hold numbers.
         """
-        types = import_extra("pyarrow").types
+        types = import_extra("pyarrow", "data").types
 
         def check(name: str, are_numbers: bool) -> None:
             if not are_numbers:
@@ -77,11 +77,11 @@ class Parquet:
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        parquet = import_extra("pyarrow.parquet")
+        parquet = import_extra("pyarrow.parquet", "data")
         try:
             with parquet.ParquetFile(self._path, metadata=self._metadata) as file:
                 yield file
-        except import_extra("pyarrow").ArrowException as error:
+        except import_extra("pyarrow", "data").ArrowException as error:
             raise TableError(
                 f"is cut short, damaged or no parquet file ({error}). Write it or fetch it again."
             ) from error
