@@ -1,5 +1,6 @@
 """Using a flow: pure functions on top of `fit` and `fit_density`."""
 
+from flowjax_lite.inference.anomaly import anomaly_scores, p_values, typicality
 from flowjax_lite.inference.latent import latent_log_density
 from flowjax_lite.inference.mcmc import (
     IndependenceInfo,
@@ -12,6 +13,9 @@ __all__ = [
     "IndependenceInfo",
     "IndependenceSampler",
     "IndependenceState",
+    "anomaly_scores",
     "independence_step",
     "latent_log_density",
+    "p_values",
+    "typicality",
 ]

@@ -2,6 +2,7 @@
 
 from flowjax_lite.losses.flow_matching import flow_matching
 from flowjax_lite.losses.likelihood import Loss, negative_log_likelihood, regularized_likelihood
+from flowjax_lite.losses.noise import noise_regularized
 from flowjax_lite.losses.variational import distillation, importance_weighted, reverse_kl
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "flow_matching",
     "importance_weighted",
     "negative_log_likelihood",
+    "noise_regularized",
     "regularized_likelihood",
     "reverse_kl",
 ]
