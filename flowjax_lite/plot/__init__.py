@@ -4,7 +4,8 @@ Each function returns a matplotlib figure, which a notebook shows and `figure.sa
 matplotlib is imported when the first one is drawn.
 """
 
+from flowjax_lite.plot.calibration import coverage, ranks
 from flowjax_lite.plot.curves import comparison, training
 from flowjax_lite.plot.points import density, images, pairs
 
-__all__ = ["comparison", "density", "images", "pairs", "training"]
+__all__ = ["comparison", "coverage", "density", "images", "pairs", "ranks", "training"]

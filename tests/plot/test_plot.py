@@ -34,6 +34,10 @@ def _normal(*shape: int) -> np.ndarray:
     return RNG.normal(size=shape).astype(np.float32)
 
 
+def _ranks(columns: int) -> fl.diagnostics.Ranks:
+    return fl.diagnostics.Ranks(RNG.integers(0, 20, (300, columns)), 19)
+
+
 FIGURES = {
     "grey images": lambda: plot.images(
         {"real": RNG.uniform(size=(5, 2, 3)), "samples": _normal(5, 2, 3)}, title="t"
@@ -52,6 +56,10 @@ FIGURES = {
         _plane(1), _normal(9, 2), condition=np.zeros(1), title="t"
     ),
     "comparison": lambda: plot.comparison(TEST, curves=CURVES, levels={"Gaussian": 1}, title="t"),
+    "ranks": lambda: plot.ranks(_ranks(7), title="t"),
+    "ranks with names": lambda: plot.ranks(_ranks(1), columns=["a"], title="t"),
+    "coverage": lambda: plot.coverage(_ranks(1), title="t"),
+    "coverages": lambda: plot.coverage({"wide": _ranks(1), "narrow": _ranks(1)}, title="t"),
     "comparison without curves": lambda: plot.comparison({"Gaussian": (1.0, 0.1)}, title="t"),
 }
 
