@@ -27,69 +27,13 @@ SAMPLES, EVALUATION = 256, 100_000
 # Flows that have no network where there is no condition.
 AMORTIZED = ("planar", "radial", "sylvester", "gaussianization")
 VIEW = 4.0  # the square that the paper shows
-
-
-def wave(z: Array) -> Array:
-    """w₁ of table 1."""
-    return jnp.sin(2 * jnp.pi * z[0] / 4)
-
-
-def log_normal(distance: Array, scale: float) -> Array:
-    """The logarithm of a normal density, up to its constant."""
-    return -0.5 * (distance / scale) ** 2
-
-
-def ring(z: Array) -> Array:
-    """Two arcs of a ring: potential 1."""
-    arcs = log_normal(z[0] - 2, 0.6), log_normal(z[0] + 2, 0.6)
-    return -log_normal(jnp.linalg.norm(z) - 2, 0.4) - jnp.logaddexp(*arcs)
-
-
-def sine(z: Array) -> Array:
-    """A wave: potential 2."""
-    return -log_normal(z[1] - wave(z), 0.4)
-
-
-def bump(z: Array) -> Array:
-    """Two waves, one with a bump: potential 3."""
-    second = z[1] - wave(z) + 3 * jnp.exp(log_normal(z[0] - 1, 0.6))
-    return -jnp.logaddexp(log_normal(z[1] - wave(z), 0.35), log_normal(second, 0.35))
-
-
-def step(z: Array) -> Array:
-    """Two waves, one with a step: potential 4."""
-    second = z[1] - wave(z) + 3 * jax.nn.sigmoid((z[0] - 1) / 0.3)
-    return -jnp.logaddexp(log_normal(z[1] - wave(z), 0.4), log_normal(second, 0.35))
-
-
-def wall(z: Array) -> Array:
-    """Zero within the square of the paper's figure.
-
-    Potentials 2 to 4 do not rise along z₁: without a wall they have no normalising constant.
-    """
-    return jnp.sum(-log_normal(jnp.maximum(jnp.abs(z) - VIEW, 0), 0.5))
-
-
-def log_target(potential: Callable[[Array], Array], z: Array) -> Array:
-    """The logarithm of the density, not normalised."""
-    return -potential(z) - wall(z)
-
-
-POTENTIALS = (ring, sine, bump, step)
-TARGETS = tuple(functools.partial(log_target, potential) for potential in POTENTIALS)
+TARGETS = tuple(fl.inference.targets.RezendeMohamed(potential) for potential in (1, 2, 3, 4))
 
 
 def grid(size: int, end: float) -> Array:
     """Centres of the cells that the square [-end, end]² is cut into, (size, size, 2)."""
     centres = end * ((jnp.arange(size) + 0.5) / size * 2 - 1)
     return jnp.stack(jnp.meshgrid(centres, centres), axis=-1)
-
-
-def log_constant(target: Callable[[Array], Array]) -> float:
-    """The logarithm of the normalising constant, from a sum over all that lies within the wall."""
-    size, end = 2000, VIEW + 4
-    log_densities = jax.vmap(jax.vmap(target))(grid(size, end))
-    return float(jax.nn.logsumexp(log_densities) + 2 * np.log(2 * end / size))
 
 
 @functools.partial(jax.jit, static_argnames=("target",))
@@ -124,7 +68,7 @@ def main() -> None:
     pictures: list[list[tuple[str, np.ndarray]]] = []
     rows = []
     for number, target in enumerate(TARGETS, start=1):
-        constant = log_constant(target)
+        constant = target.log_normalizer
         exact = np.exp(jax.vmap(jax.vmap(target))(view) - constant)
         pictures.append([(f"potential {number}", exact)])
         row = [f"U{number}", f"{constant:.4f}"]

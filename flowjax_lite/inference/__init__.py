@@ -1,5 +1,6 @@
 """Using a flow: pure functions on top of `fit` and `fit_density`."""
 
+from flowjax_lite.inference import targets
 from flowjax_lite.inference.anomaly import anomaly_scores, p_values, typicality
 from flowjax_lite.inference.latent import latent_log_density
 from flowjax_lite.inference.mcmc import (
@@ -17,5 +18,6 @@ __all__ = [
     "independence_step",
     "latent_log_density",
     "p_values",
+    "targets",
     "typicality",
 ]
