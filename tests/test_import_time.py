@@ -13,6 +13,7 @@ LAZY = {
     "diffrax",
     "distrax",
     "matplotlib",
+    "numpyro",
     "orbax",
     "pandas",
     "pyarrow",

@@ -1,5 +1,31 @@
 """Thin adapters to other libraries, each of which is imported where its adapter is used."""
 
-from flowjax_lite.interop.from_distrax import FromDistrax
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["FromDistrax"]
+from flowjax_lite.core.extra import import_extra
+from flowjax_lite.interop.from_distrax import FromDistrax, FromDistraxBijector
+
+if TYPE_CHECKING:
+    from flowjax_lite.interop.to_distrax import ToDistrax, ToDistraxBijector
+
+__all__ = ["FromDistrax", "FromDistraxBijector", "ToDistrax", "ToDistraxBijector"]
+
+# Classes that derive from those of another library: the library, and the module that imports it
+# when one of them is asked for.
+_DERIVED = {
+    "ToDistrax": ("distrax", "to_distrax"),
+    "ToDistraxBijector": ("distrax", "to_distrax"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DERIVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    library, module = _DERIVED[name]
+    import_extra(library, "interop")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

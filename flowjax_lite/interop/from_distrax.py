@@ -1,4 +1,4 @@
-"""Any distrax distribution as a base."""
+"""Any distrax distribution as a base, and any distrax bijector as a layer."""
 
 from typing import TYPE_CHECKING, Any, final
 
@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.bijectors.base import Buffer
+from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.core.checks import Shape, check_event_shape
 from flowjax_lite.core.extra import import_extra
 from flowjax_lite.distributions.bases.base import AbstractBase
 
@@ -53,8 +54,7 @@ class FromDistrax(AbstractBase):
         self.event_shape = tuple(copy.event_shape)
         self.condition_shape = None
         leaves, self.structure = jax.tree.flatten(copy)
-        # An explicit dtype drops weak typing, which a saved file could not keep.
-        self.leaves = nnx.List([Buffer(jnp.array(leaf, dtype=leaf.dtype)) for leaf in leaves])
+        self.leaves = _buffers(leaves)
 
     def log_prob(self, z: Array, condition: Array | None = None) -> Array:
         return self._distribution().log_prob(z)
@@ -64,3 +64,63 @@ class FromDistrax(AbstractBase):
 
     def _distribution(self) -> Any:
         return jax.tree.unflatten(self.structure, [leaf[...] for leaf in self.leaves])
+
+
+@final
+class FromDistraxBijector(AbstractBijector):
+    """A fixed distrax bijector: its arrays are saved with the flow and never trained.
+
+    What it makes of numbers outside its image or domain, often NaN, is up to distrax.
+    """
+
+    def __init__(self, bijector: "distrax.Bijector", *, dim: int | Shape) -> None:
+        """Keep a copy of the bijector.
+
+        Args:
+            bijector: it acts on events of as many axes as `dim` has, or on each entry, or on the
+                last axes.
+            dim: length of an event, or its shape.
+
+        Raises:
+            TypeError: bijector is not a distrax bijector.
+            ValueError: it takes events of more axes, or changes their shape.
+        """
+        distrax = import_extra("distrax", "interop")
+        if not isinstance(bijector, distrax.Bijector):
+            raise TypeError(f"bijector is a {type(bijector).__name__}; expected a distrax.Bijector")
+        self.event_shape = check_event_shape(dim)
+        self.condition_shape = None
+        given = bijector.event_ndims_in
+        if given > len(self.event_shape):
+            raise ValueError(
+                f"bijector takes events of {given} axes; this one has shape {self.event_shape}: "
+                f"give dim with as many"
+            )
+        if given < len(self.event_shape):
+            bijector = distrax.Block(bijector, len(self.event_shape) - given)
+        image = jax.eval_shape(bijector.forward, jnp.zeros(self.event_shape)).shape
+        if image != self.event_shape:
+            raise ValueError(
+                f"bijector maps shape {self.event_shape} to {image}; the shape of an event must "
+                f"stay the same along a flow"
+            )
+        leaves, self.structure = jax.tree.flatten(bijector)
+        self.leaves = _buffers(leaves)
+
+    def forward_and_log_det(
+        self, x: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return self._bijector().forward_and_log_det(x)
+
+    def inverse_and_log_det(
+        self, y: Array, condition: Array | None = None, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return self._bijector().inverse_and_log_det(y)
+
+    def _bijector(self) -> Any:
+        return jax.tree.unflatten(self.structure, [leaf[...] for leaf in self.leaves])
+
+
+def _buffers(leaves: list[Array]) -> nnx.List:
+    # An explicit dtype drops weak typing, which a saved file could not keep.
+    return nnx.List([Buffer(jnp.array(leaf, dtype=leaf.dtype)) for leaf in leaves])

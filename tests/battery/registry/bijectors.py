@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import distrax
 import jax.numpy as jnp
 from battery.registry.conditioners import lipschitz, made, mlp
 from battery.registry.item import (
@@ -25,6 +26,7 @@ from jax import Array
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
+from flowjax_lite.interop import FromDistraxBijector
 from flowjax_lite.transformers import AbstractTransformer, Affine
 
 
@@ -94,6 +96,12 @@ _conditional = partial(coupling, transformer=Affine(), network=MLP, condition_di
 BIJECTORS = {
     "Identity": Item(lambda rngs: b.Identity(DIM)),
     "Affine": Item(lambda rngs: b.Affine(DIM)),
+    "FromDistraxBijector": Item(
+        lambda rngs: FromDistraxBijector(
+            distrax.ScalarAffine(jnp.arange(DIM) - 1.0, jnp.array([0.5, 2.0, 3.0])), dim=DIM
+        ),
+        recorded=False,  # another library's object
+    ),
     "Shift": Item(lambda rngs: b.Shift(DIM)),
     "Scale": Item(lambda rngs: b.Scale(DIM)),
     "Standardize": Item(lambda rngs: standardize()),
