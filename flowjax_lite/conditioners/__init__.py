@@ -2,6 +2,7 @@
 
 from flowjax_lite.conditioners.activations import ACTIVATIONS, get_activation
 from flowjax_lite.conditioners.base import AbstractConditioner
+from flowjax_lite.conditioners.convolution import ConvDecoder, ConvEncoder, ConvNet
 from flowjax_lite.conditioners.lipschitz import LipschitzMLP
 from flowjax_lite.conditioners.made import MADE, AbstractMADE, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
@@ -15,6 +16,9 @@ __all__ = [
     "MLP",
     "AbstractConditioner",
     "AbstractMADE",
+    "ConvDecoder",
+    "ConvEncoder",
+    "ConvNet",
     "LipschitzMLP",
     "Periodic",
     "ResidualMADE",

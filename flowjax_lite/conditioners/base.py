@@ -9,7 +9,7 @@ from flowjax_lite.core.recipe import RecordedModule
 
 
 class AbstractConditioner(RecordedModule, ABC, kind="conditioner"):
-    """A network from one vector, and a condition, to an array.
+    """A network from one vector or image, and a condition, to an array.
 
     Attributes:
         condition_shape: shape of the condition, or None where none is taken.
@@ -19,9 +19,9 @@ class AbstractConditioner(RecordedModule, ABC, kind="conditioner"):
 
     @abstractmethod
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        """Map one vector.
+        """Map one vector or image.
 
         Args:
-            x: (in_dim,).
+            x: (in_dim,), or (height, width, channels).
             condition: one condition, `condition_shape`.
         """

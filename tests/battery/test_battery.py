@@ -94,6 +94,8 @@ def unregistered(room: ModuleType, items: dict[str, registry.Item]) -> set[str]:
         assert (module.condition_shape is not None) == is_conditional(name), name
         if isinstance(module, registry.Flat):
             module = module.bijector
+        if isinstance(module, registry.FlatNetwork):
+            module = module.network
         built.append(module.transformer if room is transformers else module)
         if room is continuous:
             built.append(module.dynamics)

@@ -2,7 +2,7 @@
 
 from battery.registry.bases import BASES
 from battery.registry.bijectors import BIJECTORS, Flat, autoregressive, coupling, standardize
-from battery.registry.conditioners import CONDITIONERS, made, mlp
+from battery.registry.conditioners import CONDITIONERS, FlatNetwork, made, mlp
 from battery.registry.continuous import CONTINUOUS
 from battery.registry.flows import AMORTIZED, FLOWS, GENERIC, ON_REALS, flow, network
 from battery.registry.item import CIRCLE, CONDITION_DIM, DIM, HIDDEN, REAL, SMOOTH, Domain, Item
@@ -37,6 +37,7 @@ __all__ = [
     "TRANSFORMERS",
     "Domain",
     "Flat",
+    "FlatNetwork",
     "Item",
     "autoregressive",
     "coupling",

@@ -1,12 +1,25 @@
 """Networks, and the makers of those that layers are built around."""
 
+import math
 from functools import partial
 
-from battery.registry.item import CONDITION_DIM, DIM, HIDDEN, SMOOTH, Item
+from battery.registry.item import CONDITION_DIM, DIM, HIDDEN, SMOOTH, Domain, Item
 from battery.registry.transformers import CORE
 from flax import nnx
+from jax import Array
 
-from flowjax_lite.conditioners import MADE, MLP, LipschitzMLP, Periodic, ResidualMADE, ResidualMLP
+from flowjax_lite.conditioners import (
+    MADE,
+    MLP,
+    AbstractConditioner,
+    ConvDecoder,
+    ConvEncoder,
+    ConvNet,
+    LipschitzMLP,
+    Periodic,
+    ResidualMADE,
+    ResidualMLP,
+)
 from flowjax_lite.transformers import AbstractTransformer
 
 
@@ -61,6 +74,33 @@ def periodic(rngs: nnx.Rngs, condition_dim: int | None = None) -> Periodic:
     return Periodic(network, (0, 2))
 
 
+class FlatNetwork(AbstractConditioner):
+    """A network of images as one of vectors, which the battery measures."""
+
+    def __init__(self, network: AbstractConditioner) -> None:
+        self.network = network
+        self.in_dim, self.condition_shape = math.prod(network.in_shape), network.condition_shape
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        if x.shape == (self.in_dim,):
+            return self.network(x.reshape(self.network.in_shape), condition)
+        raise ValueError(f"x has shape {x.shape}; expected {(self.in_dim,)}")
+
+
+def convolutional(
+    rngs: nnx.Rngs, network: type[AbstractConditioner], condition_dim: int | None = None
+) -> AbstractConditioner:
+    """A small network of images."""
+    options = {"condition_dim": condition_dim, "activation": SMOOTH, "rngs": rngs}
+    if network is ConvNet:
+        return FlatNetwork(ConvNet((2, 3, 1), out_channels=2, channels=2, num_blocks=1, **options))
+    if network is ConvEncoder:
+        return FlatNetwork(ConvEncoder((3, 2, 1), out_shape=(2,), channels=(2, 2), **options))
+    return ConvDecoder(DIM, out_shape=(2, 4, 1), channels=(2,), **options)
+
+
+# A layer norm squares its argument.
+SQUARED = Domain(-2.5, 2.5, (-1e15, 1e15))
 CONDITIONERS = {
     "MLP": Item(partial(mlp, network=MLP)),
     "MLP|condition": Item(partial(mlp, network=MLP, condition_dim=CONDITION_DIM)),
@@ -73,6 +113,22 @@ CONDITIONERS = {
     "ResidualMADE": Item(partial(made, network=ResidualMADE)),
     "ResidualMADE|condition": Item(
         partial(made, network=ResidualMADE, condition_dim=CONDITION_DIM)
+    ),
+    "ConvNet|condition": Item(
+        partial(convolutional, network=ConvNet, condition_dim=CONDITION_DIM), data=SQUARED
+    ),
+    # Made of the same blocks.
+    "ConvEncoder": Item(
+        partial(convolutional, network=ConvEncoder),
+        data=SQUARED,
+        dtypes=("float64",),
+        second_order=False,
+    ),
+    "ConvDecoder|condition": Item(
+        partial(convolutional, network=ConvDecoder, condition_dim=CONDITION_DIM),
+        data=SQUARED,
+        dtypes=("float64",),
+        second_order=False,
     ),
     "Periodic": Item(periodic),
     "Periodic|condition": Item(partial(periodic, condition_dim=CONDITION_DIM)),

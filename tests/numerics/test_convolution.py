@@ -1,0 +1,75 @@
+"""Convolutions of images: the values and derivatives of XLA's own, by other operations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array, lax
+
+from flowjax_lite.numerics.convolution import _products, convolution
+
+CASES = [(3, 1, "SAME"), (3, 2, "SAME"), (4, 2, "SAME"), (3, 1, "VALID"), (2, 3, "VALID")]
+
+
+def reference(x: Array, kernel: Array, stride: int, padding: str) -> Array:
+    """XLA's own operation, with its own derivatives."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    strides = (stride, stride)
+    return lax.conv_general_dilated(x[None], kernel, strides, padding, dimension_numbers=layout)[0]
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), CASES)
+def test_values_and_derivatives_are_those_of_xla(x64: None, size: int, stride: int, padding: str):
+    """Catches a shift by a pixel, a stride or a border that is treated in another way."""
+    rng = np.random.default_rng(0)
+    images, kernel = (
+        jnp.asarray(rng.normal(size=shape)) for shape in ((3, 5, 6, 2), (size, size, 2, 3))
+    )
+    x_dot, kernel_dot = (jnp.asarray(rng.normal(size=a.shape)) for a in (images, kernel))
+
+    def all_modes(conv):
+        def loss(images: Array, kernel: Array) -> Array:
+            y = jax.vmap(lambda x: conv(x, kernel, stride, padding))(images)
+            return jnp.sum(jnp.sin(y))
+
+        def gradient(images: Array, kernel: Array) -> tuple[Array, Array]:
+            return jax.grad(loss, argnums=(0, 1))(images, kernel)
+
+        inputs, tangents = (images, kernel), (x_dot, kernel_dot)
+        by_row = jax.vmap(jax.grad(loss, argnums=1), in_axes=(0, None))(images[:, None], kernel)
+        return {
+            "forward": jax.jvp(loss, inputs, tangents),
+            "reverse": gradient(*inputs),
+            "kernels mapped": by_row,
+            "second order": jax.jvp(gradient, inputs, tangents),
+            "reverse twice": jax.grad(lambda *inputs: jnp.sum(gradient(*inputs)[1] ** 2))(*inputs),
+        }
+
+    ours, expected = (jax.jit(all_modes, static_argnums=0)(f) for f in (convolution, reference))
+    for mode, values in expected.items():
+        for one, other in zip(jax.tree.leaves(ours[mode]), jax.tree.leaves(values), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10, err_msg=mode)
+
+
+def test_a_wrong_tangent_is_found():
+    """The twin: products with another stride are another convolution."""
+    x, kernel = jnp.arange(36.0).reshape(6, 6, 1), jnp.ones((3, 3, 1, 1))
+    right = reference(x, kernel, 2, "SAME")
+    np.testing.assert_allclose(_products(x, kernel, 2, "SAME"), right, rtol=1e-6)
+    wrong = _products(x, kernel, 1, "SAME")[::2, ::2]  # windows that begin a pixel too early
+    assert np.abs(wrong - right).max() > 1
+
+
+def test_gradient_of_a_kernel_is_made_of_products(monkeypatch: pytest.MonkeyPatch):
+    """Catches XLA's gradient by the kernel on CPU, or products elsewhere, without a wrong value."""
+
+    def operations(backend: str) -> str:
+        monkeypatch.setattr(jax, "default_backend", lambda: backend)
+        by_kernel = jax.grad(lambda w, x: jnp.sum(jnp.sin(convolution(x, w, 1, "SAME"))))
+        return str(jax.make_jaxpr(by_kernel)(jnp.ones((3, 3, 2, 4)), jnp.ones((7, 7, 2))))
+
+    jax.clear_caches()
+    assert operations("cpu").count("dot_general") == 9
+    jax.clear_caches()
+    assert operations("gpu").count("dot_general") == 0
+    jax.clear_caches()
