@@ -9,6 +9,7 @@ from flowjax_lite.inference.mcmc import (
     IndependenceState,
     independence_step,
 )
+from flowjax_lite.inference.start import laplace
 
 __all__ = [
     "IndependenceInfo",
@@ -16,6 +17,7 @@ __all__ = [
     "IndependenceState",
     "anomaly_scores",
     "independence_step",
+    "laplace",
     "latent_log_density",
     "p_values",
     "targets",
