@@ -24,6 +24,7 @@ from flowjax_lite.io import load, save
 from flowjax_lite.losses import (
     distillation,
     flow_matching,
+    forward_kl,
     importance_weighted,
     negative_log_likelihood,
     regularized_likelihood,
@@ -65,6 +66,7 @@ __all__ = [
     "fit_ensemble",
     "flow_matching",
     "flows",
+    "forward_kl",
     "importance_weighted",
     "inference",
     "initialize",

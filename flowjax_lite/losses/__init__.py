@@ -3,12 +3,18 @@
 from flowjax_lite.losses.flow_matching import flow_matching
 from flowjax_lite.losses.likelihood import Loss, negative_log_likelihood, regularized_likelihood
 from flowjax_lite.losses.noise import noise_regularized
-from flowjax_lite.losses.variational import distillation, importance_weighted, reverse_kl
+from flowjax_lite.losses.variational import (
+    distillation,
+    forward_kl,
+    importance_weighted,
+    reverse_kl,
+)
 
 __all__ = [
     "Loss",
     "distillation",
     "flow_matching",
+    "forward_kl",
     "importance_weighted",
     "negative_log_likelihood",
     "noise_regularized",

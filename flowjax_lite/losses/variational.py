@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from flowjax_lite.core.checks import check_float, check_positive_int
@@ -88,6 +89,45 @@ def importance_weighted(log_target: LogTarget, *, num_samples: int) -> Loss:
     return _ImportanceWeighted(log_target, check_positive_int(num_samples, "num_samples"))
 
 
+def forward_kl(log_target: LogTarget, *, num_samples: int) -> Loss:
+    """The divergence KL(p || q) of an unnormalised density p from a flow q, by weighted samples.
+
+        Σ_k w_k (log p(x_k) - log q(x_k)) - log (1/K) Σ_k p(x_k) / q(x_k),  w_k ∝ p(x_k) / q(x_k)
+
+    The samples x_k are those of the flow. Neither they nor their weights get a gradient, so that it
+    is that of a likelihood weighted by w: the flow need not be differentiable by x, nor the target.
+    It asks that q cover p, which makes the weights of importance sampling even, and so it is what
+    neural importance sampling minimises. A mode of p where the flow has no samples stays unseen,
+    and few weights count at first: begin with `reverse_kl`, or with many samples.
+
+    The value, in nats, is zero where q = p and never negative; it is biased downwards by few
+    samples.
+
+    Reweighted wake-sleep: Bornschein and Bengio, 2015, arXiv:1406.2751, equation 5. Neural
+    importance sampling: Müller et al., 2019, arXiv:1808.03856, section 5.1.
+
+    Args:
+        log_target: as for `reverse_kl`; -inf is a weight of zero.
+        num_samples: samples K for each estimate, or for each condition; at least 2.
+
+    Returns:
+        `loss(flow, key, condition=None)`, a scalar in nats, the mean over the conditions. Equal
+        arguments give equal losses.
+
+    Raises:
+        TypeError: num_samples is not a whole number.
+        ValueError: num_samples is below 2, where every weight is one.
+
+    Example:
+        >>> import flowjax_lite as fl
+        >>> from flax import nnx
+        >>> flow = fl.flows.realnvp(dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(0))
+        >>> loss = fl.forward_kl(fl.inference.targets.DoubleWell(), num_samples=256)
+        >>> result = fl.fit_density(flow, loss, key=0, num_steps=100, progress=False)
+    """
+    return _ForwardKL(log_target, check_positive_int(num_samples, "num_samples", minimum=2))
+
+
 def distillation(*, num_samples: int) -> Loss:
     """The divergence KL(student || teacher) of one flow from another.
 
@@ -125,9 +165,40 @@ def distillation(*, num_samples: int) -> Loss:
 
 
 @dataclass(frozen=True)
-class _ReverseKL:
+class _OfTarget:
+    """What losses of a log target share: when a run fails, they tell what is wrong with it."""
+
     log_target: LogTarget
     num_samples: int
+
+    def describe(self, flow: Flow, key: Array, condition: Array | None = None) -> str | None:
+        """What is not finite at samples of the flow, the target or its gradient; else None."""
+        x = flow.sample(key, (self.num_samples,), condition)
+        rank = len(flow.event_shape)
+
+        def value_and_size(x: Array) -> tuple[Array, Array]:
+            def total(x: Array) -> tuple[Array, Array]:
+                values = _log_target(self.log_target, flow, x, condition)
+                return jnp.sum(values), values
+
+            gradient, values = jax.grad(total, has_aux=True)(x)
+            return values, jnp.sum(jnp.abs(gradient), axis=tuple(range(x.ndim - rank, x.ndim)))
+
+        values, sizes = value_and_size(x)
+        for name, got in (("the log target", values), ("the gradient of the log target", sizes)):
+            bad = np.argwhere(~np.isfinite(np.asarray(got)))
+            if len(bad):
+                first = tuple(bad[0])
+                where = np.array2string(np.asarray(x[first]), precision=4, threshold=8)
+                return (
+                    f"{name} is {got[first]} at {len(bad)} of {got.size} samples of the flow, such "
+                    f"as x = {where}"
+                )
+        return None
+
+
+@dataclass(frozen=True)
+class _ReverseKL(_OfTarget):
     path_gradient: bool
 
     def __call__(self, flow: Flow, key: Array, condition: Array | None = None) -> Array:
@@ -138,15 +209,27 @@ class _ReverseKL:
 
 
 @dataclass(frozen=True)
-class _ImportanceWeighted:
-    log_target: LogTarget
-    num_samples: int
-
+class _ImportanceWeighted(_OfTarget):
     def __call__(self, flow: Flow, key: Array, condition: Array | None = None) -> Array:
         x, log_q = flow.sample_and_log_prob(key, (self.num_samples,), condition)
         log_weight = _log_target(self.log_target, flow, x, condition) - log_q
         bound = jax.nn.logsumexp(log_weight, axis=0) - math.log(self.num_samples)
         return -jnp.mean(bound)
+
+
+@dataclass(frozen=True)
+class _ForwardKL(_OfTarget):
+    def __call__(self, flow: Flow, key: Array, condition: Array | None = None) -> Array:
+        drawn = _without_gradient(flow).sample_and_log_prob(key, (self.num_samples,), condition)
+        x, log_q = lax.stop_gradient(drawn)
+        log_weight = _log_target(self.log_target, flow, x, condition) - log_q
+        weight = jax.nn.softmax(log_weight, axis=0)
+        # A weight of zero counts for nothing, whatever its logarithm.
+        terms = jnp.where(weight > 0, weight * log_weight, 0.0)
+        log_mean = jax.nn.logsumexp(log_weight, axis=0) - math.log(self.num_samples)
+        value = lax.stop_gradient(jnp.sum(terms, axis=0) - log_mean)
+        likelihood = jnp.sum(weight * flow.log_prob(x, condition), axis=0)
+        return jnp.mean(value - (likelihood - lax.stop_gradient(likelihood)))
 
 
 @dataclass(frozen=True)

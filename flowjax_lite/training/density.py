@@ -44,10 +44,10 @@ def fit_density(
 ) -> FitResult:
     """Train a flow by a loss that needs no data, and return the best parameters.
 
-    Such losses are `reverse_kl`, `importance_weighted` and `distillation`. The steps are cut into
-    epochs of equal length, after each of which the history grows by the mean loss of its steps,
-    the best model is chosen and callbacks are called. Steps that are not finite are skipped, and a
-    run that cannot go on goes back, as in `fit`.
+    Such losses are `reverse_kl`, `forward_kl`, `importance_weighted` and `distillation`. The steps
+    are cut into epochs of equal length, after each of which the history grows by the mean loss of
+    its steps, the best model is chosen and callbacks are called. Steps that are not finite are
+    skipped, and a run that cannot go on goes back, as in `fit`.
 
     Args:
         flow: the model; it is left as it is.
@@ -172,4 +172,6 @@ class Draws(AbstractSource):
         return fingerprint(jax.tree.leaves(self._arguments)).split()[-1]
 
     def describe(self, flow: Flow, loss: Loss, key: Array, epoch: int, step: int) -> str:
-        return "its samples, or their log-densities, have no finite mean"
+        describe = getattr(loss, "describe", None)  # a loss of a log target looks at it
+        said = None if describe is None else describe(flow, key, *self._arguments.arguments)
+        return said or "its samples, or their log-densities, have no finite mean"

@@ -156,8 +156,65 @@ def test_the_importance_weighted_bound_tightens():
     assert summed.mean() < -LOG_CONSTANT - LIMIT * errors[2]
 
 
+def test_forward_kl_is_the_divergence_of_the_target():
+    """Catches the divergence the other way round, and weights averaged as logarithms."""
+    flow = normal_flow(loc=0.5, log_scale=0.2)  # wider than the target, so weights are bounded
+    values = estimates(fl.forward_kl(log_target, num_samples=4096), flow, 200)
+    scale = math.exp(0.2)
+    exact = 2 * (0.2 + 0.5 * (1 + 0.5**2) / scale**2 - 0.5)
+    assert values.mean() == pytest.approx(exact, abs=5e-3)
+    reverse = float(exact_divergence(flow)) + LOG_CONSTANT
+    assert abs(reverse - exact) > 0.05
+    assert np.all(estimates(fl.forward_kl(log_target, num_samples=8), flow, 50) >= 0)
+
+
+def test_forward_kl_has_the_gradient_of_a_weighted_likelihood(x64: None):
+    """Catches a gradient that passes through the samples, the twin: its mean is another."""
+    flow = normal_flow(loc=0.5, log_scale=0.2)
+    graph, params, rest = nnx.split(flow, nnx.Param, ...)
+    exact = jax.grad(lambda params: exact_cross_entropy(nnx.merge(graph, params, rest)))(params)
+    exact = np.asarray(ravel_pytree(exact)[0])
+    keys = jax.random.split(KEY, 400)
+    got = gradients(fl.forward_kl(log_target, num_samples=1000), flow, keys)
+    np.testing.assert_allclose(got.mean(axis=0), exact, atol=0.01)
+    through = gradients(with_gradient_through_samples, flow, keys)
+    assert np.max(np.abs(through.mean(axis=0) - exact)) > 0.05
+
+
+def exact_cross_entropy(flow: fl.Flow) -> Array:
+    """-E[log q] of a `normal_flow` under the target, up to a constant."""
+    affine = flow.bijector
+    log_scale = 10 * jnp.tanh(affine.raw_scale[...] / 10)
+    return jnp.sum(0.5 * (1 + affine.shift[...] ** 2) * jnp.exp(-2 * log_scale) + log_scale)
+
+
+def with_gradient_through_samples(flow: fl.Flow, key: Array) -> Array:
+    """A wrong loss: its samples are moved."""
+    x, log_q = flow.sample_and_log_prob(key, (1000,))
+    weight = jax.lax.stop_gradient(jax.nn.softmax(jax.vmap(log_target)(x) - log_q))
+    return -jnp.sum(weight * flow.log_prob(x))
+
+
+def test_forward_kl_takes_weights_of_zero():
+    """Catches 0 · -inf, of a target with an edge."""
+
+    def edge(x: Array) -> Array:
+        return jnp.where(x[0] > 0, log_target(x), -jnp.inf)
+
+    flow = normal_flow()
+    loss = fl.forward_kl(edge, num_samples=64)
+    value, gradient = jax.value_and_grad(loss)(flow, KEY)
+    assert np.isfinite(value) and value > 0.3  # half of the mass is missing
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+
+
 def by_hand(name: str, log_q: Array, log_p: Array) -> Array:
     """Each loss on samples (samples, conditions), written another way."""
+    if name == "forward_kl":
+        weight = jnp.exp(log_p - log_q)
+        normalised = weight / jnp.sum(weight, axis=0, keepdims=True)
+        divergence = jnp.sum(normalised * (log_p - log_q), axis=0)
+        return jnp.mean(divergence - jnp.log(jnp.mean(weight, axis=0)))
     if name == "importance_weighted":
         return -jnp.mean(jnp.log(jnp.mean(jnp.exp(log_p - log_q), axis=0)))
     return jnp.mean(log_q - log_p)
@@ -168,6 +225,7 @@ def by_hand(name: str, log_q: Array, log_p: Array) -> Array:
     [
         ("reverse_kl", ()),
         ("importance_weighted", (2, 3)),
+        ("forward_kl", (2, 3)),
         ("distillation", (2, 3)),
     ],
 )
@@ -230,7 +288,7 @@ def test_distillation_is_the_divergence_from_the_teacher():
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("make", [fl.reverse_kl, fl.importance_weighted])
+@pytest.mark.parametrize("make", [fl.reverse_kl, fl.importance_weighted, fl.forward_kl])
 def test_training_finds_the_target(make: Callable[..., Any]):
     """Catches a loss that is maximised: the flow becomes the target."""
     optimizer = optax.adam(1e-2)
@@ -245,6 +303,7 @@ def test_training_finds_the_target(make: Callable[..., Any]):
     ("call", "error", "message"),
     [
         (lambda: fl.reverse_kl(log_target, num_samples=0), ValueError, "num_samples is 0"),
+        (lambda: fl.forward_kl(log_target, num_samples=1), ValueError, "at least 2"),
         (lambda: fl.distillation(num_samples=2.5), TypeError, "num_samples is 2.5.*whole"),
         (
             lambda: fl.importance_weighted(log_target, num_samples=True),

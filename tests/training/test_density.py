@@ -94,6 +94,24 @@ def test_guards_are_those_of_fit():
         )
 
 
+@pytest.mark.parametrize("make", [fl.reverse_kl, fl.forward_kl])
+def test_log_target_that_is_never_finite_is_named(make):
+    """Catches a run that says no more than that its loss was not finite."""
+    loss = make(lambda x: jnp.nan * jnp.sum(x), num_samples=8)
+    with pytest.raises(fl.DivergedError, match=r"the log target is nan at 8 of 8 samples.*x = \["):
+        fl.fit_density(affine(), loss, num_steps=100, **COMMON)
+
+
+def test_gradient_that_is_not_finite_is_named():
+    """Catches a target that is finite, and whose derivative alone stops the run."""
+
+    def root(x):  # finite, and of infinite slope wherever it is flat
+        return jnp.where(x[0] > -9.0, -jnp.sqrt(jnp.sum(jnp.zeros_like(x) * x)), 0.0)
+
+    with pytest.raises(fl.DivergedError, match="gradient of the log target is nan at 8 of 8"):
+        fl.fit_density(affine(), fl.reverse_kl(root, num_samples=8), num_steps=100, **COMMON)
+
+
 def test_a_run_goes_on_with_the_same_bits(tmp_path):
     """Catches steps that depend on where the run was cut, and another teacher taken for it."""
     loss = fl.distillation(num_samples=4)
