@@ -2,6 +2,7 @@
 
 from flowjax_lite.inference import targets
 from flowjax_lite.inference.anomaly import anomaly_scores, p_values, typicality
+from flowjax_lite.inference.importance import ImportanceSamples, importance_sample
 from flowjax_lite.inference.latent import latent_log_density
 from flowjax_lite.inference.mcmc import (
     IndependenceInfo,
@@ -12,10 +13,12 @@ from flowjax_lite.inference.mcmc import (
 from flowjax_lite.inference.start import laplace
 
 __all__ = [
+    "ImportanceSamples",
     "IndependenceInfo",
     "IndependenceSampler",
     "IndependenceState",
     "anomaly_scores",
+    "importance_sample",
     "independence_step",
     "laplace",
     "latent_log_density",
