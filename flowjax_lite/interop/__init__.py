@@ -7,13 +7,25 @@ from flowjax_lite.core.extra import import_extra
 from flowjax_lite.interop.from_distrax import FromDistrax, FromDistraxBijector
 
 if TYPE_CHECKING:
+    from flowjax_lite.interop.scikit_learn import FlowClassifier, FlowDensity, FlowOutlierDetector
     from flowjax_lite.interop.to_distrax import ToDistrax, ToDistraxBijector
 
-__all__ = ["FromDistrax", "FromDistraxBijector", "ToDistrax", "ToDistraxBijector"]
+__all__ = [
+    "FlowClassifier",
+    "FlowDensity",
+    "FlowOutlierDetector",
+    "FromDistrax",
+    "FromDistraxBijector",
+    "ToDistrax",
+    "ToDistraxBijector",
+]
 
 # Classes that derive from those of another library: the library, and the module that imports it
 # when one of them is asked for.
 _DERIVED = {
+    "FlowClassifier": ("sklearn", "scikit_learn"),
+    "FlowDensity": ("sklearn", "scikit_learn"),
+    "FlowOutlierDetector": ("sklearn", "scikit_learn"),
     "ToDistrax": ("distrax", "to_distrax"),
     "ToDistraxBijector": ("distrax", "to_distrax"),
 }
