@@ -1,7 +1,6 @@
 """What can be wrong with the numbers of a flow, and with what is inferred by it."""
 
 from flowjax_lite.diagnostics.calibration import (
-    ConditionalDensity,
     Ranks,
     expected_coverage,
     sbc_ranks,
@@ -12,7 +11,6 @@ from flowjax_lite.diagnostics.report import Diagnosis, SolverReport, diagnose, s
 from flowjax_lite.diagnostics.two_sample import c2st
 
 __all__ = [
-    "ConditionalDensity",
     "Diagnosis",
     "Ranks",
     "SolverReport",

@@ -5,7 +5,7 @@ among them. Where the flow is exact, all ranks are equally frequent.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,34 +13,16 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from flowjax_lite.core.checks import (
-    Shape,
     as_key,
     check_batch,
     check_condition_batch,
     check_positive_int,
 )
+from flowjax_lite.distributions import Density
 
 _EXPECTED_IN_BIN = 10  # events; with fewer, the statistic has another distribution
 _MOST_BINS = 20
 _FEWEST = 2 * _EXPECTED_IN_BIN
-
-
-class ConditionalDensity(Protocol):
-    """What is tested: a `Flow`, or anything else with these methods.
-
-    Attributes:
-        event_shape: shape of one event.
-        condition_shape: shape of one condition.
-    """
-
-    event_shape: Shape
-    condition_shape: Shape | None
-
-    def sample(self, key: Array, shape: int, condition: ArrayLike, /) -> Array:
-        """Samples, (shape, rows, *event_shape), of conditions (rows, *condition_shape)."""
-
-    def log_prob(self, x: ArrayLike, condition: ArrayLike, /) -> Array:
-        """Log-densities, (...), of events (..., *event_shape)."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +76,7 @@ class Ranks:
 
 
 def sbc_ranks(
-    flow: ConditionalDensity, theta: Any, x: Any, *, key: Array | int, num_samples: int = 99
+    flow: Density, theta: Any, x: Any, *, key: Array | int, num_samples: int = 99
 ) -> Ranks:
     """Simulation-based calibration: the rank of each entry of theta among the flow's samples.
 
@@ -105,7 +87,7 @@ def sbc_ranks(
     Talts, Betancourt, Simpson, Vehtari and Gelman, 2018, arXiv:1804.06788, algorithm 1.
 
     Args:
-        flow: the density of theta given x.
+        flow: the density of theta given x: a flow, a mixture of flows, or a `Density`.
         theta: (rows, *event_shape), draws of the prior, which the flow was not trained on.
         x: (rows, *condition_shape), one simulation of each.
         key: randomness of the samples, or a seed.
@@ -134,7 +116,7 @@ def sbc_ranks(
 
 
 def expected_coverage(
-    flow: ConditionalDensity, theta: Any, x: Any, *, key: Array | int, num_samples: int = 99
+    flow: Density, theta: Any, x: Any, *, key: Array | int, num_samples: int = 99
 ) -> Ranks:
     """How often theta lies within the flow's regions of highest density.
 
@@ -165,7 +147,7 @@ def expected_coverage(
 
 
 def tarp(
-    flow: ConditionalDensity,
+    flow: Density,
     theta: Any,
     x: Any,
     *,
@@ -225,7 +207,7 @@ def bin_edges(rows: int, num_samples: int) -> np.ndarray:
 
 
 def _samples(
-    flow: ConditionalDensity, theta: Any, x: Any, *, key: Array | int, num_samples: int
+    flow: Density, theta: Any, x: Any, *, key: Array | int, num_samples: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Samples (num_samples, rows, *event_shape) of the flow for each row; theta; and x."""
     check_positive_int(num_samples, "num_samples")

@@ -10,6 +10,8 @@ from flowjax_lite.distributions.bases.normal import (
 )
 from flowjax_lite.distributions.bases.product import Product
 from flowjax_lite.distributions.bases.student_t import StudentT
+from flowjax_lite.distributions.density import Density
+from flowjax_lite.distributions.embedded import Embedded
 from flowjax_lite.distributions.flow import Flow
 from flowjax_lite.distributions.mixture import FlowMixture
 from flowjax_lite.distributions.statistics import initialize, observe
@@ -18,7 +20,9 @@ __all__ = [
     "AbstractBase",
     "Beta",
     "ConditionalNormal",
+    "Density",
     "DiagonalNormal",
+    "Embedded",
     "Flow",
     "FlowMixture",
     "GaussianMixture",

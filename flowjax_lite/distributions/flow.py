@@ -242,7 +242,7 @@ class Flow(RecordedModule):
         z = jnp.broadcast_to(z, batch + self.event_shape)
         if condition is not None and self.condition_shape is not None:
             condition = _mapped_condition(self, condition)
-            condition = jnp.broadcast_to(condition, batch + self.condition_shape)
+            condition = jnp.broadcast_to(condition, batch + _mapped_shape(self))
         path = [z[None]]
         for layer in layers:  # layers that are built alike run in one compiled program
             at = condition_of(layer, condition)
@@ -370,11 +370,16 @@ def _through(
 @jax.jit
 def _mapped_condition(flow: Flow, condition: Array) -> Array:
     return _over_batches(
-        Flow.map_condition,
+        lambda flow, condition: flow.map_condition(condition),  # which a subclass may override
         flow,
         (condition, flow.condition_shape),
-        outputs=_axes(flow.condition_shape or (), "c"),
+        outputs=_axes(_mapped_shape(flow), "c"),
     )
+
+
+def _mapped_shape(flow: Flow) -> Shape:
+    """The shape of a condition as the base and the bijector take it."""
+    return merge_condition_shapes([flow.base.condition_shape, flow.bijector.condition_shape]) or ()
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))

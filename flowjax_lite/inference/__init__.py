@@ -4,12 +4,21 @@ from flowjax_lite.inference import targets
 from flowjax_lite.inference.anomaly import anomaly_scores, p_values, typicality
 from flowjax_lite.inference.importance import ImportanceSamples, importance_sample
 from flowjax_lite.inference.latent import latent_log_density
+from flowjax_lite.inference.likelihood import likelihood_target
 from flowjax_lite.inference.mcmc import (
     IndependenceInfo,
     IndependenceSampler,
     IndependenceState,
     independence_step,
 )
+from flowjax_lite.inference.posterior import (
+    Posterior,
+    TruncatedPrior,
+    leakage,
+    posterior,
+    truncated_prior,
+)
+from flowjax_lite.inference.simulation import simulate
 from flowjax_lite.inference.start import laplace
 
 __all__ = [
@@ -17,12 +26,19 @@ __all__ = [
     "IndependenceInfo",
     "IndependenceSampler",
     "IndependenceState",
+    "Posterior",
+    "TruncatedPrior",
     "anomaly_scores",
     "importance_sample",
     "independence_step",
     "laplace",
     "latent_log_density",
+    "leakage",
+    "likelihood_target",
     "p_values",
+    "posterior",
+    "simulate",
     "targets",
+    "truncated_prior",
     "typicality",
 ]

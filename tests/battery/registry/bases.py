@@ -2,13 +2,21 @@
 
 import distrax
 import jax.numpy as jnp
-from battery.registry.item import CONDITION_DIM, DIM, HIDDEN, UNIT, Item
+from battery.registry.item import CONDITION_DIM, DIM, HIDDEN, SMOOTH, UNIT, Item
+from flax import nnx
 
 from flowjax_lite import distributions as d
+from flowjax_lite.conditioners import MLP
 from flowjax_lite.flows import nice
 from flowjax_lite.interop import FromDistrax
 
 SMALL = {"dim": DIM, "num_layers": 2, "hidden": HIDDEN}
+
+
+def _network(rngs: nnx.Rngs) -> MLP:
+    shape = (CONDITION_DIM,)
+    return MLP(CONDITION_DIM, out_shape=shape, hidden=HIDDEN, activation=SMOOTH, rngs=rngs)
+
 
 BASES = {
     "StandardNormal": Item(lambda rngs: d.StandardNormal(DIM)),
@@ -33,6 +41,15 @@ BASES = {
     "FlowMixture|condition": Item(
         lambda rngs: d.FlowMixture(
             [nice(**SMALL, condition_dim=CONDITION_DIM, rngs=rngs) for _ in range(2)]
+        )
+    ),
+    "Embedded|condition": Item(
+        lambda rngs: d.Embedded(
+            nice(**SMALL, condition_dim=CONDITION_DIM, rngs=rngs),
+            MLP(
+                CONDITION_DIM, out_shape=(CONDITION_DIM,), hidden=(4,), activation=SMOOTH, rngs=rngs
+            ),
+            condition_shape=CONDITION_DIM,
         )
     ),
     "FromDistrax": Item(
