@@ -11,7 +11,7 @@ from flowjax_lite.inference.mcmc import (
     IndependenceState,
     independence_step,
 )
-from flowjax_lite.inference.posterior import (
+from flowjax_lite.inference.observation import (
     Posterior,
     TruncatedPrior,
     leakage,
