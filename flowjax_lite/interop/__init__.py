@@ -9,8 +9,15 @@ from flowjax_lite.interop.from_distrax import FromDistrax, FromDistraxBijector
 if TYPE_CHECKING:
     from flowjax_lite.interop.scikit_learn import FlowClassifier, FlowDensity, FlowOutlierDetector
     from flowjax_lite.interop.to_distrax import ToDistrax, ToDistraxBijector
+    from flowjax_lite.interop.to_numpyro import (
+        AutoFlow,
+        ToNumpyro,
+        ToNumpyroTransform,
+        flow_param,
+    )
 
 __all__ = [
+    "AutoFlow",
     "FlowClassifier",
     "FlowDensity",
     "FlowOutlierDetector",
@@ -18,16 +25,23 @@ __all__ = [
     "FromDistraxBijector",
     "ToDistrax",
     "ToDistraxBijector",
+    "ToNumpyro",
+    "ToNumpyroTransform",
+    "flow_param",
 ]
 
-# Classes that derive from those of another library: the library, and the module that imports it
-# when one of them is asked for.
+# What is made of another library's classes: the library, and the module that imports it when one
+# of these names is asked for.
 _DERIVED = {
+    "AutoFlow": ("numpyro", "to_numpyro"),
     "FlowClassifier": ("sklearn", "scikit_learn"),
     "FlowDensity": ("sklearn", "scikit_learn"),
     "FlowOutlierDetector": ("sklearn", "scikit_learn"),
     "ToDistrax": ("distrax", "to_distrax"),
     "ToDistraxBijector": ("distrax", "to_distrax"),
+    "ToNumpyro": ("numpyro", "to_numpyro"),
+    "ToNumpyroTransform": ("numpyro", "to_numpyro"),
+    "flow_param": ("numpyro", "to_numpyro"),
 }
 
 
