@@ -6,6 +6,7 @@ matplotlib is imported when the first one is drawn.
 
 from flowjax_lite.plot.calibration import coverage, ranks
 from flowjax_lite.plot.curves import comparison, training
+from flowjax_lite.plot.detection import anomalies
 from flowjax_lite.plot.points import density, images, pairs
 
-__all__ = ["comparison", "coverage", "density", "images", "pairs", "ranks", "training"]
+__all__ = ["anomalies", "comparison", "coverage", "density", "images", "pairs", "ranks", "training"]

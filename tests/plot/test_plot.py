@@ -12,6 +12,7 @@ from flax import nnx
 import flowjax_lite as fl
 from flowjax_lite import plot
 from flowjax_lite.plot.curves import since_compilation
+from flowjax_lite.plot.detection import roc
 from flowjax_lite.plot.points import _grid
 
 RNG = np.random.default_rng(0)
@@ -55,6 +56,10 @@ FIGURES = {
     "conditional density": lambda: plot.density(
         _plane(1), _normal(9, 2), condition=np.zeros(1), title="t"
     ),
+    "anomalies": lambda: plot.anomalies(
+        {"flow": _normal(9), "other": np.ones(9)}, np.arange(9) > 5, title="t"
+    ),
+    "infinite scores": lambda: plot.anomalies({"flow": np.full(2, np.inf)}, [0, 1], title="t"),
     "comparison": lambda: plot.comparison(TEST, curves=CURVES, levels={"Gaussian": 1}, title="t"),
     "ranks": lambda: plot.ranks(_ranks(7), title="t"),
     "ranks with names": lambda: plot.ranks(_ranks(1), columns=["a"], title="t"),
@@ -147,3 +152,27 @@ def test_missing_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "flowjax-lite\[plot\]"'):
         plot.pairs(np.ones((3, 2)), np.ones((3, 2)))
+
+
+def test_areas_under_the_curve_are_those_of_scikit_learn() -> None:
+    """Would catch equal scores that are reported one by one, and axes that change places."""
+    from sklearn.metrics import roc_auc_score
+
+    scores, truth = RNG.integers(0, 5, size=40).astype(float), RNG.uniform(size=40) < 0.3
+    false, true = roc(scores, truth)
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    np.testing.assert_allclose(np.trapezoid(true, false), roc_auc_score(truth, scores))
+    (_, curves) = plot.anomalies({"flow": scores}, truth).axes
+    assert f"{roc_auc_score(truth, scores):.3f}" in curves.get_legend().get_texts()[0].get_text()
+
+
+def test_scores_that_cannot_be_ranked_are_refused() -> None:
+    """Would catch an area of NaN, or of scores of other rows."""
+    with pytest.raises(ValueError, match="1 NaN"):
+        plot.anomalies({"flow": [np.nan, 1.0]}, [0, 1])
+    with pytest.raises(ValueError, match=r"have shape \(3,\)"):
+        plot.anomalies({"flow": np.ones(3)}, [0, 1])
+    with pytest.raises(ValueError, match="0 anomalies"):
+        plot.anomalies({"flow": np.ones(2)}, [0, 0])
+    with pytest.raises(ValueError, match="scores is empty"):
+        plot.anomalies({}, [0, 1])
