@@ -142,7 +142,7 @@ class ConvEncoder(AbstractConditioner):
     """A network from an image to an array, such as an encoder's or the logits of classes.
 
     Each stage halves height and width by a convolution of stride 2, and goes through one block. A
-    dense layer ends it; it starts at zero.
+    dense layer ends it.
     """
 
     def __init__(
@@ -180,7 +180,6 @@ class ConvEncoder(AbstractConditioner):
         self.last = Dense(
             height * width * last,
             math.prod(self.out_shape),
-            zero=True,
             compute_dtype="float32",
             rngs=rngs,
         )
@@ -198,7 +197,7 @@ class ConvDecoder(AbstractConditioner):
     """A network from a vector to an image, such as a decoder's.
 
     A dense layer makes a small image. Each stage goes through one block, doubles height and width
-    by repeating pixels, and convolves. The last layer starts at zero.
+    by repeating pixels, and convolves.
     """
 
     def __init__(
@@ -244,7 +243,7 @@ class ConvDecoder(AbstractConditioner):
         self.ups = nnx.List(
             [Conv(number, next_, rngs=rngs) for number, next_ in zip(channels, after, strict=True)]
         )
-        self.last = Conv(channels[-1], last, zero=True, rngs=rngs)
+        self.last = Conv(channels[-1], last, rngs=rngs)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         """Map x (in_dim,) and the condition to an image of out_shape."""

@@ -17,7 +17,7 @@ from flowjax_lite.core.checks import Shape, check_condition, check_event, check_
 class MLP(AbstractConditioner):
     """A multilayer perceptron from a vector, and a condition, to an array of parameters.
 
-    The last layer starts at zero, so the flow around it starts as the identity.
+    The last layer starts at zero, as a rule, so the flow around it starts as the identity.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class MLP(AbstractConditioner):
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
         compute_dtype: str = "float32",
+        zero: bool = True,
         rngs: nnx.Rngs,
     ) -> None:
         """Build the layers.
@@ -41,6 +42,8 @@ class MLP(AbstractConditioner):
             activation: name or function.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
                 `check_compute_dtype`.
+            zero: whether the last layer starts at zero. Of an encoder and a decoder it must not:
+                each would wait for the other.
             rngs: source of the initial weights.
         """
         hidden = check_hidden(hidden)
@@ -54,7 +57,7 @@ class MLP(AbstractConditioner):
             "rngs": rngs,
         }
         self.layers = nnx.List([Dense(a, b, **options) for a, b in pairwise(widths)])
-        self.last = Dense(widths[-1], math.prod(self.out_shape), zero=True, **options)
+        self.last = Dense(widths[-1], math.prod(self.out_shape), zero=zero, **options)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         """Map x (in_dim,) and the condition (condition_dim,) to an array of out_shape."""
@@ -80,6 +83,7 @@ class ResidualMLP(AbstractConditioner):
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
         compute_dtype: str = "float32",
+        zero: bool = True,
         rngs: nnx.Rngs,
     ) -> None:
         """Build the blocks.
@@ -92,6 +96,8 @@ class ResidualMLP(AbstractConditioner):
             activation: name or function.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
                 `check_compute_dtype`.
+            zero: whether the last layer starts at zero. Of an encoder and a decoder it must not:
+                each would wait for the other.
             rngs: source of the initial weights.
         """
         hidden = check_hidden(hidden, equal=True)
@@ -108,7 +114,7 @@ class ResidualMLP(AbstractConditioner):
         inner = width + (condition_dim or 0)
         self.inner = nnx.List([Dense(inner, width, **options) for _ in hidden])
         self.outer = nnx.List([Dense(width, width, zero=True, **options) for _ in hidden])
-        self.last = Dense(width, math.prod(self.out_shape), zero=True, **options)
+        self.last = Dense(width, math.prod(self.out_shape), zero=zero, **options)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         """Map x (in_dim,) and the condition (condition_dim,) to an array of out_shape."""

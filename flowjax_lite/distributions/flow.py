@@ -9,9 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
-from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import AbstractBijector, condition_of
@@ -27,14 +25,13 @@ from flowjax_lite.core.checks import (
     merge_condition_shapes,
 )
 from flowjax_lite.core.mesh import by_parts
-from flowjax_lite.core.recipe import RecordedModule
-from flowjax_lite.core.summary import as_html, as_text
 from flowjax_lite.distributions.bases.base import AbstractBase
+from flowjax_lite.distributions.model import AbstractModel
 
 _NUM_TIMES = 10  # states of a trajectory for each layer along a differential equation
 
 
-class Flow(RecordedModule):
+class Flow(AbstractModel):
     """The distribution of x = f(z) with z from a base and f a bijector.
 
         log p(x) = log p_Z(f⁻¹(x)) + log |det ∂f⁻¹/∂x|
@@ -82,7 +79,7 @@ class Flow(RecordedModule):
                 f"condition_map has event shape {condition_map.event_shape}; this flow takes "
                 f"conditions of shape {self.condition_shape}"
             )
-        self.mesh: Mesh | None = None
+        self.mesh = None
 
     def log_prob(
         self,
@@ -250,39 +247,20 @@ class Flow(RecordedModule):
             path.append(_states(layer, path[-1][-1], at, shape, num_times or _NUM_TIMES))
         return jnp.concatenate(path)
 
-    def __repr__(self) -> str:
-        return as_text(type(self).__name__, self._summary())
-
-    __str__ = __repr__  # Flax prints every array of a module
-
-    def _repr_html_(self) -> str:
-        return as_html(type(self).__name__, self._summary())
-
     def _summary(self) -> list[tuple[str, object]]:
-        """What a user wants to know of a flow at first sight."""
-        num_params = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self, nnx.Param)))
         by_hand = self.recipe is None or self.recipe.name == type(self).__name__
         rows: list[tuple[str, object]] = [
             ("built by", "hand" if by_hand else self.recipe),
             ("base", type(self.base).__name__),
             ("bijector", type(self.bijector).__name__),
-            ("event shape", self.event_shape),
-            ("condition shape", self.condition_shape or "no condition"),
-            ("parameters", f"{num_params:,}"),
         ]
-        return rows
+        return rows + super()._summary()
 
     def map_condition(self, condition: Array | None) -> Array | None:
         """One condition as the base and the bijector take it: through `condition_map`."""
         if self.condition_map is None or condition is None:
             return condition
         return self.condition_map.inverse(condition)
-
-    def divided(self, mesh: Mesh | None) -> "Flow":
-        """The same flow, whose batches are divided among the devices of a mesh."""
-        copy: Flow = jax.tree.map(lambda leaf: leaf, self)
-        copy.mesh = mesh
-        return copy
 
 
 # Compiled once for each structure and shape, also where a notebook calls without `jit`.

@@ -20,8 +20,10 @@ from flowjax_lite.inference.observation import (
 )
 from flowjax_lite.inference.simulation import simulate
 from flowjax_lite.inference.start import laplace
+from flowjax_lite.inference.vae import VAE, elbo
 
 __all__ = [
+    "VAE",
     "ImportanceSamples",
     "IndependenceInfo",
     "IndependenceSampler",
@@ -29,6 +31,7 @@ __all__ = [
     "Posterior",
     "TruncatedPrior",
     "anomaly_scores",
+    "elbo",
     "importance_sample",
     "independence_step",
     "laplace",

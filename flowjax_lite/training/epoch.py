@@ -1,6 +1,7 @@
 """Steps on the device: shuffle, train on every row once an epoch, validate."""
 
 import functools
+import inspect
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -197,7 +198,7 @@ def advance(
         trained, report = train_step(
             state.train,
             batch,
-            loss=plan.loss,
+            loss=_told(plan.loss, state.step),
             optimizer=optimizer,
             mesh=placement.mesh,
             rate=state.rate,
@@ -285,6 +286,13 @@ def summary(state: FitState, outcome: Outcome, num_steps: int) -> dict[str, floa
     if len(rates) == 1:
         values["learning_rate"] = float(np.asarray(rates[0][1]) * np.asarray(state.rate))
     return values
+
+
+def _told(loss: Loss, step: Array) -> Loss:
+    """A loss that is told how many steps are done, if it has an argument of that name."""
+    if "step" in inspect.signature(loss).parameters:
+        return functools.partial(loss, step=step)
+    return loss
 
 
 def _evaluate(flow: Flow, rows: Rows, plan: Plan) -> Array:

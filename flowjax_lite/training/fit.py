@@ -60,7 +60,8 @@ def fit(
     on at a tenth of the rate; the fourth time it ends with an error that holds the best model.
 
     Args:
-        flow: the model, or a base distribution alone; it is left as it is.
+        flow: the model, or a base distribution alone, or a model that holds flows, such as
+            `inference.VAE`; it is left as it is.
         data: (rows, *event_shape), floating-point; or a `data.Stream` of rows that stay where they
             lie, and their conditions; a memory-mapped array is read as one.
         key: randomness of the validation split, the order of rows and the training loss; a whole
@@ -68,7 +69,8 @@ def fit(
         condition: (rows, condition_dim) where the flow takes a condition.
         weights: (rows,), not negative; relative influence of each row.
         loss: function of (flow, x, condition, weights, key), a scalar to minimise. On rows held
-            out the key is None: they are compared from epoch to epoch without noise.
+            out the key is None: they are compared from epoch to epoch without noise. A loss that
+            has an argument `step` is told there, in training, how many steps are done.
         optimizer: an `AdamW` with its schedule over max_epochs, or any optax transformation;
             None is `AdamW(learning_rate)`.
         learning_rate: of the default optimizer, 1e-3 unless it is given; another optimizer has its

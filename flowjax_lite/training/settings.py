@@ -11,6 +11,7 @@ from jax import Array
 from flowjax_lite.bijectors import Identity
 from flowjax_lite.core.checks import check_choice, check_positive_int
 from flowjax_lite.distributions import AbstractBase, Flow
+from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.losses import Loss
 from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.optimizer import AdamW
@@ -55,18 +56,18 @@ class Settings:
         check_choice(self.monitor, ("validation", "train", *self.metrics), "monitor")
 
 
-def as_flow(model: Any) -> Flow:
-    """The flow that is trained; a base alone is the flow without layers.
+def as_flow(model: Any) -> Any:
+    """The flow, or other model, that is trained; a base alone is the flow without layers.
 
     Raises:
         TypeError: it is neither.
     """
     if isinstance(model, AbstractBase):
         return Flow(model, Identity(model.event_shape))
-    if not isinstance(model, Flow):
+    if not isinstance(model, AbstractModel):
         raise TypeError(
-            f"flow is a {type(model).__name__}; expected a Flow, such as fl.flows.maf(...), or a "
-            f"base of fl.distributions"
+            f"flow is a {type(model).__name__}; expected a Flow, such as fl.flows.maf(...), a "
+            f"base of fl.distributions, or a model such as fl.inference.VAE"
         )
     return model
 
