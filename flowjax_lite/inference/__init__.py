@@ -2,6 +2,7 @@
 
 from flowjax_lite.inference import targets
 from flowjax_lite.inference.anomaly import anomaly_scores, p_values, typicality
+from flowjax_lite.inference.hybrid import Hybrid, RiskCoverage, hybrid_loss, risk_coverage
 from flowjax_lite.inference.importance import ImportanceSamples, importance_sample
 from flowjax_lite.inference.latent import latent_log_density
 from flowjax_lite.inference.likelihood import likelihood_target
@@ -24,14 +25,17 @@ from flowjax_lite.inference.vae import VAE, elbo
 
 __all__ = [
     "VAE",
+    "Hybrid",
     "ImportanceSamples",
     "IndependenceInfo",
     "IndependenceSampler",
     "IndependenceState",
     "Posterior",
+    "RiskCoverage",
     "TruncatedPrior",
     "anomaly_scores",
     "elbo",
+    "hybrid_loss",
     "importance_sample",
     "independence_step",
     "laplace",
@@ -40,6 +44,7 @@ __all__ = [
     "likelihood_target",
     "p_values",
     "posterior",
+    "risk_coverage",
     "simulate",
     "targets",
     "truncated_prior",

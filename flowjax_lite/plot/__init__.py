@@ -8,5 +8,16 @@ from flowjax_lite.plot.calibration import coverage, ranks
 from flowjax_lite.plot.curves import comparison, training
 from flowjax_lite.plot.detection import anomalies
 from flowjax_lite.plot.points import density, images, pairs
+from flowjax_lite.plot.selection import risk_coverage
 
-__all__ = ["anomalies", "comparison", "coverage", "density", "images", "pairs", "ranks", "training"]
+__all__ = [
+    "anomalies",
+    "comparison",
+    "coverage",
+    "density",
+    "images",
+    "pairs",
+    "ranks",
+    "risk_coverage",
+    "training",
+]

@@ -176,3 +176,11 @@ def test_scores_that_cannot_be_ranked_are_refused() -> None:
         plot.anomalies({"flow": np.ones(2)}, [0, 0])
     with pytest.raises(ValueError, match="scores is empty"):
         plot.anomalies({}, [0, 1])
+
+
+def test_risk_coverage_draws_every_curve() -> None:
+    """Catches a curve that is left out, or axes that are exchanged."""
+    curve = fl.inference.risk_coverage([0.9, 0.8, 0.3, 0.6], [True, False, False, True])
+    (axes,) = plot.risk_coverage({"one": curve, "two": curve}).axes
+    assert len(axes.lines) == 2
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), np.stack([*curve[:2]], axis=1))
