@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowjax_lite.core.extra import import_extra
 from flowjax_lite.interop.from_distrax import FromDistrax, FromDistraxBijector
+from flowjax_lite.interop.inference_data import to_arviz
 
 if TYPE_CHECKING:
     from flowjax_lite.interop.scikit_learn import FlowClassifier, FlowDensity, FlowOutlierDetector
@@ -28,6 +29,7 @@ __all__ = [
     "ToNumpyro",
     "ToNumpyroTransform",
     "flow_param",
+    "to_arviz",
 ]
 
 # What is made of another library's classes: the library, and the module that imports it when one
