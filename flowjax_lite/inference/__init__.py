@@ -2,6 +2,13 @@
 
 from flowjax_lite.inference import targets
 from flowjax_lite.inference.anomaly import anomaly_scores, p_values, typicality
+from flowjax_lite.inference.bayesian import (
+    BayesianClassifier,
+    MaxPool,
+    MNFConv,
+    MNFLinear,
+    bayesian_loss,
+)
 from flowjax_lite.inference.hybrid import Hybrid, RiskCoverage, hybrid_loss, risk_coverage
 from flowjax_lite.inference.importance import ImportanceSamples, importance_sample
 from flowjax_lite.inference.latent import latent_log_density
@@ -25,15 +32,20 @@ from flowjax_lite.inference.vae import VAE, elbo
 
 __all__ = [
     "VAE",
+    "BayesianClassifier",
     "Hybrid",
     "ImportanceSamples",
     "IndependenceInfo",
     "IndependenceSampler",
     "IndependenceState",
+    "MNFConv",
+    "MNFLinear",
+    "MaxPool",
     "Posterior",
     "RiskCoverage",
     "TruncatedPrior",
     "anomaly_scores",
+    "bayesian_loss",
     "elbo",
     "hybrid_loss",
     "importance_sample",
