@@ -96,6 +96,7 @@ def forward_kl(log_target: LogTarget, *, num_samples: int) -> Loss:
 
     The samples x_k are those of the flow. Neither they nor their weights get a gradient, so that it
     is that of a likelihood weighted by w: the flow need not be differentiable by x, nor the target.
+    1 / K is taken off each weight, which changes no mean: at q = p every gradient is zero.
     It asks that q cover p, which makes the weights of importance sampling even, and so it is what
     neural importance sampling minimises. A mode of p where the flow has no samples stays unseen,
     and few weights count at first: begin with `reverse_kl`, or with many samples.
@@ -228,7 +229,9 @@ class _ForwardKL(_OfTarget):
         terms = jnp.where(weight > 0, weight * log_weight, 0.0)
         log_mean = jax.nn.logsumexp(log_weight, axis=0) - math.log(self.num_samples)
         value = lax.stop_gradient(jnp.sum(terms, axis=0) - log_mean)
-        likelihood = jnp.sum(weight * flow.log_prob(x, condition), axis=0)
+        # E_q[∇ log q] = 0, so an equal part of each weight adds nothing but noise.
+        excess = weight - 1 / self.num_samples
+        likelihood = jnp.sum(excess * flow.log_prob(x, condition), axis=0)
         return jnp.mean(value - (likelihood - lax.stop_gradient(likelihood)))
 
 

@@ -181,6 +181,20 @@ def test_forward_kl_has_the_gradient_of_a_weighted_likelihood(x64: None):
     assert np.max(np.abs(through.mean(axis=0) - exact)) > 0.05
 
 
+def test_the_gradient_of_forward_kl_vanishes_at_the_optimum(x64: None):
+    """Catches a baseline that is left out, whose twin is the weighted likelihood itself."""
+    flow = randomised(small_flow(nnx.Rngs(0), "realnvp", 2))
+    constant = jax.tree.map(jnp.copy, flow)
+    keys = jax.random.split(KEY, 5)
+    got = gradients(fl.forward_kl(constant.log_prob, num_samples=8), flow, keys)
+    assert np.max(np.abs(got)) < 1e-12
+
+    def without_baseline(flow: fl.Flow, key: Array) -> Array:
+        return -jnp.mean(flow.log_prob(constant.sample(key, (8,))))
+
+    assert np.all(np.max(np.abs(gradients(without_baseline, flow, keys)), axis=1) > 1e-2)
+
+
 def exact_cross_entropy(flow: fl.Flow) -> Array:
     """-E[log q] of a `normal_flow` under the target, up to a constant."""
     affine = flow.bijector
