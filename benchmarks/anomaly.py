@@ -74,7 +74,7 @@ judge; with noise 1 on all. Cardio at noise 0.3 is the flow of the first epoch, 
 trained longer, flows do worse there. So flows with a normal base, mixed or not, lose to kNN.
 Kernels on quantiles in place of standard deviations gained 2 points on cardio, 3 on mammography,
 and lost 13 on satellite. What is reported begins as a kernel density estimate, and training adds
-little to it: the noise and the place of the normals earn the numbers, not the layers of the flow."""
+little to it: noise and the place of the normals earn the numbers, not the layers of the flow."""
 
 
 FEATURES_TEXT = f"""\
