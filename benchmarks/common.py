@@ -1,10 +1,12 @@
 """What the benchmarks share: tables, the machine they ran on, and training without data."""
 
 import functools
+import gzip
 import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,6 +26,21 @@ def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, the first column to the left and the others to the right."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
+def mnist(data_dir: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """The images of MNIST, (rows, 28, 28, 1) of 0 to 255, and their labels (rows,).
+
+    Args:
+        data_dir: holds the folder `mnist` with the four original files, gzipped.
+        part: "train" or "t10k".
+    """
+
+    def read(name: str, header: int) -> np.ndarray:
+        with gzip.open(data_dir / "mnist" / f"{part}-{name}-ubyte.gz") as file:
+            return np.frombuffer(file.read(), np.uint8, offset=header)
+
+    return read("images-idx3", 16).reshape(-1, 28, 28, 1), read("labels-idx1", 8)
 
 
 def environment(packages: tuple[str, ...] = PACKAGES) -> str:
