@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -26,8 +27,9 @@ def test_readme_code_runs(tmp_path, monkeypatch):
     first, *blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) >= 4
     names: dict[str, object] = {}
-    for block in [first, *map("\n".join, first_tasks().values()), *blocks]:
-        exec(compile(block, "README.md", "exec"), names)
+    with jax.numpy_rank_promotion("allow"):  # as users have it, and numpyro
+        for block in [first, *map("\n".join, first_tasks().values()), *blocks]:
+            exec(compile(block, "README.md", "exec"), names)
     assert names["log_p"].shape == (8000,)
     assert names["samples"].shape == (5, 10, 2)
     assert set(names["sampled"]) == {"age", "pay"}

@@ -264,5 +264,8 @@ class AutoFlow(AutoContinuous):
         return dist.TransformedDistribution(_base_of(flow), ToNumpyroTransform(flow.bijector))
 
 
-def _base_of(flow: Flow) -> ToNumpyro:
+def _base_of(flow: Flow) -> dist.Distribution:
+    """The base of a flow over vectors; numpyro's normal, where it is one, is the least program."""
+    if isinstance(flow.base, StandardNormal):
+        return dist.Normal(jnp.zeros(flow.event_shape), 1.0).to_event(1)
     return ToNumpyro(Flow(flow.base, Identity(flow.event_shape)))

@@ -7,9 +7,6 @@ from flowjax_lite.interop import to_arviz
 
 X = np.random.default_rng(0).normal(size=(4, 50, 2)) + [0.0, 5.0]
 
-# ArviZ announces its next version when it is imported.
-pytestmark = pytest.mark.filterwarnings("ignore:.*ArviZ:FutureWarning")
-
 
 def test_names_belong_to_their_entries() -> None:
     """Would catch chains taken for draws, or entries under the wrong names."""
