@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 import flowjax_lite as fl
 from flowjax_lite.inference import importance_sample, laplace, latent_log_density, targets
 
-SAMPLES, LEARNING_RATE, DRAWS, REPEATS = 64, 2e-3, 10_000, 3
+SAMPLES, LEARNING_RATE, DRAWS, REPEATS = 64, 5e-3, 10_000, 3
 
 
 def autoregression(data: Mapping[str, Any]) -> targets.AbstractPosterior:
@@ -62,17 +62,19 @@ def fitted(posterior: targets.AbstractPosterior, *, steps: int, seed: int) -> fl
     """The same flow for every posterior: affine couplings, with heavy tails where they help."""
     log_p = latent_log_density(posterior.domains, posterior)
     start = laplace(log_p, jnp.zeros(posterior.dim))
+    affine = fl.bijectors.Affine(posterior.dim)  # a mode may lie far from the mass
     tails = fl.bijectors.Independent(fl.transformers.SinhArcsinh(), posterior.dim)
     flow = fl.flows.realnvp(
         dim=posterior.dim,
         num_layers=6,
         hidden=(32, 32),
         base=fl.distributions.StudentT(posterior.dim, df=10.0),
-        data_map=fl.bijectors.Chain([tails, start, posterior.domains]),
+        data_map=fl.bijectors.Chain([affine, tails, start, posterior.domains]),
         rngs=nnx.Rngs(seed),
     )
     loss = fl.reverse_kl(posterior, num_samples=SAMPLES, path_gradient=True)
-    settings: dict[str, Any] = {"learning_rate": LEARNING_RATE, "progress": False}
+    # The best epoch is chosen by the mean loss of its steps, which few epochs make precise.
+    settings: dict[str, Any] = {"learning_rate": LEARNING_RATE, "num_epochs": 4, "progress": False}
     return fl.fit_density(flow, loss, key=seed, num_steps=steps, **settings).flow
 
 
@@ -130,11 +132,11 @@ def main() -> None:
             "chance. Sd: the largest relative difference of a standard deviation.",
             "",
             "One setting for all: the Laplace start, six affine couplings with networks of 32 and "
-            "32 units, a `SinhArcsinh` of each entry and a Student-t base of ten degrees of "
-            "freedom at first, both learned; `reverse_kl` with path gradients, "
+            "32 units, an affine map and a `SinhArcsinh` of each entry, and a Student-t base, of "
+            "ten degrees of freedom at first; `reverse_kl` with path gradients, "
             f"{arguments.steps:,} steps of {SAMPLES} samples, AdamW at {LEARNING_RATE}. Seed "
-            f"{arguments.seed}; the settings were chosen with seed 0. Seconds include compilation; "
-            "other programs ran on the machine.",
+            f"{arguments.seed}; the settings were chosen with seeds 0 and 1. Seconds include "
+            "compilation; other programs ran on the machine.",
             "",
             environment(),
             "",
