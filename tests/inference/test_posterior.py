@@ -75,8 +75,9 @@ def test_posterior_is_the_flow_at_the_observation(trained: fl.Flow) -> None:
 def test_trained_posterior_is_calibrated(draws: tuple[np.ndarray, np.ndarray], trained: fl.Flow):
     """Would catch ranks of a real flow that belong to other rows: shuffled ones are noticed."""
     theta, x = fl.inference.simulate(PRIOR, simulator, 5, 300, progress=False)
-    assert fl.diagnostics.sbc_ranks(trained, theta, x, key=0).p_value > 1e-4
-    assert fl.diagnostics.sbc_ranks(trained, theta, x[::-1], key=0).p_value < 1e-6
+    for test in (fl.diagnostics.sbc_ranks, fl.diagnostics.expected_coverage, fl.diagnostics.tarp):
+        assert test(trained, theta, x, key=0).p_value > 1e-4
+        assert test(trained, theta, x[::-1], key=0).p_value < 1e-6
 
 
 def test_truncated_prior_holds_the_posterior(trained: fl.Flow) -> None:
