@@ -289,8 +289,8 @@ def draw(references: list[np.ndarray], samples: list[np.ndarray]) -> Figure:
     return figure
 
 
-def report(measured: dict[str, dict[str, object]]) -> str:
-    """The table, and what it says."""
+def report(measured: dict[str, dict[str, object]], *, drawn: bool) -> str:
+    """The table, and what it says; whether the picture has been drawn."""
     header = ["method", "task", "simulations", "obs. 1", "2", "3", "mean", "published", "seconds"]
     rows = []
     for case in CASES:
@@ -302,6 +302,7 @@ def report(measured: dict[str, dict[str, object]]) -> str:
         numbers = [f"{value:.3f}" for value in (*values, result["published"])]
         peer = f"{method} (published: {PEERS[method]})"
         rows.append([peer, name, f"{int(budget):,}", *numbers, f"{result['seconds']:.0f}"])
+    missing = [case for case in CASES if case not in measured]
     below = sum(np.mean(result["c2st"]) < result["published"] for result in measured.values())
     return "\n".join(
         [
@@ -311,6 +312,7 @@ def report(measured: dict[str, dict[str, object]]) -> str:
             "samples of sbibm, by its protocol; 0.5 is best. Published: the mean over the same "
             "three observations, from the result files of the benchmark (for gaussian_mixture, of "
             f"its corrected rerun). Below the published mean in {below} of {len(measured)} cases.",
+            *(["", f"Not measured yet: {', '.join(missing)}."] if missing else []),
             "",
             markdown_table(header, rows),
             "",
@@ -324,8 +326,7 @@ def report(measured: dict[str, dict[str, object]]) -> str:
             f"trained on. Seconds are of all three, on a machine that did other work too; one "
             f"seed.",
             "",
-            "[Picture](simulation_based.png): the posteriors of two_moons beside the reference.",
-            "",
+            *(["[Picture](simulation_based.png): two_moons beside the reference.", ""] * drawn),
             environment((*PACKAGES, "scikit-learn", "blackjax")),
             "",
         ]
@@ -348,7 +349,8 @@ def main() -> None:
         # Another process may have added cases.
         measured = json.loads(kept.read_text()) if kept.exists() else {}
         kept.write_text(json.dumps(measured | {case: result}, indent=1) + "\n")
-    text = report(json.loads(kept.read_text()))
+    drawn = (arguments.results / "simulation_based.png").exists()
+    text = report(json.loads(kept.read_text()), drawn=drawn)
     print(text)
     (arguments.results / "simulation_based.md").write_text(text)
 
