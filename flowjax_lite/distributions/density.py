@@ -5,10 +5,9 @@ from typing import Any, Protocol
 from jax import Array
 from jax.typing import ArrayLike
 
-from flowjax_lite.bijectors import Identity
 from flowjax_lite.core.checks import Shape
 from flowjax_lite.distributions.bases.base import AbstractBase
-from flowjax_lite.distributions.flow import Flow
+from flowjax_lite.distributions.flow import flow_of_base
 
 
 class Density(Protocol):
@@ -43,7 +42,7 @@ def as_density(prior: Any, name: str = "prior") -> Density:
         ValueError: it takes a condition.
     """
     if isinstance(prior, AbstractBase):
-        prior = Flow(prior, Identity(prior.event_shape))
+        prior = flow_of_base(prior)
     if not all(hasattr(prior, part) for part in ("event_shape", "log_prob", "sample")):
         raise TypeError(
             f"{name} is a {type(prior).__name__}; expected a distribution, such as "

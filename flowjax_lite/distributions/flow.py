@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.base import AbstractBijector, condition_of
 from flowjax_lite.bijectors.compose import unrolled
+from flowjax_lite.bijectors.elementwise import Identity
 from flowjax_lite.continuous.flow import ContinuousFlow
 from flowjax_lite.core.checks import (
     Shape,
@@ -261,6 +262,11 @@ class Flow(AbstractModel):
         if self.condition_map is None or condition is None:
             return condition
         return self.condition_map.inverse(condition)
+
+
+def flow_of_base(base: AbstractBase) -> Flow:
+    """A base alone, as the flow without layers, which takes batches."""
+    return Flow(base, Identity(base.event_shape))
 
 
 # Compiled once for each structure and shape, also where a notebook calls without `jit`.

@@ -12,7 +12,6 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from flowjax_lite.bijectors import Identity
 from flowjax_lite.conditioners import AbstractConditioner
 from flowjax_lite.core.checks import (
     Shape,
@@ -25,7 +24,7 @@ from flowjax_lite.core.checks import (
 from flowjax_lite.core.mesh import by_parts
 from flowjax_lite.distributions import AbstractBase, Flow, StandardNormal
 from flowjax_lite.distributions.bases.normal import LOG_SCALE_BOUND, log_normal
-from flowjax_lite.distributions.flow import sample_shape
+from flowjax_lite.distributions.flow import flow_of_base, sample_shape
 from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.distributions.statistics import replace_weightless
 from flowjax_lite.losses import Loss
@@ -110,7 +109,7 @@ class VAE(AbstractModel):
         if prior is None:
             prior = StandardNormal(posterior.event_shape)
         if isinstance(prior, AbstractBase):
-            prior = Flow(prior, Identity(prior.event_shape))
+            prior = flow_of_base(prior)
         of_decoder = {"bernoulli": self.event_shape, "normal": (2, *self.event_shape)}
         _check_fit("the encoder gives", _out_shape(encoder), posterior.condition_shape)
         _check_fit("the decoder takes", _in_shape(decoder), posterior.event_shape)

@@ -14,10 +14,11 @@ from numpyro.distributions import constraints
 from numpyro.infer import init_to_median
 from numpyro.infer.autoguide import AutoContinuous
 
-from flowjax_lite.bijectors import AbstractBijector, Affine, Chain, Identity
+from flowjax_lite.bijectors import AbstractBijector, Affine, Chain
 from flowjax_lite.core.checks import Shape, check_condition_batch
 from flowjax_lite.distributions import Flow, FlowMixture, StandardNormal
 from flowjax_lite.distributions.bases.base import check_number
+from flowjax_lite.distributions.flow import flow_of_base
 
 
 @final
@@ -268,4 +269,4 @@ def _base_of(flow: Flow) -> dist.Distribution:
     """The base of a flow over vectors; numpyro's normal, where it is one, is the least program."""
     if isinstance(flow.base, StandardNormal):
         return dist.Normal(jnp.zeros(flow.event_shape), 1.0).to_event(1)
-    return ToNumpyro(Flow(flow.base, Identity(flow.event_shape)))
+    return ToNumpyro(flow_of_base(flow.base))

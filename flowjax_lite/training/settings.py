@@ -8,9 +8,9 @@ from typing import Any
 import optax
 from jax import Array
 
-from flowjax_lite.bijectors import Identity
 from flowjax_lite.core.checks import check_choice, check_positive_int
-from flowjax_lite.distributions import AbstractBase, Flow
+from flowjax_lite.distributions import AbstractBase
+from flowjax_lite.distributions.flow import flow_of_base
 from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.losses import Loss
 from flowjax_lite.training.checkpoint import Checkpoint
@@ -63,7 +63,7 @@ def as_flow(model: Any) -> Any:
         TypeError: it is neither.
     """
     if isinstance(model, AbstractBase):
-        return Flow(model, Identity(model.event_shape))
+        return flow_of_base(model)
     if not isinstance(model, AbstractModel):
         raise TypeError(
             f"flow is a {type(model).__name__}; expected a Flow, such as fl.flows.maf(...), a "
