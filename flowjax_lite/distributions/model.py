@@ -4,8 +4,11 @@ from typing import Self
 
 import jax
 from flax import nnx
+from jax import Array
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
+from flowjax_lite.core.checks import Shape, check_batch
 from flowjax_lite.core.recipe import RecordedModule
 from flowjax_lite.core.summary import as_html, as_text
 
@@ -40,6 +43,12 @@ class AbstractModel(RecordedModule):
 
     def _repr_html_(self) -> str:
         return as_html(type(self).__name__, self._summary())
+
+    def _rows(self, x: ArrayLike) -> tuple[Array, Shape]:
+        """Events (..., *event_shape) as rows, and the leading axes that they had."""
+        array = check_batch(x, self.event_shape, "x")
+        batch = array.shape[: array.ndim - len(self.event_shape)]
+        return array.reshape(-1, *self.event_shape), batch
 
     def _summary(self) -> list[tuple[str, object]]:
         """What a user wants to know of a model at first sight."""

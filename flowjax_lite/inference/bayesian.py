@@ -411,10 +411,8 @@ class BayesianClassifier(AbstractModel):
             TypeError: x is not floating-point.
             ValueError: x has the wrong shape, or a number is below 1.
         """
-        x = check_batch(x, self.event_shape, "x")
+        rows, batch = self._rows(x)
         num = check_positive_int(num_samples, "num_samples")
-        batch = x.shape[: x.ndim - len(self.event_shape)]
-        rows = x.reshape(-1, *self.event_shape)
         size = check_positive_int(batch_size or max(len(rows), 1), "batch_size")
         starts = range(0, max(len(rows), 1), size)
         keys = jax.random.split(as_key(key), len(starts))

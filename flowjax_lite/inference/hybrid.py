@@ -124,11 +124,6 @@ class Hybrid(AbstractModel):
         log_p_y, log_p_x = _predict(self, rows, _keys(key, len(rows)))
         return (log_p_x + _of_labels(log_p_y, labels)).reshape(batch)
 
-    def _rows(self, x: ArrayLike) -> tuple[Array, Shape]:
-        array = check_batch(x, self.event_shape, "x")
-        batch = array.shape[: array.ndim - len(self.event_shape)]
-        return array.reshape(-1, *self.event_shape), batch
-
     def _summary(self) -> list[tuple[str, object]]:
         rows: list[tuple[str, object]] = [
             (name, str(getattr(self, name).recipe)) for name in ("flow", "head")

@@ -223,11 +223,6 @@ class VAE(AbstractModel):
         rows: list[tuple[str, object]] = [(name, str(getattr(self, name).recipe)) for name in parts]
         return [*rows, ("likelihood", self.likelihood), *super()._summary()]
 
-    def _rows(self, x: ArrayLike) -> tuple[Array, Shape]:
-        array = check_batch(x, self.event_shape, "x")
-        batch = array.shape[: array.ndim - len(self.event_shape)]
-        return array.reshape(-1, *self.event_shape), batch
-
     def _log_likelihood(self, x: Array, z: Array) -> Array:
         """log p(x|z) of one event, a scalar."""
         params = self.decoder(z)
