@@ -1,7 +1,6 @@
 """A distribution with an exact density: a base pushed through a bijector."""
 
 import functools
-import math
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
@@ -28,6 +27,7 @@ from flowjax_lite.core.checks import (
 from flowjax_lite.core.mesh import by_parts
 from flowjax_lite.distributions.bases.base import AbstractBase
 from flowjax_lite.distributions.model import AbstractModel
+from flowjax_lite.distributions.slices import in_slices
 
 _NUM_TIMES = 10  # states of a trajectory for each layer along a differential equation
 
@@ -394,7 +394,6 @@ def _along_time(layer: AbstractBijector) -> tuple[AbstractBijector, bool]:
 
 def log_prob_in_slices(model: Any, x: Any, condition: Any, key: Any, batch_size: int) -> Array:
     """`log_prob` of a few rows at a time, from arrays that may lie in the host's memory."""
-    check_positive_int(batch_size, "batch_size")
     if any(isinstance(value, jax.core.Tracer) for value in (x, condition, key)):
         raise TypeError(
             "batch_size divides arrays that have values; inside jit, vmap or grad write "
@@ -404,9 +403,6 @@ def log_prob_in_slices(model: Any, x: Any, condition: Any, key: Any, batch_size:
     if condition is not None and not isinstance(condition, Array):
         condition = np.asarray(condition)
     batch = batch_shape(x, model.event_shape, condition, model.condition_shape)
-    number = math.prod(batch)
-    if number <= batch_size:
-        return model.log_prob(x, condition, key)
 
     def rows(array: Any, shape: Shape) -> Any:
         xp = jnp if isinstance(array, Array) else np
@@ -415,16 +411,7 @@ def log_prob_in_slices(model: Any, x: Any, condition: Any, key: Any, batch_size:
     x = rows(x, model.event_shape)
     if condition is not None:
         condition = rows(condition, model.condition_shape)
-    starts = range(0, number, batch_size)
-    keys = [None] * len(starts) if key is None else jax.random.split(as_key(key), len(starts))
-    parts = []
-    for start, k in zip(starts, keys, strict=True):
-        # The last slice is filled up, so that all of them run in one program; and each is waited
-        # for, so that the device holds one at a time.
-        index = np.minimum(np.arange(start, start + batch_size), number - 1)
-        part = model.log_prob(x[index], None if condition is None else condition[index], k)
-        parts.append(np.asarray(part))
-    return jnp.asarray(np.concatenate(parts)[:number].reshape(batch))
+    return in_slices(model.log_prob, (x, condition), key, batch_size).reshape(batch)
 
 
 def sample_shape(shape: Any) -> Shape:

@@ -18,7 +18,6 @@ from flowjax_lite.conditioners.convolution import check_image_shape
 from flowjax_lite.conditioners.mlp import KERNEL_INIT
 from flowjax_lite.core.checks import (
     Shape,
-    as_key,
     check_batch,
     check_choice,
     check_condition_batch,
@@ -31,8 +30,10 @@ from flowjax_lite.core.recipe import RecordedModule
 from flowjax_lite.distributions import DiagonalNormal, Flow
 from flowjax_lite.distributions.bases.normal import LOG_SCALE_BOUND, log_normal
 from flowjax_lite.distributions.model import AbstractModel
+from flowjax_lite.distributions.slices import in_slices
 from flowjax_lite.distributions.statistics import replace_weightless
 from flowjax_lite.flows import iaf, maf, realnvp
+from flowjax_lite.inference.labels import log_prob_of_labels
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import weighted_mean
 from flowjax_lite.numerics.convolution import Padding, convolution
@@ -309,8 +310,9 @@ class MaxPool(RecordedModule, kind="mnf"):
 class BayesianClassifier(AbstractModel):
     """A classifier of `MNFLinear` and `MNFConv` layers: a distribution over networks.
 
-    `fit` takes the labels as conditions, (rows, 1), and `bayesian_loss`. Predictions are means over
-    networks: unlike those of one network, they become uncertain away from the data.
+    `fit` takes the labels as conditions, (rows, 1), and `bayesian_loss`; -1 marks rows without one,
+    which are left out. Predictions are means over networks: unlike those of one network, they
+    become uncertain away from the data.
 
     Louizos and Welling, 2017, arXiv:1703.01961.
 
@@ -413,14 +415,9 @@ class BayesianClassifier(AbstractModel):
         """
         rows, batch = self._rows(x)
         num = check_positive_int(num_samples, "num_samples")
-        size = check_positive_int(batch_size or max(len(rows), 1), "batch_size")
-        starts = range(0, max(len(rows), 1), size)
-        keys = jax.random.split(as_key(key), len(starts))
-        parts = [
-            _predict(self, rows[start : start + size], k, num_samples=num)
-            for start, k in zip(starts, keys, strict=True)
-        ]
-        return jnp.concatenate(parts).reshape(*batch, self.num_classes)
+        evaluate = functools.partial(_predict, self, num_samples=num)
+        log_p: Array = in_slices(evaluate, (rows,), key, batch_size)
+        return log_p.reshape(*batch, self.num_classes)
 
     def _summary(self) -> list[tuple[str, object]]:
         shapes = " → ".join(str(layer.out_shape) for layer in self.layers)
@@ -490,4 +487,4 @@ class _BayesianLoss:
 def _losses(net: BayesianClassifier, x: Array, labels: Array, keys: Array | None) -> Array:
     """-log p(label | x) of each row."""
     log_p = jax.nn.log_softmax(jax.vmap(net.logits)(x, keys))
-    return -jnp.sum(log_p * jax.nn.one_hot(labels[:, 0].astype(int), net.num_classes), axis=1)
+    return -log_prob_of_labels(log_p, labels)

@@ -1,5 +1,6 @@
 """Hybrid models: a density of x and a classifier that share one invertible network."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,16 +16,15 @@ from flowjax_lite.core.checks import (
     as_key,
     check_batch,
     check_condition_batch,
-    check_positive_int,
 )
 from flowjax_lite.core.mesh import by_parts
 from flowjax_lite.distributions import Flow
 from flowjax_lite.distributions.model import AbstractModel
+from flowjax_lite.distributions.slices import in_slices
 from flowjax_lite.distributions.statistics import replace_weightless
+from flowjax_lite.inference.labels import log_prob_of_labels
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import weighted_mean
-
-UNLABELLED = -1  # the label of a row whose class is unknown
 
 
 class Hybrid(AbstractModel):
@@ -102,10 +102,8 @@ class Hybrid(AbstractModel):
             ValueError: x has the wrong shape.
         """
         rows, batch = self._rows(x)
-        size = check_positive_int(batch_size or max(len(rows), 1), "batch_size")
-        starts = range(0, max(len(rows), 1), size)
-        parts = [_predict(self, rows[start : start + size], None) for start in starts]
-        log_p_y, log_p_x = (jnp.concatenate(each) for each in zip(*parts, strict=True))
+        evaluate = functools.partial(_predict, self)
+        log_p_y, log_p_x = in_slices(evaluate, (rows,), None, batch_size)
         return log_p_y.reshape(*batch, self.num_classes), log_p_x.reshape(batch)
 
     def log_prob(self, x: ArrayLike, condition: ArrayLike, key: Array | int | None = None) -> Array:
@@ -122,7 +120,7 @@ class Hybrid(AbstractModel):
         rows, batch = self._rows(x)
         labels = jnp.broadcast_to(jnp.asarray(condition), (*batch, 1)).reshape(-1, 1)
         log_p_y, log_p_x = _predict(self, rows, _keys(key, len(rows)))
-        return (log_p_x + _of_labels(log_p_y, labels)).reshape(batch)
+        return (log_p_x + log_prob_of_labels(log_p_y, labels)).reshape(batch)
 
     def _summary(self) -> list[tuple[str, object]]:
         rows: list[tuple[str, object]] = [
@@ -177,20 +175,11 @@ class _HybridLoss:
         x = check_batch(x, hybrid.event_shape, "x")
         keys = _keys(key, len(x))
         log_p_y, log_p_x = by_parts(hybrid.mesh, _predict_rows, hybrid, x, keys)
-        return weighted_mean(-_of_labels(log_p_y, labels) - self.weight * log_p_x, weights)
+        return weighted_mean(-log_prob_of_labels(log_p_y, labels) - self.weight * log_p_x, weights)
 
 
 def _keys(key: Array | int | None, number: int) -> Array | None:
     return None if key is None else jax.random.split(as_key(key), number)
-
-
-def _of_labels(log_p_y: Array, labels: Array) -> Array:
-    """log p of the label of each row, 0 where it has none; NaN for a class that there is not."""
-    index = labels[:, 0].astype(int)
-    classes = jnp.arange(log_p_y.shape[1])[None]
-    given = jnp.sum(jnp.where(index[:, None] == classes, log_p_y, 0.0), axis=1)
-    known = (index >= UNLABELLED) & (index < log_p_y.shape[1])
-    return jnp.where(known, given, jnp.nan)
 
 
 def _predict_rows(hybrid: Hybrid, x: Array, keys: Array | None) -> tuple[Array, Array]:

@@ -26,6 +26,7 @@ from flowjax_lite.distributions import AbstractBase, Flow, StandardNormal
 from flowjax_lite.distributions.bases.normal import LOG_SCALE_BOUND, log_normal
 from flowjax_lite.distributions.flow import flow_of_base, sample_shape
 from flowjax_lite.distributions.model import AbstractModel
+from flowjax_lite.distributions.slices import in_slices
 from flowjax_lite.distributions.statistics import replace_weightless
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import weighted_mean
@@ -152,14 +153,9 @@ class VAE(AbstractModel):
         """
         num = check_positive_int(num_samples, "num_samples")
         rows, batch = self._rows(x)
-        size = len(rows) if batch_size is None else check_positive_int(batch_size, "batch_size")
-        starts = range(0, len(rows), max(size, 1))
-        keys = jax.random.split(as_key(key), max(len(starts), 1))
-        parts = [
-            _lower_bound(self, rows[start : start + size], k, num_samples=num)
-            for start, k in zip(starts, keys, strict=False)
-        ]
-        return jnp.concatenate([*parts, jnp.zeros(0, rows.dtype)]).reshape(batch)
+        evaluate = functools.partial(_lower_bound, self, num_samples=num)
+        bound: Array = in_slices(evaluate, (rows,), key, batch_size)
+        return bound.reshape(batch)
 
     def sample(self, key: Array | int, shape: int | Shape = ()) -> Array:
         """Independent samples of x.

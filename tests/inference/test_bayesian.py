@@ -142,6 +142,25 @@ def test_training_lowers_the_bound_and_saves(tmp_path: Path):
     assert "(2,) → (8,) → (2,)" in repr(net)
 
 
+def test_labels_that_there_are_not():
+    """Catches a class out of range, or no class at all, that counts as one of them."""
+    net = BayesianClassifier([MNFLinear(3, 2, hidden=(4,), rngs=nnx.Rngs(0))])
+    loss, x = bayesian_loss(num_rows=1), jnp.ones((2, 3))
+    first = -net.predict(x, 0, num_samples=1)  # close to the mean network
+    labelled = loss(net, x, jnp.array([[0.0], [-1.0]]))
+    np.testing.assert_allclose(2 * labelled, first[0, 0], atol=0.3)
+    assert np.isnan(loss(net, x, jnp.array([[0.0], [2.0]])))
+
+
+def test_slices_of_predictions_share_one_program(compiled: list[str]):
+    """Catches a program of its own for the last slice, and rows of it that are lost."""
+    net = BayesianClassifier([MNFLinear(3, 2, hidden=(4,), rngs=nnx.Rngs(0))])
+    x = np.linspace(-1, 1, 21).reshape(7, 3).astype(np.float32)
+    log_p = net.predict(x, 0, num_samples=200, batch_size=3)
+    assert len([name for name in compiled if "predict" in name]) == 1, compiled
+    np.testing.assert_allclose(np.exp(log_p), np.exp(net.predict(x, 1, num_samples=200)), atol=0.05)
+
+
 def test_mistakes_are_named():
     """Catches layers that do not fit, found only inside of a compiled step."""
     rngs = nnx.Rngs(0)
