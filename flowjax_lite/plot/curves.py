@@ -1,7 +1,7 @@
 """What training comes to: likelihoods on the way, and at the end beside those of others."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _DASHES = (":", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
 
 
-def training(result: FitResult, *, loss: str | None = None, title: str | None = None) -> "Figure":
+def training(
+    result: FitResult[Any], *, loss: str | None = None, title: str | None = None
+) -> "Figure":
     """Draw training and validation log-likelihood against epochs and against seconds.
 
     Args:

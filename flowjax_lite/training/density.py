@@ -15,6 +15,7 @@ from flowjax_lite.core.checks import as_key, check_choice, check_positive_int
 from flowjax_lite.core.fingerprint import fingerprint
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.losses import Loss
 from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.loop import train
@@ -171,7 +172,7 @@ class Draws(AbstractSource):
     def checksum(self) -> str:
         return fingerprint(jax.tree.leaves(self._arguments)).split()[-1]
 
-    def describe(self, flow: Flow, loss: Loss, key: Array, epoch: int, step: int) -> str:
+    def describe(self, flow: AbstractModel, loss: Loss, key: Array, epoch: int, step: int) -> str:
         describe = getattr(loss, "describe", None)  # a loss of a log target looks at it
         said = None if describe is None else describe(flow, key, *self._arguments.arguments)
         return said or "its samples, or their log-densities, have no finite mean"

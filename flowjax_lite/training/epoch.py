@@ -3,7 +3,7 @@
 import functools
 import inspect
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from flowjax_lite.core.checks import default_dtype
 from flowjax_lite.core.mesh import Placement
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.losses import Loss
 from flowjax_lite.training.optimizer import RunOptimizer, over_steps
 from flowjax_lite.training.rows import Rows
@@ -108,22 +108,22 @@ class FitState(NamedTuple):
         rate: a factor on the updates, below 1 once the run has gone back.
     """
 
-    train: TrainState
-    average: Flow | None
+    train: TrainState[Any]
+    average: AbstractModel | None
     steps: Steps
     step: Array
     streak: Array
     rate: Array
 
     @property
-    def candidate(self) -> Flow:
+    def candidate(self) -> AbstractModel:
         """The model that is validated, and kept if it is the best."""
         return self.train.flow if self.average is None else self.average
 
 
 @functools.partial(jax.jit, static_argnames=("num_steps", "averaged"))
 def first_state(
-    flow: Flow, optimizer: RunOptimizer, *, num_steps: int, averaged: bool = False
+    flow: AbstractModel, optimizer: RunOptimizer, *, num_steps: int, averaged: bool = False
 ) -> FitState:
     """The state before the first epoch, in buffers of its own, which are donated.
 
@@ -237,14 +237,14 @@ def advance(
 
 
 @jax.jit
-def copied(flow: Flow) -> Flow:
+def copied(flow: AbstractModel) -> AbstractModel:
     """A flow in buffers of its own, to keep where those of a state are given up."""
-    copy: Flow = jax.tree.map(jnp.copy, flow)
+    copy: AbstractModel = jax.tree.map(jnp.copy, flow)
     return copy
 
 
 @functools.partial(jax.jit, donate_argnames=("state",))
-def go_back(state: FitState, best: Flow, stuck: Array | bool = True) -> FitState:
+def go_back(state: FitState, best: AbstractModel, stuck: Array | bool = True) -> FitState:
     """The state with the best parameters, to go on at a lower rate after the steps skipped.
 
     The optimizer keeps its state, which no skipped step has touched, and its schedule.
@@ -295,7 +295,7 @@ def _told(loss: Loss, step: Array) -> Loss:
     return loss
 
 
-def _evaluate(flow: Flow, rows: Rows, plan: Plan) -> Array:
+def _evaluate(flow: AbstractModel, rows: Rows, plan: Plan) -> Array:
     """The mean loss over all rows, a batch at a time, without a key: exact, the same each time."""
     num_batches = -(-rows.num_rows // plan.batch_size)
     ends = jnp.asarray(batch_ends(rows.num_rows, num_batches))[None]
@@ -310,12 +310,12 @@ def _evaluate(flow: Flow, rows: Rows, plan: Plan) -> Array:
     return _mean(*jax.lax.map(evaluate_batch, jnp.arange(num_batches)))
 
 
-def _moved(average: Flow, flow: Flow, decay: Array) -> Flow:
+def _moved(average: AbstractModel, flow: AbstractModel, decay: Array) -> AbstractModel:
     """The average, moved towards the parameters of a flow; all else is the flow's own."""
     graphdef, new, *rest = nnx.split(flow, nnx.Param, ...)
     old = nnx.state(average, nnx.Param)
     mixed = jax.tree.map(lambda old, new: new + decay.astype(new.dtype) * (old - new), old, new)
-    moved: Flow = nnx.merge(graphdef, mixed, *rest)
+    moved: AbstractModel = nnx.merge(graphdef, mixed, *rest)
     return moved
 
 

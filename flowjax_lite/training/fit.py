@@ -12,20 +12,19 @@ from jax.sharding import Mesh
 from flowjax_lite.core.checks import as_key, check_positive_int
 from flowjax_lite.core.mesh import Placement, Rule, replicated
 from flowjax_lite.data import Stream, stream
-from flowjax_lite.distributions import Flow
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import negative_log_likelihood
 from flowjax_lite.training.checkpoint import Checkpoint
 from flowjax_lite.training.loop import train
 from flowjax_lite.training.optimizer import AdamW
-from flowjax_lite.training.record import Callback, FitResult, Metric
+from flowjax_lite.training.record import Callback, FitResult, Metric, Model
 from flowjax_lite.training.rows import Blocks, divided_rows
 from flowjax_lite.training.settings import Settings, as_checkpoint, as_flow, as_optimizer
 from flowjax_lite.training.sources import AbstractSource, InMemory, Streamed
 
 
 def fit(
-    flow: Flow,
+    flow: Model,
     data: Any,
     *,
     key: Array | int,
@@ -47,7 +46,7 @@ def fit(
     mesh: Mesh | None = None,
     sharding: Rule = replicated,
     progress: bool = True,
-) -> FitResult:
+) -> FitResult[Model]:
     """Train a flow on rows of data, and return the parameters that validate best.
 
     Whole epochs run on the device. Calling `fit` again with the same shapes compiles nothing, also

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 from flowjax_lite.core.fingerprint import fingerprint
 from flowjax_lite.core.mesh import Placement, check_same_everywhere
 from flowjax_lite.core.pytree import named_leaves
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.training.bar import Bar
 from flowjax_lite.training.checkpoint import Checkpoints
 from flowjax_lite.training.epoch import (
@@ -35,6 +35,7 @@ from flowjax_lite.training.record import (
     DivergedError,
     FitResult,
     Metric,
+    Model,
     Progress,
     Record,
 )
@@ -46,7 +47,7 @@ from flowjax_lite.training.sources import AbstractSource
 MOST_RETURNS = 3
 
 
-def train(flow: Flow, source: AbstractSource, settings: Settings) -> FitResult:
+def train(flow: Model, source: AbstractSource, settings: Settings) -> FitResult[Model]:
     """Train a flow, and return the best one.
 
     Args:
@@ -111,7 +112,7 @@ class _Arrays(NamedTuple):
     """What a checkpoint holds beside the record."""
 
     state: FitState
-    best: Flow
+    best: Any
 
 
 def _run_steps(
@@ -141,7 +142,9 @@ def _note_skipped(record: Record, state: FitState, steps: range) -> None:
         record.first_skipped = record.epoch, int(skipped[0])
 
 
-def _measured(metrics: Mapping[str, Metric], flow: Flow, placement: Placement) -> dict[str, float]:
+def _measured(
+    metrics: Mapping[str, Metric], flow: AbstractModel, placement: Placement
+) -> dict[str, float]:
     """The metrics of the model that is validated, the same in all processes."""
     if not metrics:
         return {}
@@ -152,7 +155,7 @@ def _measured(metrics: Mapping[str, Metric], flow: Flow, placement: Placement) -
     return dict(zip(metrics, values, strict=True))
 
 
-def _call_back(callbacks: Sequence[Callback], record: Record, flow: Flow, best: Flow) -> float:
+def _call_back(callbacks: Sequence[Callback], record: Record, flow: Model, best: Model) -> float:
     """Call the callbacks; return the time that it takes, which is none of training."""
     begin = time.perf_counter()
     if callbacks:
@@ -161,7 +164,9 @@ def _call_back(callbacks: Sequence[Callback], record: Record, flow: Flow, best: 
     return time.perf_counter() - begin
 
 
-def _checkpoints(flow: Flow, source: AbstractSource, settings: Settings) -> Checkpoints | None:
+def _checkpoints(
+    flow: AbstractModel, source: AbstractSource, settings: Settings
+) -> Checkpoints | None:
     """Where the run saves itself, if anywhere."""
     if settings.checkpoint is None:
         return None
@@ -185,14 +190,14 @@ def _checkpoints(flow: Flow, source: AbstractSource, settings: Settings) -> Chec
 
 
 def _result(
-    best: Flow, record: Record, placement: Placement, interrupted: bool = False
-) -> FitResult:
+    best: Model, record: Record, placement: Placement, interrupted: bool = False
+) -> FitResult[Model]:
     flow = placement.to_default(best)
     return FitResult(flow, record.history, record.best_epoch, interrupted)
 
 
 def _stuck(
-    state: FitState, source: AbstractSource, settings: Settings, epoch: int, result: FitResult
+    state: FitState, source: AbstractSource, settings: Settings, epoch: int, result: FitResult[Any]
 ) -> str:
     """What to say of a run that went back too often, the last time in this epoch."""
     step = int(state.step) - 1 - source.steps(epoch).start
@@ -212,7 +217,9 @@ def _stuck(
     )
 
 
-def _report(result: FitResult, record: Record, source: AbstractSource, settings: Settings) -> None:
+def _report(
+    result: FitResult[Any], record: Record, source: AbstractSource, settings: Settings
+) -> None:
     """Say at the end what has gone wrong on the way."""
     if result.best_epoch < 0:
         raise DivergedError(

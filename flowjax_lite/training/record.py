@@ -3,15 +3,20 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic
 
 from jax import Array
+from typing_extensions import TypeVar
 
 from flowjax_lite.core.summary import as_html, as_text
 from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions.model import AbstractModel
+
+Model = TypeVar("Model", bound=AbstractModel, default=Flow)
 
 
 @dataclass(frozen=True, repr=False)
-class FitResult:
+class FitResult(Generic[Model]):
     """What training returns.
 
     Attributes:
@@ -24,7 +29,7 @@ class FitResult:
         interrupted: whether training was ended by the keyboard or a notebook's stop button.
     """
 
-    flow: Flow
+    flow: Model
     history: Mapping[str, tuple[float, ...]]
     best_epoch: int
     interrupted: bool = False
@@ -58,13 +63,13 @@ class DivergedError(FloatingPointError):
         result: the best model so far, as `fit` would have returned it.
     """
 
-    def __init__(self, message: str, result: FitResult):
+    def __init__(self, message: str, result: FitResult[Any]):
         super().__init__(message)
         self.result = result
 
 
 @dataclass(frozen=True)
-class Progress:
+class Progress(Generic[Model]):
     """What a callback of `fit` is given after each epoch; its models may be kept.
 
     Attributes:
@@ -78,12 +83,12 @@ class Progress:
     epoch: int
     history: Mapping[str, Sequence[float]]
     best_epoch: int
-    flow: Flow
-    best: Flow
+    flow: Model
+    best: Model
 
 
-Callback = Callable[[Progress], bool | None]
-Metric = Callable[[Flow], float | Array]
+Callback = Callable[[Progress[Any]], bool | None]
+Metric = Callable[[Any], float | Array]
 HISTORY = {"train", "validation", "gradient_norm", "skipped", "seconds", "learning_rate"}
 
 

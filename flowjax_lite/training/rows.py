@@ -23,7 +23,7 @@ from flowjax_lite.core.checks import (
 from flowjax_lite.core.pytree import holds
 from flowjax_lite.data import CHECKS, Stream, Survey, check_data, enforce, findings
 from flowjax_lite.data.arrays import as_array, as_rows, column_names
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions.model import AbstractModel
 
 # Of the columns of x and of the condition, where they are frames.
 Names = tuple[Sequence[str] | None, Sequence[str] | None]
@@ -70,7 +70,14 @@ class Divided(NamedTuple):
 
 
 def divided_rows(
-    flow: Flow, data: Any, condition: Any, weights: Any, *, validation: Any, key: Array, checks: str
+    flow: AbstractModel,
+    data: Any,
+    condition: Any,
+    weights: Any,
+    *,
+    validation: Any,
+    key: Array,
+    checks: str,
 ) -> Divided:
     """Check rows in memory, and divide them into those to train on and those held out.
 
@@ -103,7 +110,7 @@ def divided_rows(
 
 
 def check_rows(
-    flow: Flow,
+    flow: AbstractModel,
     x: Any,
     condition: Any,
     weights: Any,
@@ -155,7 +162,7 @@ class Blocks:
 
     def __init__(
         self,
-        flow: Flow,
+        flow: AbstractModel,
         stream: Stream,
         condition: Any,
         weights: Any,
@@ -221,7 +228,7 @@ class Blocks:
             self._last = (epoch, block), self._read(block).at(order)
         return self._last[1]
 
-    def _scan(self, flow: Flow, *, checks: str, progress: bool) -> Rows:
+    def _scan(self, flow: AbstractModel, *, checks: str, progress: bool) -> Rows:
         """Read everything once, to check it and for its checksum; return the rows held out."""
         stream, digest, held_out = self._stream, hashlib.sha256(), []
         of_x, of_condition = Survey(), Survey()
@@ -282,7 +289,7 @@ def key_data(key: Array) -> np.ndarray:
 
 
 def _given_rows(
-    flow: Flow, validation: Any, *, checks: str, names: Names = (None, None)
+    flow: AbstractModel, validation: Any, *, checks: str, names: Names = (None, None)
 ) -> Rows | None:
     """Validation rows given as an array x, or a pair (x, condition); None stays None."""
     if validation is None:
@@ -328,7 +335,9 @@ def _check_memory(stream: Stream, count: int) -> None:
         )
 
 
-def _check_shapes(flow: Flow, shape: Shape, condition_shape: Shape | None, *, name: str) -> None:
+def _check_shapes(
+    flow: AbstractModel, shape: Shape, condition_shape: Shape | None, *, name: str
+) -> None:
     """Check that rows of these shapes, (rows, ...) each, are events and conditions of a flow."""
     if shape[1:] != flow.event_shape:
         axes = ", ".join(["rows", *map(str, flow.event_shape)])
@@ -380,7 +389,7 @@ def _check_count(name: str, count: int, other: str, expected: int) -> None:
         )
 
 
-def _expects_unit_scale(flow: Flow) -> bool:
+def _expects_unit_scale(flow: AbstractModel) -> bool:
     """Whether layers meet the data as they are, as far as is known: that of named flows."""
     arguments = dict(flow.recipe.arguments) if flow.recipe else {}
     bare = all(key in arguments and arguments[key] is None for key in ("data_map", "base"))

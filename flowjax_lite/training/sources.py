@@ -12,7 +12,7 @@ from jax import Array
 
 from flowjax_lite.core.checks import default_dtype, listed
 from flowjax_lite.core.mesh import Placement
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.losses import Loss
 from flowjax_lite.training.rows import Blocks, Divided, Rows
 
@@ -130,7 +130,7 @@ class AbstractSource(ABC):
     def checksum(self) -> str:
         """Of all data, hexadecimal, to know them again."""
 
-    def describe(self, flow: Flow, loss: Loss, key: Array, epoch: int, step: int) -> str:
+    def describe(self, flow: AbstractModel, loss: Loss, key: Array, epoch: int, step: int) -> str:
         """Name the rows of a batch whose own loss is not finite; where all are, all rows.
 
         Args:

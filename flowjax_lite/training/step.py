@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,14 @@ from flowjax_lite.bijectors import BatchNorm
 from flowjax_lite.core.mesh import check_mesh
 from flowjax_lite.core.pytree import holds
 from flowjax_lite.distributions import Flow, observe
+from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.losses import Loss
+from flowjax_lite.training.record import Model
 
 Tree = TypeVar("Tree")
 
 
-class TrainState(NamedTuple):
+class TrainState(NamedTuple, Generic[Model]):
     """What training carries from step to step; a pytree.
 
     Attributes:
@@ -28,11 +30,11 @@ class TrainState(NamedTuple):
         opt_state: the optimizer's state.
     """
 
-    flow: Flow
+    flow: Model
     opt_state: optax.OptState
 
     @classmethod
-    def create(cls, flow: Flow, optimizer: optax.GradientTransformation) -> "TrainState":
+    def create(cls, flow: Model, optimizer: optax.GradientTransformation) -> "TrainState[Model]":
         """The state before the first step."""
         return cls(flow, optimizer.init(nnx.state(flow, nnx.Param)))
 
@@ -94,14 +96,14 @@ def make_train_step(
 
 
 def train_step(
-    state: TrainState,
+    state: TrainState[Any],
     batch: tuple[Any, ...],
     *,
     loss: Loss,
     optimizer: optax.GradientTransformation,
     mesh: Mesh | None = None,
     rate: Array | None = None,
-) -> tuple[TrainState, StepReport]:
+) -> tuple[TrainState[Any], StepReport]:
     """The step of `make_train_step`, with all that came of it.
 
     Args:
@@ -145,11 +147,16 @@ def chosen(which: Array, new: Tree, old: Tree) -> Tree:
     return arrays
 
 
-def _observe_batch(flow: Flow, arguments: Mapping[str, Any]) -> Flow:
+def _observe_batch(flow: AbstractModel, arguments: Mapping[str, Any]) -> AbstractModel:
     if arguments.get("x") is None:
         raise TypeError(
             f"the flow holds a BatchNorm, whose statistics come from data, and the loss was given "
             f"no argument x, but {list(arguments)}: use a loss such as negative_log_likelihood("
             f"flow, x, condition, weights, key), or ActNorm in place of BatchNorm"
+        )
+    if not isinstance(flow, Flow):
+        raise TypeError(
+            f"a flow within this {type(flow).__name__} holds a BatchNorm, whose statistics are "
+            f"those of a flow's own batches: use ActNorm in its place"
         )
     return observe(flow, arguments["x"], arguments.get("condition"), arguments.get("weights"))

@@ -149,3 +149,7 @@ def test_parts_that_do_not_fit_are_named():
         VAE(encoder, fl.flows.planar(dim=2, rngs=rngs), decoder)
     with pytest.raises(TypeError, match="the model is a Flow"):
         elbo()(planar(4, rngs), jnp.zeros((2, 2)))
+    base = fl.distributions.ConditionalNormal(2, condition_dim=4, rngs=rngs)
+    vae = VAE(encoder, fl.Flow(base, fl.bijectors.BatchNorm(2)), decoder)
+    with pytest.raises(TypeError, match="within this VAE holds a BatchNorm"):
+        fl.fit(vae, np.ones((20, 3), np.float32), key=0, loss=elbo(), checks="off", progress=False)

@@ -34,7 +34,7 @@ def test_dependencies_are_imported() -> None:
     text = "\n".join(path.read_text() for path in Path(fl.__file__).parent.rglob("*.py"))
     for requirement in PROJECT["project"]["dependencies"]:
         name = re.match(r"[a-z-]+", requirement)[0]
-        module = modules.get(name, name)
+        module = modules.get(name, name.replace("-", "_"))
         assert re.search(rf"^\s*(import|from) {module}\b", text, re.MULTILINE), name
 
 

@@ -89,6 +89,18 @@ def own_composition() -> fl.Flow:
     return fl.Flow(fl.distributions.StudentT(3), fb.Repeat(layer, 6, rngs=nnx.Rngs(0)))
 
 
+def latent_variables(vae: fl.inference.VAE, x: np.ndarray) -> Array:
+    """Train another model than a flow, and watch it."""
+
+    def watch(progress: fl.training.Progress[fl.inference.VAE]) -> None:
+        assert_type(progress.best, fl.inference.VAE)
+
+    loss = fl.inference.elbo(warm_up_steps=100)
+    result = fl.fit(vae, x, key=0, loss=loss, callbacks=[watch])
+    assert_type(result.flow, fl.inference.VAE)
+    return result.flow.lower_bound(x, 0)
+
+
 class Double(fb.AbstractBijector):
     """A bijector of one's own."""
 
