@@ -10,6 +10,7 @@ from flowjax_lite.bijectors.compose import Chain, Invert, unrolled
 from flowjax_lite.bijectors.coupling import Coupling
 from flowjax_lite.bijectors.domains import Domains
 from flowjax_lite.bijectors.elementwise import Exp, Identity, Logit, Sigmoid, Softplus, Tanh
+from flowjax_lite.bijectors.first_channels import FirstChannels
 from flowjax_lite.bijectors.householder import Householder
 from flowjax_lite.bijectors.independent import Independent
 from flowjax_lite.bijectors.linear import LU, PLU, Linear, Triangular, Whiten
@@ -20,9 +21,11 @@ from flowjax_lite.bijectors.planar import PLANAR_NONLINEARITIES, Planar
 from flowjax_lite.bijectors.radial import Radial
 from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
 from flowjax_lite.bijectors.residual import LOG_DETS, InvertibleResidual
+from flowjax_lite.bijectors.squeezed import CHECKERBOARD, Squeezed
 from flowjax_lite.bijectors.sylvester import SYLVESTER_FORMS, Sylvester
 
 __all__ = [
+    "CHECKERBOARD",
     "GRADIENTS",
     "LOG_DETS",
     "LU",
@@ -43,6 +46,7 @@ __all__ = [
     "Coupling",
     "Domains",
     "Exp",
+    "FirstChannels",
     "GaussianMixtureCDF",
     "Householder",
     "Identity",
@@ -65,6 +69,7 @@ __all__ = [
     "Shift",
     "Sigmoid",
     "Softplus",
+    "Squeezed",
     "Standardize",
     "Sylvester",
     "Tanh",

@@ -6,13 +6,16 @@ import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.conditioners.base import in_shape
 from flowjax_lite.transformers import AbstractTransformer
 
 
 class Conditioner(Protocol):
-    """A network from (in_dim,) and a condition to parameters (num_params, out_dim)."""
+    """A network to parameters (num_params, ..., moved channels).
 
-    in_dim: int
+    It takes a vector (in_dim,), or, with an attribute in_shape, an array of that shape.
+    """
+
     out_shape: tuple[int, ...]
     condition_shape: tuple[int, ...] | None
 
@@ -20,10 +23,12 @@ class Conditioner(Protocol):
 
 
 class Coupling(AbstractBijector):
-    """Keep the first part of the event; transform the rest with parameters made from it.
+    """Keep the first channels of the event; transform the others with parameters made from them.
 
-    Both directions cost one pass of the network. Put permutations or linear maps between
-    coupling layers, or the first part never changes.
+    The channels are the last axis: the entries of a vector, the channels of an image. Both
+    directions cost one pass of the network. Put permutations or linear maps between coupling
+    layers, or the first part never changes. Other partitions of images, such as a checkerboard,
+    come by a `Squeezed` around.
 
     NICE: Dinh et al., 2014, arXiv:1410.8516, section 3.2.
     """
@@ -34,18 +39,22 @@ class Coupling(AbstractBijector):
         Args:
             transformer: the scalar map.
             conditioner: a network such as `MLP(a, out_shape=(transformer.num_params, b))`: the
-                event has dimension a + b, and its first a entries pass through.
+                event has dimension a + b, and its first a entries pass through. For images one
+                such as `ConvNet((h, w, a), out_channels=b, num_params=transformer.num_params)`.
 
         Raises:
             ValueError: the network's output does not fit the transformer.
         """
-        shape = conditioner.out_shape
-        if len(shape) != 2 or shape[0] != transformer.num_params:
+        *leading, kept = in_shape(conditioner)
+        num_params, *of_moved = conditioner.out_shape or (0,)
+        if num_params != transformer.num_params or of_moved[:-1] != leading or not of_moved:
+            axes = "".join(f"{length}, " for length in leading)
             raise ValueError(
-                f"the conditioner's out_shape is {shape}; {type(transformer).__name__} expects "
-                f"({transformer.num_params}, number of transformed entries)"
+                f"the conditioner's out_shape is {conditioner.out_shape}; "
+                f"{type(transformer).__name__} expects ({transformer.num_params}, {axes}number of "
+                f"transformed {'channels' if leading else 'entries'})"
             )
-        self.event_shape = (conditioner.in_dim + shape[1],)
+        self.event_shape = (*leading, kept + of_moved[-1])
         self.condition_shape = conditioner.condition_shape
         self.transformer = transformer
         self.conditioner = conditioner
@@ -53,15 +62,19 @@ class Coupling(AbstractBijector):
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
-        kept, moved = jnp.split(x, [self.conditioner.in_dim])
+        kept, moved = self._split(x)
         params = self.conditioner(kept, condition)
         moved, log_det = self.transformer.forward_and_log_det(params, moved)
-        return jnp.concatenate([kept, moved]), jnp.sum(log_det)
+        return jnp.concatenate([kept, moved], axis=-1), jnp.sum(log_det)
 
     def inverse_and_log_det(
         self, y: Array, condition: Array | None = None, key: Array | None = None
     ) -> tuple[Array, Array]:
-        kept, moved = jnp.split(y, [self.conditioner.in_dim])
+        kept, moved = self._split(y)
         params = self.conditioner(kept, condition)
         moved, log_det = self.transformer.inverse_and_log_det(params, moved)
-        return jnp.concatenate([kept, moved]), jnp.sum(log_det)
+        return jnp.concatenate([kept, moved], axis=-1), jnp.sum(log_det)
+
+    def _split(self, x: Array) -> tuple[Array, Array]:
+        kept, moved = jnp.split(x, [in_shape(self.conditioner)[-1]], axis=-1)
+        return kept, moved

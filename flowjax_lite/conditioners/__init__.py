@@ -2,7 +2,14 @@
 
 from flowjax_lite.conditioners.activations import ACTIVATIONS, get_activation
 from flowjax_lite.conditioners.base import AbstractConditioner
-from flowjax_lite.conditioners.convolution import ConvDecoder, ConvEncoder, ConvNet
+from flowjax_lite.conditioners.convolution import (
+    ConvDecoder,
+    ConvEncoder,
+    ConvNet,
+    GlowNet,
+    WeightNormConvNet,
+    ZeroConvNet,
+)
 from flowjax_lite.conditioners.lipschitz import LipschitzMLP
 from flowjax_lite.conditioners.made import MADE, AbstractMADE, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
@@ -19,10 +26,13 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "ConvNet",
+    "GlowNet",
     "LipschitzMLP",
     "Periodic",
     "ResidualMADE",
     "ResidualMLP",
+    "WeightNormConvNet",
+    "ZeroConvNet",
     "check_compute_dtype",
     "get_activation",
 ]

@@ -1,6 +1,7 @@
 """What all networks have in common."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from jax import Array
 
@@ -25,3 +26,9 @@ class AbstractConditioner(RecordedModule, ABC, kind="conditioner"):
             x: (in_dim,), or (height, width, channels).
             condition: one condition, `condition_shape`.
         """
+
+
+def in_shape(network: Any) -> Shape:
+    """The shape that a network takes: its in_shape, or (in_dim,) of one that takes vectors."""
+    shape: Shape = getattr(network, "in_shape", None) or (network.in_dim,)
+    return shape

@@ -1,17 +1,19 @@
-"""Convolutional networks on one image: to an image of equal size, to parameters, and from a vector.
+"""Convolutional networks on one image: to an image of equal size, to an array, and from a vector.
 
-They are made of the same block: a gated residual convolution behind a layer norm over channels, as
-in variational autoencoders (Van den Berg et al., 2018, arXiv:1803.05649, appendix A, without its
-norms) and coupling layers (Ho et al., 2019, arXiv:1902.00275, section 3.3).
+Three of them fill coupling layers, each as its paper has it: `ConvNet` (Flow++),
+`WeightNormConvNet` (RealNVP) and `GlowNet`. `ConvEncoder` and `ConvDecoder`, as in variational
+autoencoders (Van den Berg et al., 2018, arXiv:1803.05649, appendix A, without its norms), are made
+of the same blocks as `ConvNet`.
 """
 
 import math
+from abc import abstractmethod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.base import AbstractConditioner
@@ -70,25 +72,106 @@ class GatedBlock(nnx.Module):
         self.norm = nnx.LayerNorm(channels, **precise, rngs=rngs)
         self.inner = Conv(channels, channels, rngs=rngs)
         self.outer = Conv(channels, 2 * channels, size=1, zero=True, rngs=rngs)
-        self.by_condition = (
-            None
-            if condition_dim is None
-            else Dense(condition_dim, channels, compute_dtype="float32", rngs=rngs)
-        )
+        self.by_condition = _by_condition(condition_dim, channels, rngs)
         self.activation = activation
 
     def __call__(self, x: Array, condition: Array | None) -> Array:
         h = self.inner(self.activation(self.norm(x)))
-        if self.by_condition is not None and condition is not None:
-            h = h + self.by_condition(condition.astype(h.dtype))[None, None]
+        h = _moved(h, self.by_condition, condition)
         value, gate = jnp.split(self.outer(self.activation(h)), 2, axis=-1)
         return x + value * jax.nn.sigmoid(gate)
 
 
-class ConvNet(AbstractConditioner):
-    """A network from an image to an image of the same height and width.
+class WeightNormConv(nnx.Module):
+    """A convolution whose kernel is a direction and a length for each output channel.
 
-    The last layer starts at zero, so the flow around it starts as the identity.
+    Salimans and Kingma, 2016, arXiv:1602.07868, equation 2.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        size: int = 3,
+        zero: bool = False,
+        rngs: nnx.Rngs,
+    ) -> None:
+        shape = size, size, in_channels, out_channels
+        self.direction = nnx.Param(_KERNEL_INIT(rngs.params(), shape))
+        norms = jnp.sqrt(jnp.sum(self.direction[...] ** 2, axis=(0, 1, 2)))
+        self.length = nnx.Param(jnp.zeros_like(norms) if zero else norms)
+        self.bias = nnx.Param(jnp.zeros(out_channels))
+
+    def __call__(self, x: Array) -> Array:
+        direction = self.direction[...]
+        squares = jnp.sum(direction**2, axis=(0, 1, 2), keepdims=True)
+        tiny = jnp.finfo(squares.dtype).tiny
+        kernel = direction * lax.rsqrt(squares + tiny) * self.length[...][None, None, None]
+        return convolution(x, kernel) + self.bias[...][None, None]
+
+
+class WeightNormBlock(nnx.Module):
+    """x + two convolutions with normalised weights, each behind an activation.
+
+    It starts as the identity.
+    """
+
+    def __init__(
+        self, channels: int, *, condition_dim: int | None, activation: Activation, rngs: nnx.Rngs
+    ) -> None:
+        self.inner = WeightNormConv(channels, channels, rngs=rngs)
+        self.outer = WeightNormConv(channels, channels, zero=True, rngs=rngs)
+        self.by_condition = _by_condition(condition_dim, channels, rngs)
+        self.activation = activation
+
+    def __call__(self, x: Array, condition: Array | None) -> Array:
+        h = _moved(self.inner(self.activation(x)), self.by_condition, condition)
+        return x + self.outer(self.activation(h))
+
+
+class AbstractImageNet(AbstractConditioner):
+    """A network from an image to an image of equal size, or to parameters of its pixels.
+
+    Its last convolution starts at zero, so the flow around it starts as the identity. A subclass
+    sets the layers, and maps an image to one with `self.last_channels` channels.
+    """
+
+    last_channels: int
+
+    def _set_shapes(
+        self,
+        image_shape: Shape,
+        out_channels: int,
+        num_params: int | None,
+        condition_dim: int | None,
+    ) -> None:
+        self.in_shape = height, width, _ = check_image_shape(image_shape)
+        check_positive_int(out_channels, "out_channels")
+        self.last_channels, self.out_shape = out_channels, (height, width, out_channels)
+        if num_params is not None:
+            self.last_channels *= check_positive_int(num_params, "num_params")
+            self.out_shape = (num_params, *self.out_shape)
+        self.condition_shape = condition_shape(condition_dim)
+
+    @abstractmethod
+    def _image(self, x: Array, condition: Array | None) -> Array:
+        """(height, width, last_channels), from x and the condition, which are checked."""
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        """Map x (height, width, channels) and the condition to an array of out_shape."""
+        x = check_event(x, self.in_shape, "x")
+        y = self._image(x, check_condition(condition, self.condition_shape))
+        if len(self.out_shape) == 3:
+            return y
+        return jnp.moveaxis(y.reshape(*y.shape[:2], self.out_shape[0], -1), 2, 0)
+
+
+class ConvNet(AbstractImageNet):
+    """Gated residual convolutions behind layer norms over channels.
+
+    Flow++: Ho, Chen, Srinivas, Duan and Abbeel, 2019, arXiv:1902.00275, section 3.3, without its
+    attention and its dropout.
     """
 
     def __init__(
@@ -96,6 +179,7 @@ class ConvNet(AbstractConditioner):
         image_shape: Shape,
         *,
         out_channels: int,
+        num_params: int | None = None,
         channels: int = 32,
         num_blocks: int = 2,
         condition_dim: int | None = None,
@@ -107,35 +191,149 @@ class ConvNet(AbstractConditioner):
         Args:
             image_shape: (height, width, channels) of the input.
             out_channels: channels of the output.
+            num_params: the output has so many numbers for each pixel and channel, (num_params,
+                height, width, out_channels), as a `Coupling` takes them; None for an image.
             channels: channels in between.
             num_blocks: number of residual blocks.
             condition_dim: length of the condition, which enters every block; None for none.
             activation: name or function.
             rngs: source of the initial weights.
         """
-        self.in_shape = check_image_shape(image_shape)
-        height, width, in_channels = self.in_shape
-        self.out_shape = (height, width, check_positive_int(out_channels, "out_channels"))
+        self._set_shapes(image_shape, out_channels, num_params, condition_dim)
         check_positive_int(channels, "channels")
-        self.condition_shape = condition_shape(condition_dim)
         options = _block_options(condition_dim, activation, rngs)
         self.activation = options["activation"]
-        self.first = Conv(in_channels, channels, rngs=rngs)
-        self.blocks = nnx.List(
-            [
-                GatedBlock(channels, **options)
-                for _ in range(check_positive_int(num_blocks, "num_blocks"))
-            ]
-        )
-        self.last = Conv(channels, out_channels, zero=True, rngs=rngs)
+        self.first = Conv(self.in_shape[-1], channels, rngs=rngs)
+        number = check_positive_int(num_blocks, "num_blocks")
+        self.blocks = nnx.List([GatedBlock(channels, **options) for _ in range(number)])
+        self.last = Conv(channels, self.last_channels, zero=True, rngs=rngs)
 
-    def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        """Map x (height, width, channels) and the condition to (height, width, out_channels)."""
-        h = self.first(check_event(x, self.in_shape, "x"))
-        condition = check_condition(condition, self.condition_shape)
+    def _image(self, x: Array, condition: Array | None) -> Array:
+        h = self.first(x)
         for block in self.blocks:
             h = block(h, condition)
         return self.last(self.activation(h))
+
+
+class WeightNormConvNet(AbstractImageNet):
+    """Residual convolutions with normalised weights, which need no norm of activations.
+
+    RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, section 4.1. Its networks also
+    hold batch norms, by which the density of one image would depend on others; they are left out.
+    """
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        *,
+        out_channels: int,
+        num_params: int | None = None,
+        channels: int = 32,
+        num_blocks: int = 2,
+        condition_dim: int | None = None,
+        activation: str | Activation = "relu",
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the blocks.
+
+        Args:
+            image_shape: as for `ConvNet`, also the following ones.
+            out_channels: as there.
+            num_params: as there.
+            channels: as there.
+            num_blocks: as there; each holds two convolutions.
+            condition_dim: as there.
+            activation: as there.
+            rngs: as there.
+        """
+        self._set_shapes(image_shape, out_channels, num_params, condition_dim)
+        check_positive_int(channels, "channels")
+        options = _block_options(condition_dim, activation, rngs)
+        self.activation = options["activation"]
+        self.first = WeightNormConv(self.in_shape[-1], channels, rngs=rngs)
+        number = check_positive_int(num_blocks, "num_blocks")
+        self.blocks = nnx.List([WeightNormBlock(channels, **options) for _ in range(number)])
+        self.last = WeightNormConv(channels, self.last_channels, zero=True, rngs=rngs)
+
+    def _image(self, x: Array, condition: Array | None) -> Array:
+        h = self.first(x)
+        for block in self.blocks:
+            h = block(h, condition)
+        return self.last(self.activation(h))
+
+
+class GlowNet(AbstractImageNet):
+    """Three convolutions, of 3 × 3, 1 × 1 and 3 × 3 pixels.
+
+    Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, appendix B, without the normalisations
+    inside, which a batch would have to initialise.
+    """
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        *,
+        out_channels: int,
+        num_params: int | None = None,
+        channels: int = 64,
+        condition_dim: int | None = None,
+        activation: str | Activation = "relu",
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            image_shape: as for `ConvNet`, also the following ones.
+            out_channels: as there.
+            num_params: as there.
+            channels: as there; 512 in the paper.
+            condition_dim: as there; it moves the channels after the first convolution.
+            activation: as there.
+            rngs: as there.
+        """
+        self._set_shapes(image_shape, out_channels, num_params, condition_dim)
+        check_positive_int(channels, "channels")
+        self.activation = get_activation(activation)
+        self.first = Conv(self.in_shape[-1], channels, rngs=rngs)
+        self.by_condition = _by_condition(condition_dim, channels, rngs)
+        self.middle = Conv(channels, channels, size=1, rngs=rngs)
+        self.last = Conv(channels, self.last_channels, zero=True, rngs=rngs)
+
+    def _image(self, x: Array, condition: Array | None) -> Array:
+        h = self.activation(_moved(self.first(x), self.by_condition, condition))
+        return self.last(self.activation(self.middle(h)))
+
+
+class ZeroConvNet(AbstractImageNet):
+    """One convolution of 3 × 3 pixels, such as that by which Glow predicts what it factors out.
+
+    Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.
+    """
+
+    def __init__(
+        self,
+        image_shape: Shape,
+        *,
+        out_channels: int,
+        num_params: int | None = None,
+        condition_dim: int | None = None,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the layer.
+
+        Args:
+            image_shape: as for `ConvNet`, also the following ones.
+            out_channels: as there.
+            num_params: as there.
+            condition_dim: as there; it moves the channels of the output.
+            rngs: as there.
+        """
+        self._set_shapes(image_shape, out_channels, num_params, condition_dim)
+        self.last = Conv(self.in_shape[-1], self.last_channels, zero=True, rngs=rngs)
+        self.by_condition = _by_condition(condition_dim, self.last_channels, rngs, zero=True)
+
+    def _image(self, x: Array, condition: Array | None) -> Array:
+        return _moved(self.last(x), self.by_condition, condition)
 
 
 class ConvEncoder(AbstractConditioner):
@@ -274,6 +472,22 @@ def _block_options(
         "activation": get_activation(activation),
         "rngs": rngs,
     }
+
+
+def _by_condition(
+    condition_dim: int | None, channels: int, rngs: nnx.Rngs, *, zero: bool = False
+) -> Dense | None:
+    """The map from a condition to what moves the channels, if there is one."""
+    if condition_dim is None:
+        return None
+    return Dense(condition_dim, channels, compute_dtype="float32", zero=zero, rngs=rngs)
+
+
+def _moved(h: Array, by_condition: Dense | None, condition: Array | None) -> Array:
+    """An image whose channels the condition has moved, the same at every pixel."""
+    if by_condition is None or condition is None:
+        return h
+    return h + by_condition(condition.astype(h.dtype))[None, None]
 
 
 def _doubled(x: Array) -> Array:

@@ -25,6 +25,7 @@ from flowjax_lite.flows.coupling_flows import (
     realnvp,
 )
 from flowjax_lite.flows.gaussianization_flows import gaussianization
+from flowjax_lite.flows.image_flows import glow, realnvp_image
 from flowjax_lite.flows.low_rank_flows import planar, radial, sylvester
 from flowjax_lite.flows.options import DIVERGENCES
 from flowjax_lite.flows.residual_flows import residual
@@ -55,8 +56,12 @@ NAMED: dict[str, Callable[..., Flow]] = {
     "cnf": cnf,
 }
 
+# Those whose events are images, (height, width, channels).
+IMAGES: dict[str, Callable[..., Flow]] = {"realnvp_image": realnvp_image, "glow": glow}
+
 __all__ = [
     "DIVERGENCES",
+    "IMAGES",
     "NAMED",
     "autoregressive",
     "bernstein",
@@ -67,6 +72,7 @@ __all__ = [
     "ffjord",
     "flowpp",
     "gaussianization",
+    "glow",
     "glow_1d",
     "iaf",
     "maf",
@@ -77,6 +83,7 @@ __all__ = [
     "planar",
     "radial",
     "realnvp",
+    "realnvp_image",
     "residual",
     "rnode",
     "sos",

@@ -30,6 +30,8 @@ Factory = TypeVar("Factory", bound=Callable[..., Flow])
 DivergenceName = Literal["exact", "hutchinson", "hutch++"]
 DIVERGENCES: tuple[str, ...] = get_args(DivergenceName)
 Network = Literal["mlp", "residual"]
+Pixels = Literal["logit", "centre"]
+PIXELS: tuple[str, ...] = get_args(Pixels)
 
 
 class FlowOptions(TypedDict, total=False):
@@ -115,6 +117,34 @@ class ContinuousOptions(FlowOptions, total=False):
     adjoint: Adjoint
 
 
+class ImageOptions(TypedDict, total=False):
+    """The options of flows of images.
+
+    Args:
+        image_shape: (height, width, channels) of an event.
+        condition_dim: dimension of a condition, such as the number of classes; None for an
+            unconditional flow.
+        num_scales: number of scales; each but the last leaves half of the numbers behind.
+        num_levels: number of levels of a pixel: an event holds numbers in [0, num_levels), such
+            as 256 for bytes with noise, see `Dequantized`; 1 for numbers in [0, 1).
+        pixels: the fixed map to unit scale: "logit" by a logarithm of odds, which keeps samples
+            within the levels, or "centre" by a shift and a scale alone.
+        condition_map: fixed bijector from unit scale to the conditions.
+        gradient: what a backward pass keeps of each layer: "store" all that it needs,
+            "recompute" its input, "invert" nothing; see `Repeat`.
+        rngs: source of the initial weights, such as `nnx.Rngs(0)`.
+    """
+
+    image_shape: Required[tuple[int, int, int]]
+    condition_dim: int | None
+    num_scales: int
+    num_levels: int
+    pixels: Pixels
+    condition_map: AbstractBijector | None
+    gradient: Gradient
+    rngs: Required[nnx.Rngs]
+
+
 SOLVER: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Solver)}
 # An option whose default differs between flows is a parameter of each factory.
 DEFAULTS: dict[str, Any] = {
@@ -129,11 +159,23 @@ DEFAULTS: dict[str, Any] = {
     "condition_map": None,
     "gradient": "store",
     "compute_dtype": "float32",
+    "num_scales": 2,
+    "num_levels": 256,
+    "pixels": "logit",
 }
 
 # The order of a signature: these, then what a flow has for itself, then the last ones.
-_FIRST = ("dim", "condition_dim", "num_layers", "hidden")
-_LAST = ("base", "data_map", "condition_map", "gradient", "compute_dtype", "rngs")
+_FIRST = ("dim", "image_shape", "condition_dim", "num_scales", "num_layers", "hidden")
+_LAST = (
+    "num_levels",
+    "pixels",
+    "base",
+    "data_map",
+    "condition_map",
+    "gradient",
+    "compute_dtype",
+    "rngs",
+)
 _RETURNS = "    The flow, the identity map at initialisation."
 
 
@@ -303,7 +345,8 @@ def _bind(factory: Callable[..., Flow], args: Any, kwargs: Mapping[str, Any]) ->
             raise TypeError(f"{name} takes no argument {key!r}.{hint} It takes {known}")
     positional = [p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
     if len(args) > len(positional):
-        call = ", ".join([*positional, "dim=2", "rngs=nnx.Rngs(0)"])
+        shape = "dim=2" if "dim" in signature.parameters else "image_shape=(28, 28, 1)"
+        call = ", ".join([*positional, shape, "rngs=nnx.Rngs(0)"])
         raise TypeError(f"{name} takes arguments by name, such as {name}({call})")
     bound = signature.bind_partial(*args, **kwargs)
     bound.apply_defaults()

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from flowjax_lite.conditioners import AbstractConditioner
+from flowjax_lite.conditioners.base import in_shape
 from flowjax_lite.core.checks import (
     Shape,
     as_key,
@@ -74,9 +75,8 @@ class Hybrid(AbstractModel):
                 "the flow takes a condition; a hybrid model predicts the classes from x alone: "
                 "build the flow without condition_dim"
             )
-        takes = getattr(head, "in_shape", None) or (getattr(head, "in_dim", None),)
-        if takes != flow.event_shape:
-            raise ValueError(f"the head takes shape {takes}; expected {flow.event_shape}")
+        if in_shape(head) != flow.event_shape:
+            raise ValueError(f"the head takes shape {in_shape(head)}; expected {flow.event_shape}")
         shape: Shape = head.out_shape  # type: ignore[attr-defined]
         if len(shape) != 1 or shape[0] < 2:
             raise ValueError(

@@ -13,12 +13,12 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from flowjax_lite.conditioners import AbstractConditioner
+from flowjax_lite.conditioners.base import in_shape
 from flowjax_lite.core.checks import (
     Shape,
     as_key,
     check_batch,
     check_choice,
-    check_event_shape,
     check_positive_int,
 )
 from flowjax_lite.core.mesh import by_parts
@@ -105,7 +105,7 @@ class VAE(AbstractModel):
                 "the posterior takes no condition, so all x would have the same latents: build it "
                 "with condition_dim, the length of the encoder's output"
             )
-        self.event_shape = _in_shape(encoder)
+        self.event_shape = in_shape(encoder)
         self.condition_shape = None
         if prior is None:
             prior = StandardNormal(posterior.event_shape)
@@ -113,7 +113,7 @@ class VAE(AbstractModel):
             prior = flow_of_base(prior)
         of_decoder = {"bernoulli": self.event_shape, "normal": (2, *self.event_shape)}
         _check_fit("the encoder gives", _out_shape(encoder), posterior.condition_shape)
-        _check_fit("the decoder takes", _in_shape(decoder), posterior.event_shape)
+        _check_fit("the decoder takes", in_shape(decoder), posterior.event_shape)
         _check_fit("the decoder gives", _out_shape(decoder), of_decoder[likelihood])
         _check_fit("the prior has events of", prior.event_shape, posterior.event_shape)
         if prior.condition_shape is not None:
@@ -349,11 +349,6 @@ def _sample_events(vae: VAE, z: Array, keys: Array) -> Array:
         return loc + scale * jax.random.normal(key, loc.shape, loc.dtype)
 
     return jax.vmap(sample)(z, keys)
-
-
-def _in_shape(network: Any) -> Shape:
-    """The shape that a network takes."""
-    return getattr(network, "in_shape", None) or check_event_shape(network.in_dim)
 
 
 def _out_shape(network: Any) -> Shape:

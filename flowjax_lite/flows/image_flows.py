@@ -1,0 +1,206 @@
+"""Image flows: couplings at several scales, each of which leaves half of its numbers behind.
+
+An event is (height, width, channels), from the data to the latent. A scale squeezes squares of
+pixels into channels, transforms them, and hands the first half of the channels on to the next one;
+what it leaves behind is latent. The flows differ in the layers of a scale.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, Unpack, get_args
+
+from flax import nnx
+
+from flowjax_lite.bijectors import (
+    CHECKERBOARD,
+    PLU,
+    AbstractBijector,
+    ActNorm,
+    BatchNorm,
+    Chain,
+    Channelwise,
+    Coupling,
+    FirstChannels,
+    Independent,
+    Repeat,
+    Reverse,
+    Sigmoid,
+    Squeezed,
+    Standardize,
+)
+from flowjax_lite.conditioners import GlowNet, WeightNormConvNet, ZeroConvNet
+from flowjax_lite.conditioners.convolution import check_image_shape
+from flowjax_lite.core.checks import Shape, check_choice, check_positive_int
+from flowjax_lite.distributions import Flow, StandardNormal
+from flowjax_lite.flows.options import PIXELS, ImageOptions, flow_factory
+from flowjax_lite.transformers import Affine
+
+Normalization = Literal["batch", "act"]
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
+# Pixels keep this distance from 0 and 1, where the logarithm of odds is infinite.
+_ALPHA = 0.05
+# Standard deviation of a uniform level, nearly, as a part of all levels.
+_UNIT = 0.25
+
+
+@flow_factory
+def realnvp_image(
+    *,
+    num_layers: int = 3,
+    channels: int = 32,
+    num_blocks: int = 2,
+    normalization: Normalization = "batch",
+    **options: Unpack[ImageOptions],
+) -> Flow:
+    """Affine couplings by checkerboards and by channels, at several scales.
+
+    A scale is, from the data to the latent, num_layers couplings by a checkerboard and num_layers
+    by channels; the last one has num_layers + 1 by a checkerboard alone. A normalisation stands
+    before each coupling.
+
+    RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, sections 3.4 to 3.7.
+
+    Args:
+        num_layers: number of couplings by each partition, in each scale.
+        channels: of the networks of the first scale; they double with each scale.
+        num_blocks: number of residual blocks of each network.
+        normalization: "batch" for `BatchNorm`, as published, or "act" for `ActNorm`, which
+            `initialize` sets from data before training, and which takes half of the time.
+
+    Returns:
+        The flow, the identity map at initialisation but for the map of pixels.
+    """
+    norm = (
+        ActNorm
+        if check_choice(normalization, NORMALIZATIONS, "normalization") == "act"
+        else (BatchNorm)
+    )
+
+    def couplings(shape: Shape, scale: int, number: int) -> AbstractBijector:
+        height, width, depth = shape
+
+        def spread(layer: AbstractBijector) -> AbstractBijector:
+            return Channelwise(layer, (height, width))
+
+        def make_layer(rngs: nnx.Rngs) -> AbstractBijector:
+            network = WeightNormConvNet(
+                (height, width, depth // 2),
+                out_channels=depth // 2,
+                num_params=2,
+                channels=channels * 2**scale,
+                num_blocks=num_blocks,
+                condition_dim=options["condition_dim"],
+                rngs=rngs,
+            )
+            coupling = Coupling(Affine(), network)
+            return Chain([coupling, spread(Reverse(depth)), spread(norm(depth))])
+
+        layers = Repeat(make_layer, number, gradient=options["gradient"], rngs=options["rngs"])
+        # The halves change places after each layer: an odd number of times would leave them so.
+        return Chain([layers, spread(Reverse(depth))]) if number % 2 else layers
+
+    def make_scale(shape: Shape, scale: int, rest: AbstractBijector | None) -> AbstractBijector:
+        number = num_layers if rest else num_layers + 1
+        checkerboard = Squeezed(couplings(shape, scale, number), order=CHECKERBOARD)
+        if rest is None:
+            return checkerboard
+        by_channels = Squeezed(couplings(shape, scale, num_layers))
+        return Chain([Squeezed(rest, order=CHECKERBOARD), by_channels, checkerboard])
+
+    check_positive_int(num_layers, "num_layers")
+    return _at_scales(make_scale, options)
+
+
+@flow_factory
+def glow(*, num_layers: int = 8, channels: int = 64, **options: Unpack[ImageOptions]) -> Flow:
+    """Steps of a normalisation, a linear map of channels and a coupling, at several scales.
+
+    What a scale leaves behind is normal given what goes on, with a learned location and scale; so
+    is the latent of the last scale, given the condition. Set the normalisations from data before
+    training, with `flow = fl.initialize(flow, x)`.
+
+    Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.
+
+    Args:
+        num_layers: number of steps in each scale.
+        channels: of the networks.
+
+    Returns:
+        The flow, up to the fixed order of channels and the map of pixels the identity at
+        initialisation.
+    """
+    condition_dim = options["condition_dim"]
+
+    def make_scale(shape: Shape, scale: int, rest: AbstractBijector | None) -> AbstractBijector:
+        height, width, depth = shape
+        half: dict[str, Any] = {
+            "image_shape": (height, width, depth // 2),
+            "out_channels": depth // 2,
+            "num_params": 2,
+            "condition_dim": condition_dim,
+        }
+
+        def spread(layer: AbstractBijector) -> AbstractBijector:
+            return Channelwise(layer, (height, width))
+
+        def make_step(rngs: nnx.Rngs) -> AbstractBijector:
+            layers = [PLU(depth, rngs=rngs), ActNorm(depth)]
+            spread = [Channelwise(layer, (height, width)) for layer in layers]
+            return Chain(
+                [Coupling(Affine(), GlowNet(**half, channels=channels, rngs=rngs)), *spread]
+            )
+
+        rngs = options["rngs"]
+        steps = Repeat(make_step, num_layers, gradient=options["gradient"], rngs=rngs)
+        if rest is None:
+            given = {} if condition_dim is None else {"condition_dim": condition_dim, "rngs": rngs}
+            prior = [spread(Independent(Affine(), depth, **given))]
+        else:
+            prior = [rest, Coupling(Affine(), ZeroConvNet(**half, rngs=rngs))]
+        return Squeezed(Chain([*prior, steps]))
+
+    return _at_scales(make_scale, options)
+
+
+# From the squeezed shape of a scale, its number, and the flow of the coarser ones, of equal shape.
+MakeScale = Callable[[Shape, int, AbstractBijector | None], AbstractBijector]
+
+
+def _at_scales(make_scale: MakeScale, options: ImageOptions) -> Flow:
+    """The flow of all scales, closed by the map of pixels.
+
+    Args:
+        make_scale: builds the bijector of a scale; what it is given of the coarser scales acts on
+            the first half of the channels.
+        options: those of the flow.
+
+    Raises:
+        ValueError: height or width cannot be halved once for each scale.
+    """
+    shape = check_image_shape(options["image_shape"])
+    num_scales = check_positive_int(options["num_scales"], "num_scales")
+    factor = 2**num_scales
+    if shape[0] % factor or shape[1] % factor:
+        raise ValueError(
+            f"image_shape is {shape}, and each of num_scales={num_scales} scales halves height and "
+            f"width: expected multiples of {factor}; take fewer scales, or pad the images"
+        )
+
+    def bijector(shape: Shape, scale: int) -> AbstractBijector:
+        height, width, depth = shape[0] // 2, shape[1] // 2, 4 * shape[2]
+        rest = None
+        if scale + 1 < num_scales:
+            rest = FirstChannels(bijector((height, width, depth // 2), scale + 1), depth)
+        return make_scale((height, width, depth), scale, rest)
+
+    to_pixels = pixel_map(shape, options["num_levels"], options["pixels"])
+    chain = Chain([bijector(shape, 0), *to_pixels])
+    return Flow(StandardNormal(shape), chain, condition_map=options["condition_map"])
+
+
+def pixel_map(shape: Shape, num_levels: int, pixels: str) -> list[AbstractBijector]:
+    """The fixed maps from unit scale to [0, num_levels)."""
+    levels = check_positive_int(num_levels, "num_levels")
+    if check_choice(pixels, PIXELS, "pixels") == "centre":
+        return [Standardize(shape, loc=levels / 2, scale=_UNIT * levels)]
+    scale = levels / (1 - 2 * _ALPHA)
+    return [Sigmoid(shape), Standardize(shape, loc=-_ALPHA * scale, scale=scale)]
