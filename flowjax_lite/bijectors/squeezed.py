@@ -68,9 +68,10 @@ class Squeezed(AbstractBijector):
         return self._spread(x), log_det
 
     def parts(self) -> list[Part]:
-        around = {"size": self.size, "order": self.order}
+        size, order = self.size, self.order
         return [
-            Part(Squeezed(layer, **around), forward) for layer, forward in self.bijector.parts()
+            Part(Squeezed(layer, size=size, order=order), forward)
+            for layer, forward in self.bijector.parts()
         ]
 
     def _renewed(

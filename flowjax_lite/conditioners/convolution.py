@@ -138,6 +138,7 @@ class AbstractImageNet(AbstractConditioner):
     """
 
     last_channels: int
+    out_shape: Shape
 
     def _set_shapes(
         self,

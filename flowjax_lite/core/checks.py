@@ -84,6 +84,37 @@ def check_batch(value: Any, event_shape: Shape, name: str) -> Array:
     return array
 
 
+def check_levels(value: Any, event_shape: Shape, num_levels: int, name: str) -> Any:
+    """Return value as an array, of numpy if it was none of jax, whose trailing axes are one event.
+
+    Raises:
+        TypeError: value has no whole numbers.
+        ValueError: the trailing axes are not one event, or there is no such level.
+    """
+    array = value if isinstance(value, Array) else np.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; expected whole levels from 0 to {num_levels - 1}: "
+            f"cast them with {name}.astype(np.uint8), after scaling them to that range"
+        )
+    rank = len(event_shape)
+    shape = array.shape[max(array.ndim - rank, 0) :]
+    if shape != event_shape:
+        axes = ", ".join(["...", *map(str, event_shape)])
+        fix = ""
+        if rank == 3 and shape == (event_shape[2], *event_shape[:2]):
+            fix = f": channels go last, np.moveaxis({name}, -3, -1)"
+        raise ValueError(f"{name} has shape {array.shape}; expected ({axes}){fix}")
+    if array.size and not isinstance(array, jax.core.Tracer):
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >= num_levels:
+            raise ValueError(
+                f"{name} holds levels from {low} to {high}; expected 0 to {num_levels - 1}, by the "
+                f"model's num_levels = {num_levels}"
+            )
+    return array
+
+
 def check_condition_batch(condition: Any, condition_shape: Shape | None) -> Array | None:
     """Return condition as an array whose trailing axes are one condition, or None.
 

@@ -11,6 +11,7 @@ from flowjax_lite.distributions.bases.normal import (
 from flowjax_lite.distributions.bases.product import Product
 from flowjax_lite.distributions.bases.student_t import StudentT
 from flowjax_lite.distributions.density import Density
+from flowjax_lite.distributions.dequantized import Dequantized
 from flowjax_lite.distributions.embedded import Embedded
 from flowjax_lite.distributions.flow import Flow
 from flowjax_lite.distributions.mixture import FlowMixture
@@ -21,6 +22,7 @@ __all__ = [
     "Beta",
     "ConditionalNormal",
     "Density",
+    "Dequantized",
     "DiagonalNormal",
     "Embedded",
     "Flow",

@@ -22,12 +22,14 @@ class AbstractModel(RecordedModule):
     Attributes:
         event_shape: shape of one x.
         condition_shape: shape of what comes with each x, or None for nothing.
+        num_levels: events hold whole numbers from 0 to num_levels - 1; None for real numbers.
         mesh: devices among which the rows of a batch are divided, in a training step; None
             everywhere else.
     """
 
     event_shape: tuple[int, ...]
     condition_shape: tuple[int, ...] | None
+    num_levels: int | None = None
     mesh: Mesh | None = None
 
     def divided(self, mesh: Mesh | None) -> Self:

@@ -1,21 +1,25 @@
 """What a flow takes from a batch as a whole: first constants, and running statistics."""
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from flowjax_lite.bijectors.base import AbstractNormalization, Renew
+from flowjax_lite.bijectors.base import AbstractNormalization, Renew, with_parts
 from flowjax_lite.bijectors.normalization import BatchNorm
-from flowjax_lite.core.checks import check_batch, check_condition_batch
+from flowjax_lite.core.checks import check_batch, check_condition_batch, check_levels
 from flowjax_lite.core.pytree import holds
+from flowjax_lite.distributions.dequantized import Dequantized
 from flowjax_lite.distributions.flow import Flow, at_least_default, batch_shape
 
+Model = TypeVar("Model", bound=Flow | Dequantized)
 
-def initialize(flow: Flow, x: Any, condition: Any = None) -> Flow:
+
+def initialize(flow: Model, x: Any, condition: Any = None) -> Model:
     """Set the constants of every `ActNorm` and `BatchNorm` from data, before training.
 
     The rows go through the flow from the data side to the latent side, and each such layer is set
@@ -25,7 +29,7 @@ def initialize(flow: Flow, x: Any, condition: Any = None) -> Flow:
     Glow: Kingma and Dhariwal, 2018, arXiv:1807.03039, section 3.1.
 
     Args:
-        flow: the model; it is left as it is.
+        flow: the model, also a `Dequantized`; it is left as it is.
         x: (..., *event_shape), at least two rows.
         condition: (..., *condition_shape); its leading axes broadcast against those of x.
 
@@ -42,6 +46,8 @@ def initialize(flow: Flow, x: Any, condition: Any = None) -> Flow:
         >>> flow = fl.flows.glow_1d(dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(0))
         >>> flow = fl.initialize(flow, 100 * jax.random.normal(jax.random.key(0), (64, 2)))
     """
+    if isinstance(flow, Dequantized):
+        return _with_noise(flow, x, lambda flow, x: initialize(flow, x, condition))
     rows = _rows(flow, x, condition, None)
     if not holds(flow, AbstractNormalization):
         return flow
@@ -53,7 +59,7 @@ def initialize(flow: Flow, x: Any, condition: Any = None) -> Flow:
     return _renewed(flow, *rows, renew=_initialized)
 
 
-def observe(flow: Flow, x: Any, condition: Any = None, weights: Any = None) -> Flow:
+def observe(flow: Model, x: Any, condition: Any = None, weights: Any = None) -> Model:
     """Move the running statistics of every `BatchNorm` towards those of a batch.
 
     They become momentum · old + (1 - momentum) · the batch's, which goes on its way normalised
@@ -63,7 +69,7 @@ def observe(flow: Flow, x: Any, condition: Any = None, weights: Any = None) -> F
     RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, appendix E.
 
     Args:
-        flow: the model; it is left as it is.
+        flow: the model, also a `Dequantized`; it is left as it is.
         x: (..., *event_shape).
         condition: (..., *condition_shape); its leading axes broadcast against those of x.
         weights: (...), not negative; rows of weight zero have no influence. None weighs all
@@ -76,10 +82,21 @@ def observe(flow: Flow, x: Any, condition: Any = None, weights: Any = None) -> F
         TypeError: x or the condition is not floating-point, or a condition is missing.
         ValueError: x or the condition has the wrong shape.
     """
+    if isinstance(flow, Dequantized):
+        return _with_noise(flow, x, lambda flow, x: observe(flow, x, condition, weights))
     rows = _rows(flow, x, condition, weights)
     if not holds(flow, BatchNorm):
         return flow
     return _renewed(flow, *rows, renew=_observed)
+
+
+def _with_noise(model: Dequantized, x: Any, renewed: Callable[[Flow, Array], Flow]) -> Any:
+    """The model whose flow has met images with noise, always the same."""
+    x = check_levels(x, model.event_shape, model.num_levels, "x")
+    rows = x.reshape(-1, *model.event_shape)
+    keys = jax.random.split(jax.random.key(0), len(rows))
+    noisy, _ = jax.vmap(model.dequantized)(rows, keys)
+    return with_parts(model, flow=renewed(model.flow, noisy.reshape(x.shape)))
 
 
 def _rows(flow: Flow, x: Any, condition: Any, weights: Any) -> tuple[Array, Array | None, Array]:

@@ -152,7 +152,9 @@ def glow(*, num_layers: int = 8, channels: int = 64, **options: Unpack[ImageOpti
         rngs = options["rngs"]
         steps = Repeat(make_step, num_layers, gradient=options["gradient"], rngs=rngs)
         if rest is None:
-            given = {} if condition_dim is None else {"condition_dim": condition_dim, "rngs": rngs}
+            given: Any = (
+                {} if condition_dim is None else {"condition_dim": condition_dim, "rngs": rngs}
+            )
             prior = [spread(Independent(Affine(), depth, **given))]
         else:
             prior = [rest, Coupling(Affine(), ZeroConvNet(**half, rngs=rngs))]

@@ -1,6 +1,7 @@
 """What training minimises: pure functions of a flow and a batch."""
 
 from flowjax_lite.losses.atomic import atomic_loss
+from flowjax_lite.losses.bits import bits_per_dim
 from flowjax_lite.losses.flow_matching import flow_matching
 from flowjax_lite.losses.likelihood import Loss, negative_log_likelihood, regularized_likelihood
 from flowjax_lite.losses.noise import noise_regularized
@@ -14,6 +15,7 @@ from flowjax_lite.losses.variational import (
 __all__ = [
     "Loss",
     "atomic_loss",
+    "bits_per_dim",
     "distillation",
     "flow_matching",
     "forward_kl",

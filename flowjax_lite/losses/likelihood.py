@@ -40,7 +40,15 @@ def negative_log_likelihood(
 
     Returns:
         A scalar, the weighted mean over rows.
+
+    Raises:
+        TypeError: the model has no likelihood in closed form.
     """
+    if not hasattr(flow, "log_prob"):
+        raise TypeError(
+            f"a {type(flow).__name__} has no exact likelihood, but a bound: give its own loss, "
+            f"such as losses.bits_per_dim of a Dequantized, or inference.elbo() of a VAE"
+        )
     if weights is not None:
         x, condition = replace_weightless(weights, x, condition)
     return weighted_mean(-flow.log_prob(x, condition, key), weights)

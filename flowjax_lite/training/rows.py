@@ -17,6 +17,7 @@ from flowjax_lite.core.checks import (
     Shape,
     check_choice,
     check_condition_presence,
+    check_levels,
     condition_shape_message,
     default_dtype,
 )
@@ -135,8 +136,11 @@ def check_rows(
     """
     name = "validation" if held_out else "data"
     check = functools.partial(check_data, dtype=default_dtype(), checks=checks)
-    unit_scale = _expects_unit_scale(flow)
-    x = check(x, name=name, columns=names[0], allow_degenerate=held_out, unit_scale=unit_scale)
+    if flow.num_levels is None:
+        unit_scale = _expects_unit_scale(flow)
+        x = check(x, name=name, columns=names[0], allow_degenerate=held_out, unit_scale=unit_scale)
+    else:
+        x = check_levels(as_array(x, name=name), flow.event_shape, flow.num_levels, name)
     if condition is not None and flow.condition_shape is not None:
         options: Any = {"allow_degenerate": True, "whole_numbers": True}
         condition = check(condition, name="condition", columns=names[1], **options)
@@ -192,6 +196,11 @@ class Blocks:
                 "data is read as a stream, and condition is given beside it: a stream holds the "
                 "conditions of its rows; name their columns: "
                 "data.stream(..., condition_columns=[...])"
+            )
+        if flow.num_levels is not None:
+            raise ValueError(
+                "data is read as a stream, whose events are real numbers, and the model is one of "
+                "whole levels: pass the images as an array, of one byte a number"
             )
         check_choice(checks, CHECKS, "checks")
         num = len(stream)

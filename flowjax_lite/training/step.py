@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from flowjax_lite.bijectors import BatchNorm
 from flowjax_lite.core.mesh import check_mesh
 from flowjax_lite.core.pytree import holds
-from flowjax_lite.distributions import Flow, observe
+from flowjax_lite.distributions import Dequantized, Flow, observe
 from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.losses import Loss
 from flowjax_lite.training.record import Model
@@ -154,7 +154,7 @@ def _observe_batch(flow: AbstractModel, arguments: Mapping[str, Any]) -> Abstrac
             f"no argument x, but {list(arguments)}: use a loss such as negative_log_likelihood("
             f"flow, x, condition, weights, key), or ActNorm in place of BatchNorm"
         )
-    if not isinstance(flow, Flow):
+    if not isinstance(flow, Flow | Dequantized):
         raise TypeError(
             f"a flow within this {type(flow).__name__} holds a BatchNorm, whose statistics are "
             f"those of a flow's own batches: use ActNorm in its place"

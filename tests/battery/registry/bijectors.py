@@ -25,7 +25,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite import bijectors as b
-from flowjax_lite.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
+from flowjax_lite.conditioners import MADE, MLP, ConvNet, ResidualMADE, ResidualMLP
 from flowjax_lite.interop import FromDistraxBijector
 from flowjax_lite.transformers import AbstractTransformer, Affine
 
@@ -38,6 +38,21 @@ def coupling(
 ) -> b.Coupling:
     """A coupling layer that keeps the first entry."""
     return b.Coupling(transformer, mlp(rngs, transformer, network, condition_dim))
+
+
+def image_coupling(rngs: nnx.Rngs) -> b.Coupling:
+    """A coupling of images that keeps the first half of the channels."""
+    network = ConvNet(
+        (1, 2, 2),
+        out_channels=2,
+        num_params=2,
+        channels=2,
+        num_blocks=1,
+        condition_dim=CONDITION_DIM,
+        activation=SMOOTH,
+        rngs=rngs,
+    )
+    return b.Coupling(Affine(), network)
 
 
 def autoregressive(
@@ -168,6 +183,11 @@ BIJECTORS = {
     "RandomRotation": Item(lambda rngs: b.RandomRotation(DIM, rngs=rngs)),
     "Channelwise": Item(lambda rngs: Flat(b.Channelwise(b.PLU(DIM, rngs=rngs), (1, 2)))),
     "Channelwise|condition": Item(lambda rngs: Flat(b.Channelwise(_conditional(rngs), [2]))),
+    "Squeezed|condition": Item(
+        lambda rngs: Flat(b.Squeezed(image_coupling(rngs), order=b.CHECKERBOARD)),
+        second_order=False,
+    ),
+    "FirstChannels|condition": Item(lambda rngs: b.FirstChannels(_conditional(rngs), DIM + 1)),
     "Permutation": Item(lambda rngs: b.Permutation([2, 0, 1])),
     "Permutation.random": Item(lambda rngs: b.Permutation.random(DIM, rngs=rngs)),
     "Reverse": Item(lambda rngs: b.Reverse(DIM)),

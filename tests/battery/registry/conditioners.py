@@ -15,10 +15,13 @@ from flowjax_lite.conditioners import (
     ConvDecoder,
     ConvEncoder,
     ConvNet,
+    GlowNet,
     LipschitzMLP,
     Periodic,
     ResidualMADE,
     ResidualMLP,
+    WeightNormConvNet,
+    ZeroConvNet,
 )
 from flowjax_lite.transformers import AbstractTransformer
 
@@ -96,6 +99,14 @@ def convolutional(
         return FlatNetwork(ConvNet((2, 3, 1), out_channels=2, channels=2, num_blocks=1, **options))
     if network is ConvEncoder:
         return FlatNetwork(ConvEncoder((3, 2, 1), out_shape=(2,), channels=(2, 2), **options))
+    if network is ZeroConvNet:
+        del options["activation"]
+        return FlatNetwork(ZeroConvNet((2, 3, 1), out_channels=2, **options))
+    if network is GlowNet:
+        return FlatNetwork(GlowNet((2, 3, 1), out_channels=2, num_params=2, channels=2, **options))
+    if network is WeightNormConvNet:
+        options |= {"channels": 2, "num_blocks": 1}
+        return FlatNetwork(WeightNormConvNet((2, 3, 1), out_channels=2, **options))
     return ConvDecoder(DIM, out_shape=(2, 4, 1), channels=(2,), **options)
 
 
@@ -117,7 +128,15 @@ CONDITIONERS = {
     "ConvNet|condition": Item(
         partial(convolutional, network=ConvNet, condition_dim=CONDITION_DIM), data=SQUARED
     ),
-    # Made of the same blocks.
+    **{
+        f"{network.__name__}|condition": Item(
+            partial(convolutional, network=network, condition_dim=CONDITION_DIM),
+            dtypes=("float64",),
+            second_order=network is WeightNormConvNet,
+        )
+        for network in (GlowNet, WeightNormConvNet, ZeroConvNet)
+    },
+    # Made of the blocks of ConvNet.
     "ConvEncoder": Item(
         partial(convolutional, network=ConvEncoder),
         data=SQUARED,

@@ -3,12 +3,13 @@
 from functools import partial
 from typing import Any
 
+from battery.registry.bijectors import Flat
 from battery.registry.continuous import SHARP
 from battery.registry.item import CIRCLE, HIDDEN, REAL, SMOOTH, Domain, Item
 from flax import nnx
 
-from flowjax_lite.distributions import Flow
-from flowjax_lite.flows import NAMED, autoregressive, coupling
+from flowjax_lite.distributions import Flow, StandardNormal
+from flowjax_lite.flows import IMAGES, NAMED, autoregressive, coupling
 from flowjax_lite.transformers import CubicSpline, SinhArcsinh
 
 # What keeps a flow small, beside the settings that all flows take.
@@ -90,3 +91,29 @@ for _name in NAMED:
         FLOWS[f"{_name}(1)"] = _item(
             partial(flow, name=_name, dim=1), dtypes=("float64",), second_order=False
         )
+
+
+def image_flow(rngs: nnx.Rngs, name: str, condition_dim: int | None = None) -> Flow:
+    """A small flow of images, as one of vectors."""
+    flow = IMAGES[name](
+        image_shape=(4, 4, 1),
+        num_scales=2,
+        num_layers=1,
+        channels=2,
+        condition_dim=condition_dim,
+        num_levels=2,
+        pixels="centre",
+        rngs=rngs,
+    )
+    return Flow(StandardNormal(16), Flat(flow.bijector))
+
+
+for _name in IMAGES:
+    FLOWS |= {
+        f"{_name}(4, 4, 1)|condition": Item(
+            partial(image_flow, name=_name, condition_dim=2),
+            tolerance=10.0,  # linear maps of 16 numbers, one after the other
+            dtypes=("float64",),
+            second_order=False,
+        ),
+    }
