@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Self
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector, Part, Renew, with_parts
 from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.numerics.pixels import depth_to_space, space_to_depth
 
 # The two pixels on one diagonal of a square come before the two on the other.
 CHECKERBOARD = (0, 3, 1, 2)
@@ -82,23 +81,9 @@ class Squeezed(AbstractBijector):
         return with_parts(self, bijector=new), jax.vmap(self._spread)(batch)
 
     def _squeeze(self, x: Array) -> Array:
-        """(height, width, channels) as the bijector sees it."""
-        height, width, _ = self.bijector.event_shape
-        pixels = x.reshape(height, self.size, width, self.size, -1).transpose(0, 2, 1, 3, 4)
-        pixels = pixels.reshape(height, width, self.size**2, -1)
-        return _reordered(pixels, self.order).reshape(self.bijector.event_shape)
+        """The image as the bijector sees it."""
+        return space_to_depth(x, self.size, self.order)
 
     def _spread(self, x: Array) -> Array:
         """The image that `_squeeze` makes x of."""
-        height, width, _ = self.bijector.event_shape
-        pixels = x.reshape(height, width, self.size**2, -1)
-        pixels = _reordered(pixels, tuple(np.argsort(self.order)))
-        pixels = pixels.reshape(height, width, self.size, self.size, -1)
-        return pixels.transpose(0, 2, 1, 3, 4).reshape(self.event_shape)
-
-
-def _reordered(pixels: Array, order: Sequence[int]) -> Array:
-    """Squares (height, width, pixels, channels) in another order of their pixels."""
-    if list(order) == sorted(order):
-        return pixels
-    return jnp.stack([pixels[:, :, i] for i in order], axis=2)
+        return depth_to_space(x, self.size, self.order)

@@ -26,6 +26,7 @@ from flowjax_lite.core.checks import (
     default_dtype,
 )
 from flowjax_lite.numerics.convolution import Padding, convolution
+from flowjax_lite.numerics.pixels import space_to_depth
 
 _KERNEL_INIT = nnx.initializers.lecun_normal()
 
@@ -335,6 +336,47 @@ class ZeroConvNet(AbstractImageNet):
 
     def _image(self, x: Array, condition: Array | None) -> Array:
         return _moved(self.last(x), self.by_condition, condition)
+
+
+class GivenImage(AbstractConditioner):
+    """A network whose condition is an image, which it sees beside its input.
+
+    The condition may be higher and wider than the input: its squares of pixels become channels.
+    """
+
+    def __init__(self, network: AbstractImageNet, condition_shape: Shape) -> None:
+        """Share out the channels that a network takes.
+
+        Args:
+            network: a network without a condition, of images (height, width, channels).
+            condition_shape: (size · height, size · width, channels of the condition), for some
+                whole number size; what is left of the network's channels is the input's.
+
+        Raises:
+            ValueError: shapes do not fit together.
+        """
+        height, width, channels = network.in_shape
+        shape = check_image_shape(condition_shape, "condition_shape")
+        self.size = shape[0] // height
+        own = channels - self.size**2 * shape[2]
+        if shape[:2] != (self.size * height, self.size * width) or own < 1:
+            raise ValueError(
+                f"condition_shape is {shape}, and the network takes {network.in_shape}: expected "
+                f"sides that are the same multiple of its sides, and fewer channels, "
+                f"counting each pixel of a square"
+            )
+        if network.condition_shape is not None:
+            raise ValueError("the network takes a condition of its own: build it without")
+        self.network, self.in_shape = network, (height, width, own)
+        self.condition_shape, self.out_shape = shape, network.out_shape
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        """Map x (height, width, channels) and the condition to an array of out_shape."""
+        x = check_event(x, self.in_shape, "x")
+        condition = check_condition(condition, self.condition_shape)
+        assert condition is not None
+        seen = space_to_depth(condition.astype(x.dtype), self.size, range(self.size**2))
+        return self.network(jnp.concatenate([x, seen], axis=-1))
 
 
 class ConvEncoder(AbstractConditioner):

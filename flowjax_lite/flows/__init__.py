@@ -25,7 +25,7 @@ from flowjax_lite.flows.coupling_flows import (
     realnvp,
 )
 from flowjax_lite.flows.gaussianization_flows import gaussianization
-from flowjax_lite.flows.image_flows import glow, realnvp_image
+from flowjax_lite.flows.image_flows import dequantizer, glow, realnvp_image
 from flowjax_lite.flows.low_rank_flows import planar, radial, sylvester
 from flowjax_lite.flows.options import DIVERGENCES
 from flowjax_lite.flows.residual_flows import residual
@@ -69,6 +69,7 @@ __all__ = [
     "circular_nsf",
     "cnf",
     "coupling",
+    "dequantizer",
     "ffjord",
     "flowpp",
     "gaussianization",

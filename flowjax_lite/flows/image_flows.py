@@ -5,6 +5,7 @@ pixels into channels, transforms them, and hands the first half of the channels 
 what it leaves behind is latent. The flows differ in the layers of a scale.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, Unpack, get_args
 
@@ -27,7 +28,8 @@ from flowjax_lite.bijectors import (
     Squeezed,
     Standardize,
 )
-from flowjax_lite.conditioners import GlowNet, WeightNormConvNet, ZeroConvNet
+from flowjax_lite.bijectors.repeat import Gradient
+from flowjax_lite.conditioners import ConvNet, GivenImage, GlowNet, WeightNormConvNet, ZeroConvNet
 from flowjax_lite.conditioners.convolution import check_image_shape
 from flowjax_lite.core.checks import Shape, check_choice, check_positive_int
 from flowjax_lite.distributions import Flow, StandardNormal
@@ -38,6 +40,8 @@ Normalization = Literal["batch", "act"]
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
 # Pixels keep this distance from 0 and 1, where the logarithm of odds is infinite.
 _ALPHA = 0.05
+# Standard deviation of a logistic variable, whose sigmoid is uniform.
+_LOGISTIC = math.pi / math.sqrt(3)
 # Standard deviation of a uniform level, nearly, as a part of all levels.
 _UNIT = 0.25
 
@@ -163,6 +167,56 @@ def glow(*, num_layers: int = 8, channels: int = 64, **options: Unpack[ImageOpti
     return _at_scales(make_scale, options)
 
 
+def dequantizer(
+    image_shape: tuple[int, int, int],
+    *,
+    num_layers: int = 4,
+    channels: int = 32,
+    num_blocks: int = 2,
+    gradient: Gradient = "store",
+    rngs: nnx.Rngs,
+) -> Flow:
+    """Noise in (0, 1) given an image, for variational dequantisation: see `Dequantized`.
+
+    Affine couplings by a checkerboard of logistic units, whose networks see the image.
+
+    Flow++: Ho, Chen, Srinivas, Duan and Abbeel, 2019, arXiv:1902.00275, section 3.1.
+
+    Args:
+        image_shape: (height, width, channels), even sides.
+        num_layers: number of couplings.
+        channels: of their networks.
+        num_blocks: number of residual blocks of each network.
+        gradient: as for `glow`.
+        rngs: source of the initial weights.
+
+    Returns:
+        The flow, of events and conditions of image_shape; nearly uniform at initialisation.
+
+    Raises:
+        ValueError: a side is odd.
+    """
+    shape = check_image_shape(image_shape)
+    height, width, depth = _squeezed(shape, 1)
+
+    def make_layer(rngs: nnx.Rngs) -> AbstractBijector:
+        network = ConvNet(
+            (height, width, depth // 2 + depth),
+            out_channels=depth // 2,
+            num_params=2,
+            channels=channels,
+            num_blocks=num_blocks,
+            rngs=rngs,
+        )
+        reverse = Channelwise(Reverse(depth), (height, width))
+        return Chain([Coupling(Affine(), GivenImage(network, shape)), reverse])
+
+    layers = Repeat(make_layer, num_layers, gradient=gradient, rngs=rngs)
+    to_noise = [Standardize(shape, loc=0.0, scale=_LOGISTIC), Sigmoid(shape)]
+    bijector = Chain([Squeezed(layers, order=CHECKERBOARD), *to_noise])
+    return Flow(StandardNormal(shape), bijector)
+
+
 # From the squeezed shape of a scale, its number, and the flow of the coarser ones, of equal shape.
 MakeScale = Callable[[Shape, int, AbstractBijector | None], AbstractBijector]
 
@@ -180,15 +234,10 @@ def _at_scales(make_scale: MakeScale, options: ImageOptions) -> Flow:
     """
     shape = check_image_shape(options["image_shape"])
     num_scales = check_positive_int(options["num_scales"], "num_scales")
-    factor = 2**num_scales
-    if shape[0] % factor or shape[1] % factor:
-        raise ValueError(
-            f"image_shape is {shape}, and each of num_scales={num_scales} scales halves height and "
-            f"width: expected multiples of {factor}; take fewer scales, or pad the images"
-        )
+    _squeezed(shape, num_scales)
 
     def bijector(shape: Shape, scale: int) -> AbstractBijector:
-        height, width, depth = shape[0] // 2, shape[1] // 2, 4 * shape[2]
+        height, width, depth = _squeezed(shape, 1)
         rest = None
         if scale + 1 < num_scales:
             rest = FirstChannels(bijector((height, width, depth // 2), scale + 1), depth)
@@ -197,6 +246,22 @@ def _at_scales(make_scale: MakeScale, options: ImageOptions) -> Flow:
     to_pixels = pixel_map(shape, options["num_levels"], options["pixels"])
     chain = Chain([bijector(shape, 0), *to_pixels])
     return Flow(StandardNormal(shape), chain, condition_map=options["condition_map"])
+
+
+def _squeezed(shape: Shape, num_scales: int) -> Shape:
+    """The shape of an image whose squares of 2 × 2 pixels became channels.
+
+    Raises:
+        ValueError: height or width cannot be halved so often.
+    """
+    height, width, channels = shape
+    factor = 2**num_scales
+    if height % factor or width % factor:
+        raise ValueError(
+            f"image_shape is {shape}, and each of num_scales={num_scales} scales halves height and "
+            f"width: expected multiples of {factor}; take fewer scales, or pad the images"
+        )
+    return height // 2, width // 2, 4 * channels
 
 
 def pixel_map(shape: Shape, num_levels: int, pixels: str) -> list[AbstractBijector]:

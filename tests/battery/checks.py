@@ -1,5 +1,6 @@
 """The battery: what must hold for everything that `registry` lists."""
 
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -187,10 +188,10 @@ def check_mistakes_are_named(m: Measured) -> None:
         if condition is None:
             refuses(good, jnp.zeros(1, m.dtype), ValueError, "condition was given.*leave it out")
         else:
-            shape = rf"condition has shape \(5,\).*\({condition.size},\)"
+            shape = rf"condition has shape \(5,\).*{re.escape(str(condition.shape))}"
             refuses(good, jnp.zeros(5, m.dtype), ValueError, shape)
             refuses(good, None, TypeError, "condition is missing.*condition_dim")
-            refuses(good, jnp.zeros(condition.size, int), TypeError, "condition has dtype int")
+            refuses(good, jnp.zeros(condition.shape, int), TypeError, "condition has dtype int")
 
 
 def check_equal_configurations_share_code(m: Measured) -> None:

@@ -14,7 +14,7 @@ from flax import nnx
 
 import flowjax_lite as fl
 from flowjax_lite import bijectors as b
-from flowjax_lite.distributions import ConditionalNormal, Dequantized, Flow, StandardNormal
+from flowjax_lite.distributions import Dequantized, Flow, StandardNormal
 from flowjax_lite.losses import bits_per_dim
 
 LEVELS, SHAPE = 4, (2, 2, 1)
@@ -28,24 +28,12 @@ def glow(**settings: object) -> Flow:
 
 
 def noise() -> Flow:
-    """Noise in (0, 1) that the image moves."""
-    base = ConditionalNormal(4, condition_dim=4, hidden=(8,), rngs=nnx.Rngs(1))
-    # Wide, so that the weights 1 / q have a variance.
-    wide = b.Chain([b.Standardize(4, loc=0.0, scale=2.5), b.Sigmoid(4)])
-    return randomised(_OfImages(Flow(base, wide)), scale=0.3)
-
-
-class _OfImages(Flow):
-    """A flow of vectors, given vectors, as one of images, given images."""
-
-    def __init__(self, flow: Flow) -> None:
-        self.inner = flow
-        self.event_shape = self.condition_shape = SHAPE
-
-    def sample_and_log_prob(self, key, shape=(), condition=None, **options):
-        given = condition.reshape(*condition.shape[:-3], 4)
-        x, log_prob = self.inner.sample_and_log_prob(key, shape, given)
-        return x.reshape(*x.shape[:-1], *SHAPE), log_prob
+    """Noise in (0, 1) that the image moves, far from uniform."""
+    options = {"num_layers": 2, "channels": 4, "num_blocks": 1, "rngs": nnx.Rngs(1)}
+    flow = fl.flows.dequantizer(SHAPE, **options)
+    # Wider than uniform, so that the weights 1 / q have a variance.
+    wide = b.Chain([flow.bijector[0], b.Standardize(SHAPE, loc=0.0, scale=2.5), b.Sigmoid(SHAPE)])
+    return randomised(Flow(flow.base, wide), scale=0.2)
 
 
 def test_probabilities_of_all_images_sum_to_the_mass_within_the_levels():
@@ -101,6 +89,18 @@ def test_samples_are_levels():
     assert samples.shape == (5, 3, *SHAPE) and samples.dtype == jnp.uint8
     numbers = model.flow.sample(0, (5, 3))
     np.testing.assert_array_equal(samples, np.clip(np.floor(numbers), 0, LEVELS - 1))
+
+
+def test_noise_lies_in_its_level_and_learns_with_the_flow():
+    """Catches noise that leaves (0, 1) or does not see the image, and that no gradient reaches."""
+    model = Dequantized(glow(), num_levels=LEVELS, noise=noise())
+    keys = jax.random.split(jax.random.key(0), len(EVERY))
+    noisy, _ = jax.vmap(model.dequantized)(EVERY, keys)
+    np.testing.assert_array_equal(np.floor(noisy), EVERY)
+    first, second = (model.dequantized(x, jax.random.key(0))[0] - x for x in EVERY[[0, 9]])
+    assert np.any(np.abs(first - second) > 1e-3)
+    gradients = nnx.grad(bits_per_dim)(model, EVERY)
+    assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(gradients.noise))
 
 
 @pytest.mark.parametrize("normalization", ["batch", "act"])
@@ -179,3 +179,5 @@ def test_mistakes_are_named():
         Dequantized(glow(), num_levels=LEVELS, noise=Flow(StandardNormal(4), b.Sigmoid(4)))
     with pytest.raises(ValueError, match="num_levels is 1"):
         Dequantized(glow(), num_levels=1)
+    with pytest.raises(ValueError, match=r"image_shape is \(3, 2, 1\).*multiples of 2"):
+        fl.flows.dequantizer((3, 2, 1), rngs=nnx.Rngs(0))

@@ -15,6 +15,7 @@ from flowjax_lite.conditioners import (
     ConvDecoder,
     ConvEncoder,
     ConvNet,
+    GivenImage,
     GlowNet,
     LipschitzMLP,
     Periodic,
@@ -99,6 +100,9 @@ def convolutional(
         return FlatNetwork(ConvNet((2, 3, 1), out_channels=2, channels=2, num_blocks=1, **options))
     if network is ConvEncoder:
         return FlatNetwork(ConvEncoder((3, 2, 1), out_shape=(2,), channels=(2, 2), **options))
+    if network is GivenImage:
+        within = ConvNet((1, 2, 6), out_channels=1, channels=2, num_blocks=1, rngs=rngs)
+        return FlatNetwork(GivenImage(within, (2, 4, 1)))
     if network is ZeroConvNet:
         del options["activation"]
         return FlatNetwork(ZeroConvNet((2, 3, 1), out_channels=2, **options))
@@ -134,7 +138,7 @@ CONDITIONERS = {
             dtypes=("float64",),
             second_order=network is WeightNormConvNet,
         )
-        for network in (GlowNet, WeightNormConvNet, ZeroConvNet)
+        for network in (GivenImage, GlowNet, WeightNormConvNet, ZeroConvNet)
     },
     # Made of the blocks of ConvNet.
     "ConvEncoder": Item(
