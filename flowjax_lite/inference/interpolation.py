@@ -19,8 +19,10 @@ def interpolate(
     """Events on the way from one to another, along an arc between their latents.
 
     A straight line would pass too near to the centre of a normal base, where there are no samples
-    in many dimensions; on an arc, lengths go from one to the other (Shoemake, 1985, Animating rotation with
-    quaternion curves; for latents White, 2016, arXiv:1609.04468).
+    in many dimensions; on an arc, lengths go from one to the other.
+
+    Shoemake, 1985, Animating rotation with quaternion curves; for latents White, 2016,
+    arXiv:1609.04468.
 
     Args:
         flow: a flow with a base around zero, such as `StandardNormal`.
