@@ -90,6 +90,7 @@ SETS: dict[str, tuple[Callable[..., Images], int, fl.AdamW, dict[str, Maker]]] =
             "nsf_autoregressive": of_vectors("nsf_autoregressive", hidden=(128,)),
             "realnvp_image": of_images("realnvp_image", channels=32, normalization="act"),
             "glow": of_images("glow", num_layers=8, channels=64),
+            "flowpp_image": of_images("flowpp_image", num_layers=2, channels=32, num_blocks=1),
         },
     ),
     "mnist": (
@@ -101,6 +102,7 @@ SETS: dict[str, tuple[Callable[..., Images], int, fl.AdamW, dict[str, Maker]]] =
             "nsf_coupling": of_vectors("nsf_coupling", hidden=(256, 256)),
             "realnvp_image": of_images("realnvp_image", channels=32, normalization="act"),
             "glow": of_images("glow", num_layers=8, channels=64),
+            "flowpp_image": of_images("flowpp_image", num_layers=2, channels=32),
             "glow, variational": of_images("glow", num_layers=8, channels=64, variational=True),
         },
     ),

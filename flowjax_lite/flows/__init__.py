@@ -25,7 +25,7 @@ from flowjax_lite.flows.coupling_flows import (
     realnvp,
 )
 from flowjax_lite.flows.gaussianization_flows import gaussianization
-from flowjax_lite.flows.image_flows import dequantizer, glow, realnvp_image
+from flowjax_lite.flows.image_flows import dequantizer, flowpp_image, glow, realnvp_image
 from flowjax_lite.flows.low_rank_flows import planar, radial, sylvester
 from flowjax_lite.flows.options import DIVERGENCES
 from flowjax_lite.flows.residual_flows import residual
@@ -57,7 +57,11 @@ NAMED: dict[str, Callable[..., Flow]] = {
 }
 
 # Those whose events are images, (height, width, channels).
-IMAGES: dict[str, Callable[..., Flow]] = {"realnvp_image": realnvp_image, "glow": glow}
+IMAGES: dict[str, Callable[..., Flow]] = {
+    "realnvp_image": realnvp_image,
+    "glow": glow,
+    "flowpp_image": flowpp_image,
+}
 
 __all__ = [
     "DIVERGENCES",
@@ -72,6 +76,7 @@ __all__ = [
     "dequantizer",
     "ffjord",
     "flowpp",
+    "flowpp_image",
     "gaussianization",
     "glow",
     "glow_1d",

@@ -30,11 +30,11 @@ from flowjax_lite.bijectors import (
 )
 from flowjax_lite.bijectors.repeat import Gradient
 from flowjax_lite.conditioners import ConvNet, GivenImage, GlowNet, WeightNormConvNet, ZeroConvNet
-from flowjax_lite.conditioners.convolution import check_image_shape
+from flowjax_lite.conditioners.convolution import AbstractImageNet, check_image_shape
 from flowjax_lite.core.checks import Shape, check_choice, check_positive_int
 from flowjax_lite.distributions import Flow, StandardNormal
 from flowjax_lite.flows.options import PIXELS, ImageOptions, flow_factory
-from flowjax_lite.transformers import Affine
+from flowjax_lite.transformers import AbstractTransformer, Affine, LogisticMixture
 
 Normalization = Literal["batch", "act"]
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
@@ -73,34 +73,82 @@ def realnvp_image(
     Returns:
         The flow, the identity map at initialisation but for the map of pixels.
     """
-    norm = (
-        ActNorm
-        if check_choice(normalization, NORMALIZATIONS, "normalization") == "act"
-        else (BatchNorm)
-    )
+    check_choice(normalization, NORMALIZATIONS, "normalization")
+    norm = ActNorm if normalization == "act" else BatchNorm
+
+    def network(half: dict[str, Any], scale: int, rngs: nnx.Rngs) -> AbstractImageNet:
+        widths = {"channels": channels * 2**scale, "num_blocks": num_blocks}
+        return WeightNormConvNet(**half, **widths, rngs=rngs)
+
+    return _by_two_partitions(Affine(), network, norm, num_layers, options)
+
+
+@flow_factory
+def flowpp_image(
+    *,
+    num_layers: int = 3,
+    num_components: int = 8,
+    channels: int = 32,
+    num_blocks: int = 2,
+    **options: Unpack[ImageOptions],
+) -> Flow:
+    """Couplings by mixtures of logistic distribution functions, with gated networks.
+
+    The partitions are those of `realnvp_image`. The density takes one pass, and so do samples,
+    whose every layer solves for its output. Set the normalisations from data before training, with
+    `flow = fl.initialize(flow, x)`.
+
+    Flow++: Ho, Chen, Srinivas, Duan and Abbeel, 2019, arXiv:1902.00275, sections 3.2 and 3.3,
+    without its attention; its noise is `dequantizer`.
+
+    Args:
+        num_layers: number of couplings by each partition, in each scale.
+        num_components: number of components of each mixture, at least 2.
+        channels: of the networks.
+        num_blocks: number of residual blocks of each network.
+
+    Returns:
+        The flow, the identity map at initialisation but for the map of pixels.
+    """
+
+    def network(half: dict[str, Any], scale: int, rngs: nnx.Rngs) -> AbstractImageNet:
+        return ConvNet(**half, channels=channels, num_blocks=num_blocks, rngs=rngs)
+
+    mixture = LogisticMixture(num_components)
+    return _by_two_partitions(mixture, network, ActNorm, num_layers, options)
+
+
+# From the options of a network that a coupling needs, and the number of the scale.
+MakeNetwork = Callable[[dict[str, Any], int, nnx.Rngs], AbstractImageNet]
+
+
+def _by_two_partitions(
+    transformer: AbstractTransformer,
+    make_network: MakeNetwork,
+    norm: type[ActNorm] | type[BatchNorm],
+    num_layers: int,
+    options: ImageOptions,
+) -> Flow:
+    """Couplings by checkerboards, then by channels, in each scale; see `realnvp_image`."""
+    check_positive_int(num_layers, "num_layers")
 
     def couplings(shape: Shape, scale: int, number: int) -> AbstractBijector:
-        height, width, depth = shape
-
-        def spread(layer: AbstractBijector) -> AbstractBijector:
-            return Channelwise(layer, (height, width))
+        *leading, depth = shape
+        half: dict[str, Any] = {
+            "image_shape": (*leading, depth // 2),
+            "out_channels": depth // 2,
+            "num_params": transformer.num_params,
+            "condition_dim": options["condition_dim"],
+        }
 
         def make_layer(rngs: nnx.Rngs) -> AbstractBijector:
-            network = WeightNormConvNet(
-                (height, width, depth // 2),
-                out_channels=depth // 2,
-                num_params=2,
-                channels=channels * 2**scale,
-                num_blocks=num_blocks,
-                condition_dim=options["condition_dim"],
-                rngs=rngs,
-            )
-            coupling = Coupling(Affine(), network)
-            return Chain([coupling, spread(Reverse(depth)), spread(norm(depth))])
+            coupling = Coupling(transformer, make_network(half, scale, rngs))
+            others = (Channelwise(layer, leading) for layer in (Reverse(depth), norm(depth)))
+            return Chain([coupling, *others])
 
         layers = Repeat(make_layer, number, gradient=options["gradient"], rngs=options["rngs"])
         # The halves change places after each layer: an odd number of times would leave them so.
-        return Chain([layers, spread(Reverse(depth))]) if number % 2 else layers
+        return Chain([layers, Channelwise(Reverse(depth), leading)]) if number % 2 else layers
 
     def make_scale(shape: Shape, scale: int, rest: AbstractBijector | None) -> AbstractBijector:
         number = num_layers if rest else num_layers + 1
@@ -110,7 +158,6 @@ def realnvp_image(
         by_channels = Squeezed(couplings(shape, scale, num_layers))
         return Chain([Squeezed(rest, order=CHECKERBOARD), by_channels, checkerboard])
 
-    check_positive_int(num_layers, "num_layers")
     return _at_scales(make_scale, options)
 
 

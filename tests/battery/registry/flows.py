@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from battery.registry.bijectors import Flat
+from battery.registry.conditioners import SQUARED
 from battery.registry.continuous import SHARP
 from battery.registry.item import CIRCLE, HIDDEN, REAL, SMOOTH, Domain, Item
 from flax import nnx
@@ -95,6 +96,7 @@ for _name in NAMED:
 
 def image_flow(rngs: nnx.Rngs, name: str, condition_dim: int | None = None) -> Flow:
     """A small flow of images, as one of vectors."""
+    settings = {"num_components": 2, "num_blocks": 1} if name == "flowpp_image" else {}
     flow = IMAGES[name](
         image_shape=(4, 4, 1),
         num_scales=2,
@@ -104,15 +106,21 @@ def image_flow(rngs: nnx.Rngs, name: str, condition_dim: int | None = None) -> F
         num_levels=2,
         pixels="centre",
         rngs=rngs,
+        **settings,
     )
     return Flow(StandardNormal(16), Flat(flow.bijector))
 
 
 for _name in IMAGES:
+    _mixtures = _name == "flowpp_image"
+    _domain = SQUARED if _mixtures else REAL
     FLOWS |= {
         f"{_name}(4, 4, 1)|condition": Item(
             partial(image_flow, name=_name, condition_dim=2),
-            tolerance=10.0,  # linear maps of 16 numbers, one after the other
+            latent=_domain,
+            data=_domain,
+            # Linear maps of 16 numbers, or seven layers of steep mixtures, one after the other.
+            tolerance=100.0 if _mixtures else 10.0,
             dtypes=("float64",),
             second_order=False,
         ),
