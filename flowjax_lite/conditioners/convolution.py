@@ -8,7 +8,7 @@ of the same blocks as `ConvNet`.
 
 import math
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -169,12 +169,47 @@ class AbstractImageNet(AbstractConditioner):
         return jnp.moveaxis(y.reshape(*y.shape[:2], self.out_shape[0], -1), 2, 0)
 
 
-class ConvNet(AbstractImageNet):
+class AbstractResidualConvNet(AbstractImageNet):
+    """A convolution, residual blocks, and a convolution to the output.
+
+    A subclass says what they are made of.
+    """
+
+    convolution: ClassVar[type[Conv] | type[WeightNormConv]]
+    block: ClassVar[type[GatedBlock] | type[WeightNormBlock]]
+
+    def _build(
+        self,
+        *,
+        channels: int,
+        num_blocks: int,
+        condition_dim: int | None,
+        activation: str | Activation,
+        rngs: nnx.Rngs,
+    ) -> None:
+        check_positive_int(channels, "channels")
+        number = check_positive_int(num_blocks, "num_blocks")
+        options = _block_options(condition_dim, activation, rngs)
+        self.activation = options["activation"]
+        self.first = self.convolution(self.in_shape[-1], channels, rngs=rngs)
+        self.blocks = nnx.List([self.block(channels, **options) for _ in range(number)])
+        self.last = self.convolution(channels, self.last_channels, zero=True, rngs=rngs)
+
+    def _image(self, x: Array, condition: Array | None) -> Array:
+        h = self.first(x)
+        for block in self.blocks:
+            h = block(h, condition)
+        return self.last(self.activation(h))
+
+
+class ConvNet(AbstractResidualConvNet):
     """Gated residual convolutions behind layer norms over channels.
 
     Flow++: Ho, Chen, Srinivas, Duan and Abbeel, 2019, arXiv:1902.00275, section 3.3, without its
     attention and its dropout.
     """
+
+    convolution, block = Conv, GatedBlock
 
     def __init__(
         self,
@@ -202,27 +237,23 @@ class ConvNet(AbstractImageNet):
             rngs: source of the initial weights.
         """
         self._set_shapes(image_shape, out_channels, num_params, condition_dim)
-        check_positive_int(channels, "channels")
-        options = _block_options(condition_dim, activation, rngs)
-        self.activation = options["activation"]
-        self.first = Conv(self.in_shape[-1], channels, rngs=rngs)
-        number = check_positive_int(num_blocks, "num_blocks")
-        self.blocks = nnx.List([GatedBlock(channels, **options) for _ in range(number)])
-        self.last = Conv(channels, self.last_channels, zero=True, rngs=rngs)
-
-    def _image(self, x: Array, condition: Array | None) -> Array:
-        h = self.first(x)
-        for block in self.blocks:
-            h = block(h, condition)
-        return self.last(self.activation(h))
+        self._build(
+            channels=channels,
+            num_blocks=num_blocks,
+            condition_dim=condition_dim,
+            activation=activation,
+            rngs=rngs,
+        )
 
 
-class WeightNormConvNet(AbstractImageNet):
+class WeightNormConvNet(AbstractResidualConvNet):
     """Residual convolutions with normalised weights, which need no norm of activations.
 
     RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803, section 4.1. Its networks also
     hold batch norms, by which the density of one image would depend on others; they are left out.
     """
+
+    convolution, block = WeightNormConv, WeightNormBlock
 
     def __init__(
         self,
@@ -249,19 +280,13 @@ class WeightNormConvNet(AbstractImageNet):
             rngs: as there.
         """
         self._set_shapes(image_shape, out_channels, num_params, condition_dim)
-        check_positive_int(channels, "channels")
-        options = _block_options(condition_dim, activation, rngs)
-        self.activation = options["activation"]
-        self.first = WeightNormConv(self.in_shape[-1], channels, rngs=rngs)
-        number = check_positive_int(num_blocks, "num_blocks")
-        self.blocks = nnx.List([WeightNormBlock(channels, **options) for _ in range(number)])
-        self.last = WeightNormConv(channels, self.last_channels, zero=True, rngs=rngs)
-
-    def _image(self, x: Array, condition: Array | None) -> Array:
-        h = self.first(x)
-        for block in self.blocks:
-            h = block(h, condition)
-        return self.last(self.activation(h))
+        self._build(
+            channels=channels,
+            num_blocks=num_blocks,
+            condition_dim=condition_dim,
+            activation=activation,
+            rngs=rngs,
+        )
 
 
 class GlowNet(AbstractImageNet):

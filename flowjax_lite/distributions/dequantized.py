@@ -67,9 +67,15 @@ class Dequantized(AbstractModel):
                 noise. It is trained with the flow.
 
         Raises:
-            ValueError: shapes do not fit together.
+            ValueError: shapes do not fit together, or the flow was built for other levels.
         """
         self.num_levels: int = check_positive_int(num_levels, "num_levels", minimum=2)
+        built_for = dict(flow.recipe.arguments).get("num_levels") if flow.recipe else None
+        if built_for not in (None, self.num_levels):
+            raise ValueError(
+                f"num_levels is {self.num_levels}, and the flow was built with {built_for}: give "
+                f"both the same number"
+            )
         shapes = None if noise is None else (noise.event_shape, noise.condition_shape)
         if shapes not in (None, (flow.event_shape, flow.event_shape)):
             raise ValueError(

@@ -194,11 +194,9 @@ def glow(*, num_layers: int = 8, channels: int = 64, **options: Unpack[ImageOpti
             return Channelwise(layer, (height, width))
 
         def make_step(rngs: nnx.Rngs) -> AbstractBijector:
-            layers = [PLU(depth, rngs=rngs), ActNorm(depth)]
-            spread = [Channelwise(layer, (height, width)) for layer in layers]
-            return Chain(
-                [Coupling(Affine(), GlowNet(**half, channels=channels, rngs=rngs)), *spread]
-            )
+            coupling = Coupling(Affine(), GlowNet(**half, channels=channels, rngs=rngs))
+            others = (spread(layer) for layer in (PLU(depth, rngs=rngs), ActNorm(depth)))
+            return Chain([coupling, *others])
 
         rngs = options["rngs"]
         steps = Repeat(make_step, num_layers, gradient=options["gradient"], rngs=rngs)

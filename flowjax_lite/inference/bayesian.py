@@ -35,7 +35,7 @@ from flowjax_lite.distributions.statistics import replace_weightless
 from flowjax_lite.flows import iaf, maf, realnvp
 from flowjax_lite.inference.labels import log_prob_of_labels
 from flowjax_lite.losses import Loss
-from flowjax_lite.losses.likelihood import weighted_mean
+from flowjax_lite.losses.likelihood import warm_up, weighted_mean
 from flowjax_lite.numerics.convolution import Padding, convolution
 from flowjax_lite.numerics.scalar import log_scale
 
@@ -435,30 +435,37 @@ def _predict(net: BayesianClassifier, x: Array, key: Array, *, num_samples: int)
     return total - math.log(num_samples)
 
 
-def bayesian_loss(*, num_rows: int) -> Loss:
+def bayesian_loss(*, num_rows: int, warm_up_steps: int = 0) -> Loss:
     """The negative evidence lower bound of a `BayesianClassifier`, for each row.
 
-        -E[log p(y|x, W)] + KL(q(W) || p(W)) / N
+        -E[log p(y|x, W)] + β KL(q(W) || p(W)) / N
 
-    Without a key, as on the rows that `fit` holds out, it is the first term for the mean network.
+    β grows from 0 to 1 over the first steps, linearly, if so asked: before the network has learned
+    anything, the second term is the larger one, and takes units away for good. Without a key, as
+    on the rows that `fit` holds out, it is the first term for the mean network.
 
     Args:
         num_rows: N, the number of rows that are trained on, all batches together.
+        warm_up_steps: number of steps until β is 1; 0 for β = 1 from the start.
 
     Returns:
         `loss(net, x, condition, weights, key)`, a scalar in nats. Equal arguments give equal
         losses.
 
     Raises:
-        TypeError: num_rows is not a whole number.
-        ValueError: it is below 1.
+        TypeError: a number is not whole.
+        ValueError: num_rows is below 1, or warm_up_steps below 0.
     """
-    return _BayesianLoss(check_positive_int(num_rows, "num_rows"))
+    return _BayesianLoss(
+        check_positive_int(num_rows, "num_rows"),
+        check_positive_int(warm_up_steps, "warm_up_steps", minimum=0),
+    )
 
 
 @dataclass(frozen=True)
 class _BayesianLoss:
     num_rows: int
+    warm_up_steps: int
 
     def __call__(
         self,
@@ -467,6 +474,8 @@ class _BayesianLoss:
         condition: Array | None = None,
         weights: Array | None = None,
         key: Array | None = None,
+        *,
+        step: Array | None = None,
     ) -> Array:
         if not isinstance(net, BayesianClassifier):
             raise TypeError(
@@ -481,7 +490,9 @@ class _BayesianLoss:
         of_rows, of_kl = (None, None) if key is None else jax.random.split(key)
         keys = None if of_rows is None else jax.random.split(of_rows, len(x))
         loss = weighted_mean(by_parts(net.mesh, _losses, net, x, labels, keys), weights)
-        return loss if of_kl is None else loss + net.kl(of_kl) / self.num_rows
+        if of_kl is None:
+            return loss
+        return loss + warm_up(step, self.warm_up_steps) * net.kl(of_kl) / self.num_rows
 
 
 def _losses(net: BayesianClassifier, x: Array, labels: Array, keys: Array | None) -> Array:

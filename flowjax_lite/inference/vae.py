@@ -29,7 +29,7 @@ from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.distributions.slices import in_slices
 from flowjax_lite.distributions.statistics import replace_weightless
 from flowjax_lite.losses import Loss
-from flowjax_lite.losses.likelihood import weighted_mean
+from flowjax_lite.losses.likelihood import warm_up, weighted_mean
 from flowjax_lite.numerics.scalar import log_scale
 
 Likelihood = Literal["bernoulli", "normal"]
@@ -280,9 +280,7 @@ class _ELBO:
         if weights is not None:
             x, _ = replace_weightless(weights, x, None)
         x = check_batch(x, vae.event_shape, "x")
-        beta = jnp.ones((), x.dtype)
-        if step is not None and self.warm_up_steps:
-            beta = jnp.minimum(1.0, (step + 1) / self.warm_up_steps).astype(x.dtype)
+        beta = jnp.asarray(warm_up(step, self.warm_up_steps), x.dtype)
 
         def loss(shared: tuple[VAE, Array], x: Array, keys: Array) -> Array:
             vae, beta = shared

@@ -127,3 +127,10 @@ def weighted_mean(losses: Array, weights: ArrayLike | None) -> Array:
     if weights is None:
         return jnp.mean(losses)
     return jnp.sum(weights * losses) / jnp.sum(weights)
+
+
+def warm_up(step: Array | None, num_steps: int) -> Array | float:
+    """The weight of a term that is to come in slowly: from 0 to 1 over so many steps, linearly."""
+    if step is None or not num_steps:
+        return 1.0
+    return jnp.minimum(1.0, (step + 1) / num_steps)

@@ -177,6 +177,8 @@ def test_mistakes_are_named():
         bits_per_dim(model.flow, EVERY)
     with pytest.raises(ValueError, match="noise has events and conditions"):
         Dequantized(glow(), num_levels=LEVELS, noise=Flow(StandardNormal(4), b.Sigmoid(4)))
+    with pytest.raises(ValueError, match="num_levels is 8, and the flow was built with 4"):
+        Dequantized(glow(), num_levels=8)
     with pytest.raises(ValueError, match="num_levels is 1"):
         Dequantized(glow(), num_levels=1)
     with pytest.raises(ValueError, match=r"image_shape is \(3, 2, 1\).*multiples of 2"):

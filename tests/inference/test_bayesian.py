@@ -142,6 +142,19 @@ def test_training_lowers_the_bound_and_saves(tmp_path: Path):
     assert "(2,) → (8,) → (2,)" in repr(net)
 
 
+def test_the_bound_warms_up():
+    """Catches a warm-up that starts at one, never ends, or weighs the likelihood too."""
+    net = BayesianClassifier([MNFLinear(3, 2, hidden=(4,), rngs=nnx.Rngs(0))])
+    batch = jnp.ones((2, 3)), jnp.array([[0.0], [1.0]]), None, jax.random.key(0)
+    loss = bayesian_loss(num_rows=10, warm_up_steps=4)
+    values = [loss(net, *batch, step=jnp.array(step)) for step in (0, 1, 3, 9)]
+    whole = bayesian_loss(num_rows=10)(net, *batch)
+    np.testing.assert_allclose(values[2:], whole, rtol=1e-6)
+    quarter = (whole - values[0]) / 3
+    assert quarter > 0.01
+    np.testing.assert_allclose(values[1], values[0] + quarter, rtol=1e-5)
+
+
 def test_labels_that_there_are_not():
     """Catches a class out of range, or no class at all, that counts as one of them."""
     net = BayesianClassifier([MNFLinear(3, 2, hidden=(4,), rngs=nnx.Rngs(0))])
