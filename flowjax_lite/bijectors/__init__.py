@@ -21,7 +21,7 @@ from flowjax_lite.bijectors.planar import PLANAR_NONLINEARITIES, Planar
 from flowjax_lite.bijectors.radial import Radial
 from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
 from flowjax_lite.bijectors.residual import LOG_DETS, InvertibleResidual
-from flowjax_lite.bijectors.squeezed import CHECKERBOARD, Squeezed
+from flowjax_lite.bijectors.squeezed import CHECKERBOARD, Patched, Squeezed
 from flowjax_lite.bijectors.sylvester import SYLVESTER_FORMS, Sylvester
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "MaskedAutoregressive",
     "NormalCDF",
     "Part",
+    "Patched",
     "Permutation",
     "Planar",
     "Radial",

@@ -1,4 +1,4 @@
-"""Masked autoregressive layers: each entry is transformed given the entries before it."""
+"""Autoregressive layers: each entry, or token, is transformed given those before it."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from flowjax_lite.bijectors.base import AbstractBijector
-from flowjax_lite.conditioners import AbstractMADE
+from flowjax_lite.conditioners import AbstractCausal
 from flowjax_lite.conditioners.masked import chunks
 from flowjax_lite.core.checks import check_choice
 from flowjax_lite.numerics.fixed_point import triangular_fixed_point
@@ -18,6 +18,9 @@ METHODS = ("cached", "jacobi", "sequential")
 
 class MaskedAutoregressive(AbstractBijector):
     """Transform every entry with parameters made from the entries before it.
+
+    With a network of tokens, an event is (tokens, features), and what is said of entries holds for
+    tokens, whose features are transformed at once.
 
     The inverse, which densities use, takes one pass of the network. The forward direction is
     sequential by nature, yet it costs about one pass too: the network's activations are kept,
@@ -36,7 +39,7 @@ class MaskedAutoregressive(AbstractBijector):
     def __init__(
         self,
         transformer: AbstractTransformer,
-        conditioner: AbstractMADE,
+        conditioner: AbstractCausal,
         *,
         method: str = "cached",
     ) -> None:
@@ -44,7 +47,8 @@ class MaskedAutoregressive(AbstractBijector):
 
         Args:
             transformer: the scalar map.
-            conditioner: `MADE` or `ResidualMADE` with num_params=transformer.num_params.
+            conditioner: `MADE`, `ResidualMADE`, or of tokens `CausalTransformer`, with
+                num_params=transformer.num_params.
             method: of the forward direction: "cached", "jacobi" or "sequential".
 
         Raises:
@@ -56,7 +60,7 @@ class MaskedAutoregressive(AbstractBijector):
                 f"the conditioner's num_params is {conditioner.num_params}; "
                 f"{type(transformer).__name__} expects {transformer.num_params}"
             )
-        self.event_shape = (conditioner.dim,)
+        self.event_shape = conditioner.in_shape
         self.condition_shape = conditioner.condition_shape
         self.transformer = transformer
         self.conditioner = conditioner
@@ -77,7 +81,7 @@ class MaskedAutoregressive(AbstractBijector):
             y, _ = lax.scan(
                 lambda y, i: (y.at[i].set(one_pass(y)[0][i]), None),
                 jnp.zeros_like(x),
-                jnp.arange(x.size),
+                jnp.arange(len(x)),
             )
         y, log_det = one_pass(y)
         return y, jnp.sum(log_det)
@@ -91,23 +95,31 @@ class MaskedAutoregressive(AbstractBijector):
 
     def _forward_cached(self, x: Array, condition: Array | None) -> tuple[Array, Array]:
         network = self.conditioner
+        activations, y, total = network.no_activations(), x[:0], jnp.zeros((), x.dtype)
+        for steps in chunks(len(x)):
+            begun = network.begin(steps, y, activations, condition)
+            fresh, part, log_det = self._forward_chunk(
+                x[steps.start : steps.stop], activations, *begun
+            )
+            activations = jax.tree.map(_join, activations, fresh)
+            y, total = _join(y, part), total + log_det
+        return y, total
+
+    def _forward_chunk(
+        self, x: Array, activations: Any, fresh: Any, blocks: Any
+    ) -> tuple[Any, Array, Array]:
+        """The steps of one chunk: its activations, its rows of y, and their log-determinant."""
 
         def step(carry: tuple[Any, Array], inputs: tuple[Any, Array, Array]) -> tuple[Any, Array]:
             fresh, y = carry
             block, index, x_i = inputs
-            fresh, params = network.step(fresh, y, block)
+            fresh, params = self.conditioner.step(fresh, y, block, activations)
             y_i, log_det = self.transformer.forward_and_log_det(params, x_i)
-            return (fresh, lax.dynamic_update_slice(y, y_i[None], (index,))), log_det
+            return (fresh, lax.dynamic_update_index_in_dim(y, y_i, index, 0)), log_det
 
-        activations, y, total = network.no_activations(), x[:0], jnp.zeros((), x.dtype)
-        for steps in chunks(network.dim):
-            fresh, blocks = network.begin(steps, y, activations, condition)
-            part = x[steps.start : steps.stop]
-            inputs = (blocks, jnp.arange(len(steps)), part)
-            (fresh, part), log_dets = lax.scan(step, (fresh, jnp.zeros_like(part)), inputs)
-            activations = jax.tree.map(_join, activations, fresh)
-            y, total = _join(y, part), total + jnp.sum(log_dets)
-        return y, total
+        start, inputs = (fresh, jnp.zeros_like(x)), (blocks, jnp.arange(len(x)), x)
+        (fresh, y), log_dets = lax.scan(step, start, inputs)
+        return fresh, y, jnp.sum(log_dets)
 
 
 def _join(known: Array, fresh: Array) -> Array:

@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector, Buffer
-from flowjax_lite.core.checks import check_positive_int, check_rngs
+from flowjax_lite.core.checks import check_event_shape, check_positive_int, check_rngs
 from flowjax_lite.core.recipe import known_numbers
 
 
@@ -76,10 +76,13 @@ class Permutation(AbstractBijector):
 
 
 class Reverse(AbstractBijector):
-    """Turn the order of the entries around; cheaper than a permutation given by indices."""
+    """Turn the order of the entries around; cheaper than a permutation given by indices.
 
-    def __init__(self, dim: int) -> None:
-        self.event_shape = (check_positive_int(dim, "dim"),)
+    Of an event of higher rank, such as tokens, that of the first axis.
+    """
+
+    def __init__(self, dim: int | Sequence[int]) -> None:
+        self.event_shape = check_event_shape(dim)
         self.condition_shape = None
 
     def forward_and_log_det(

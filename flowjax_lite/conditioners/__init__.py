@@ -1,6 +1,7 @@
 """Networks that emit the parameters of transformers."""
 
 from flowjax_lite.conditioners.activations import ACTIVATIONS, get_activation
+from flowjax_lite.conditioners.attention import CausalTransformer
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.convolution import (
     ConvDecoder,
@@ -12,7 +13,7 @@ from flowjax_lite.conditioners.convolution import (
     ZeroConvNet,
 )
 from flowjax_lite.conditioners.lipschitz import LipschitzMLP
-from flowjax_lite.conditioners.made import MADE, AbstractMADE, ResidualMADE
+from flowjax_lite.conditioners.made import MADE, AbstractCausal, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
 from flowjax_lite.conditioners.periodic import Periodic
 from flowjax_lite.conditioners.product import COMPUTE_DTYPES, check_compute_dtype
@@ -22,8 +23,9 @@ __all__ = [
     "COMPUTE_DTYPES",
     "MADE",
     "MLP",
+    "AbstractCausal",
     "AbstractConditioner",
-    "AbstractMADE",
+    "CausalTransformer",
     "ConvDecoder",
     "ConvEncoder",
     "ConvNet",

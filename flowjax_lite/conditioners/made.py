@@ -19,29 +19,33 @@ from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.masked import MaskedLinear, hidden_units, output_units
 from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype
-from flowjax_lite.core.checks import check_condition, check_event, check_positive_int
+from flowjax_lite.core.checks import Shape, check_condition, check_event, check_positive_int
 
 
-class AbstractMADE(AbstractConditioner):
-    """A masked network from (dim,) to (num_params, dim), evaluated at once or step by step.
+class AbstractCausal(AbstractConditioner):
+    """A network whose output i sees the rows before i alone, evaluated at once or step by step.
 
-    MADE: Germain, Gregor, Murray and Larochelle, 2015, arXiv:1502.03509. The condition enters
-    every layer unmasked.
+    A row is an entry of a vector, (dim,), or a token, of an array (tokens, features).
+
+    Attributes:
+        in_shape: shape of the input, its rows on the first axis.
+        num_params: number of outputs for each number of the input.
+        condition_shape: shape of the condition, or None where none is taken.
     """
 
-    dim: int
+    in_shape: Shape
     num_params: int
 
     @abstractmethod
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        """Parameters of all dimensions at once.
+        """Parameters of all rows at once.
 
         Args:
-            x: (dim,).
+            x: (rows, ...).
             condition: (condition_dim,).
 
         Returns:
-            (num_params, dim); column i depends on x[:i] and the condition.
+            (num_params, rows, ...); those of row i depend on x[:i] and the condition.
         """
 
     @abstractmethod
@@ -55,8 +59,8 @@ class AbstractMADE(AbstractConditioner):
         """Prepare the steps of one chunk of a sequential evaluation.
 
         Args:
-            steps: the dimensions of the chunk, one a step.
-            x: (steps.start,), the entries before the chunk.
+            steps: the rows of the chunk, one a step.
+            x: (steps.start, ...), the rows before the chunk.
             activations: those of the chunks before, joined on axis 0.
             condition: (condition_dim,).
 
@@ -65,21 +69,25 @@ class AbstractMADE(AbstractConditioner):
         """
 
     @abstractmethod
-    def step(self, fresh: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
-        """Compute the units that one step completes, and the parameters of its dimension.
+    def step(self, fresh: Any, x: Array, blocks: Any, activations: Any) -> tuple[Any, Array]:
+        """Compute the units that one step completes, and the parameters of its row.
 
         Args:
             fresh: the chunk's activations; those of the steps before are filled in.
-            x: (steps,), the chunk's entries; those from this step on are ignored.
+            x: (steps, ...), the chunk's rows; those from this step on are ignored.
             blocks: this step's entry of what `begin` returned.
+            activations: those of the chunks before, as `begin` had them.
 
         Returns:
-            The chunk's activations with this step's units, and (num_params,).
+            The chunk's activations with this step's units, and (num_params, ...).
         """
 
 
-class MADE(AbstractMADE):
-    """A masked multilayer perceptron."""
+class MADE(AbstractCausal):
+    """A masked multilayer perceptron; the condition enters every layer unmasked.
+
+    Germain, Gregor, Murray and Larochelle, 2015, arXiv:1502.03509.
+    """
 
     def __init__(
         self,
@@ -108,6 +116,7 @@ class MADE(AbstractMADE):
             rngs: source of the initial weights.
         """
         self.dim = check_positive_int(dim, "dim")
+        self.in_shape = (self.dim,)
         self.num_params = check_positive_int(num_params, "num_params")
         self.condition_shape = condition_shape(condition_dim)
         self.hidden = check_hidden(hidden)
@@ -149,7 +158,7 @@ class MADE(AbstractMADE):
         last = self.last.blocks(known, condition, below, outputs, units, num_fresh)
         return tuple(fresh), (blocks, last)
 
-    def step(self, fresh: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
+    def step(self, fresh: Any, x: Array, blocks: Any, activations: Any) -> tuple[Any, Array]:
         of_layers, of_last = blocks
         h, known = x, []
         for layer, block, cache in zip(self.layers, of_layers, fresh, strict=True):
@@ -158,7 +167,7 @@ class MADE(AbstractMADE):
         return tuple(known), self.last.complete(of_last, h)
 
 
-class ResidualMADE(AbstractMADE):
+class ResidualMADE(AbstractCausal):
     """Masked residual blocks of two layers each, all units of one place sharing a degree.
 
     The autoregressive network of Neural Spline Flows: Durkan et al., 2019, arXiv:1906.04032.
@@ -191,6 +200,7 @@ class ResidualMADE(AbstractMADE):
             rngs: source of the initial weights.
         """
         self.dim = check_positive_int(dim, "dim")
+        self.in_shape = (self.dim,)
         self.num_params = check_positive_int(num_params, "num_params")
         self.condition_shape = condition_shape(condition_dim)
         self.hidden = check_hidden(hidden, equal=True)
@@ -238,7 +248,7 @@ class ResidualMADE(AbstractMADE):
         last = self.last.blocks(activations[-1], condition, degrees, outputs, results, units.total)
         return tuple(jnp.zeros(units.total) for _ in activations), (first, inner, outer, last)
 
-    def step(self, fresh: Any, x: Array, blocks: Any) -> tuple[Any, Array]:
+    def step(self, fresh: Any, x: Array, blocks: Any, activations: Any) -> tuple[Any, Array]:
         of_first, of_inner, of_outer, of_last = blocks
         known = []
         h = self.first.complete(of_first, x)
@@ -279,6 +289,8 @@ def layer_degrees(network: MADE | ResidualMADE) -> list[np.ndarray]:
     return [np.arange(1, dim + 1), *hidden, outputs]
 
 
-def _check(network: AbstractMADE, x: Array, condition: Array | None) -> tuple[Array, Array | None]:
+def _check(
+    network: MADE | ResidualMADE, x: Array, condition: Array | None
+) -> tuple[Array, Array | None]:
     condition = check_condition(condition, network.condition_shape)
     return check_event(x, (network.dim,), "x"), condition

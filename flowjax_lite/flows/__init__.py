@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from flowjax_lite.distributions import Flow
+from flowjax_lite.flows.attention_flows import tarflow
 from flowjax_lite.flows.autoregressive_flows import (
     autoregressive,
     bernstein,
@@ -61,6 +62,7 @@ IMAGES: dict[str, Callable[..., Flow]] = {
     "realnvp_image": realnvp_image,
     "glow": glow,
     "flowpp_image": flowpp_image,
+    "tarflow": tarflow,
 }
 
 __all__ = [
@@ -94,5 +96,6 @@ __all__ = [
     "rnode",
     "sos",
     "sylvester",
+    "tarflow",
     "unaf",
 ]

@@ -33,7 +33,7 @@ from flowjax_lite.conditioners import ConvNet, GivenImage, GlowNet, WeightNormCo
 from flowjax_lite.conditioners.convolution import AbstractImageNet, check_image_shape
 from flowjax_lite.core.checks import Shape, check_choice, check_positive_int
 from flowjax_lite.distributions import Flow, StandardNormal
-from flowjax_lite.flows.options import PIXELS, ImageOptions, flow_factory
+from flowjax_lite.flows.options import PIXELS, ImageOptions, ScaleOptions, flow_factory
 from flowjax_lite.transformers import AbstractTransformer, Affine, LogisticMixture
 
 Normalization = Literal["batch", "act"]
@@ -53,7 +53,7 @@ def realnvp_image(
     channels: int = 32,
     num_blocks: int = 2,
     normalization: Normalization = "batch",
-    **options: Unpack[ImageOptions],
+    **options: Unpack[ScaleOptions],
 ) -> Flow:
     """Affine couplings by checkerboards and by channels, at several scales.
 
@@ -90,7 +90,7 @@ def flowpp_image(
     num_components: int = 8,
     channels: int = 32,
     num_blocks: int = 2,
-    **options: Unpack[ImageOptions],
+    **options: Unpack[ScaleOptions],
 ) -> Flow:
     """Couplings by mixtures of logistic distribution functions, with gated networks.
 
@@ -127,7 +127,7 @@ def _by_two_partitions(
     make_network: MakeNetwork,
     norm: type[ActNorm] | type[BatchNorm],
     num_layers: int,
-    options: ImageOptions,
+    options: ScaleOptions,
 ) -> Flow:
     """Couplings by checkerboards, then by channels, in each scale; see `realnvp_image`."""
     check_positive_int(num_layers, "num_layers")
@@ -162,7 +162,7 @@ def _by_two_partitions(
 
 
 @flow_factory
-def glow(*, num_layers: int = 8, channels: int = 64, **options: Unpack[ImageOptions]) -> Flow:
+def glow(*, num_layers: int = 8, channels: int = 64, **options: Unpack[ScaleOptions]) -> Flow:
     """Steps of a normalisation, a linear map of channels and a coupling, at several scales.
 
     What a scale leaves behind is normal given what goes on, with a learned location and scale; so
@@ -266,7 +266,7 @@ def dequantizer(
 MakeScale = Callable[[Shape, int, AbstractBijector | None], AbstractBijector]
 
 
-def _at_scales(make_scale: MakeScale, options: ImageOptions) -> Flow:
+def _at_scales(make_scale: MakeScale, options: ScaleOptions) -> Flow:
     """The flow of all scales, closed by the map of pixels.
 
     Args:
@@ -288,9 +288,7 @@ def _at_scales(make_scale: MakeScale, options: ImageOptions) -> Flow:
             rest = FirstChannels(bijector((height, width, depth // 2), scale + 1), depth)
         return make_scale((height, width, depth), scale, rest)
 
-    to_pixels = pixel_map(shape, options["num_levels"], options["pixels"])
-    chain = Chain([bijector(shape, 0), *to_pixels])
-    return Flow(StandardNormal(shape), chain, condition_map=options["condition_map"])
+    return of_pixels(bijector(shape, 0), options)
 
 
 def _squeezed(shape: Shape, num_scales: int) -> Shape:
@@ -309,10 +307,15 @@ def _squeezed(shape: Shape, num_scales: int) -> Shape:
     return height // 2, width // 2, 4 * channels
 
 
-def pixel_map(shape: Shape, num_levels: int, pixels: str) -> list[AbstractBijector]:
-    """The fixed maps from unit scale to [0, num_levels)."""
-    levels = check_positive_int(num_levels, "num_levels")
-    if check_choice(pixels, PIXELS, "pixels") == "centre":
-        return [Standardize(shape, loc=levels / 2, scale=_UNIT * levels)]
-    scale = levels / (1 - 2 * _ALPHA)
-    return [Sigmoid(shape), Standardize(shape, loc=-_ALPHA * scale, scale=scale)]
+def of_pixels(bijector: AbstractBijector, options: ImageOptions) -> Flow:
+    """A flow of images in [0, num_levels), from a bijector of images of unit scale."""
+    shape, levels = bijector.event_shape, check_positive_int(options["num_levels"], "num_levels")
+    if check_choice(options["pixels"], PIXELS, "pixels") == "centre":
+        to_pixels: list[AbstractBijector] = [
+            Standardize(shape, loc=levels / 2, scale=_UNIT * levels)
+        ]
+    else:
+        scale = levels / (1 - 2 * _ALPHA)
+        to_pixels = [Sigmoid(shape), Standardize(shape, loc=-_ALPHA * scale, scale=scale)]
+    chain = Chain([bijector, *to_pixels])
+    return Flow(StandardNormal(shape), chain, condition_map=options["condition_map"])

@@ -124,7 +124,6 @@ class ImageOptions(TypedDict, total=False):
         image_shape: (height, width, channels) of an event.
         condition_dim: dimension of a condition, such as the number of classes; None for an
             unconditional flow.
-        num_scales: number of scales; each but the last leaves half of the numbers behind.
         num_levels: number of levels of a pixel: an event holds numbers in [0, num_levels), such
             as 256 for bytes with noise, see `Dequantized`; 1 for numbers in [0, 1).
         pixels: the fixed map to unit scale: "logit" by a logarithm of odds, which keeps samples
@@ -137,12 +136,21 @@ class ImageOptions(TypedDict, total=False):
 
     image_shape: Required[tuple[int, int, int]]
     condition_dim: int | None
-    num_scales: int
     num_levels: int
     pixels: Pixels
     condition_map: AbstractBijector | None
     gradient: Gradient
     rngs: Required[nnx.Rngs]
+
+
+class ScaleOptions(ImageOptions, total=False):
+    """The options of flows of images at several scales.
+
+    Args:
+        num_scales: number of scales; each but the last leaves half of the numbers behind.
+    """
+
+    num_scales: int
 
 
 SOLVER: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Solver)}
@@ -309,7 +317,9 @@ def _options_of(function: Callable[..., Flow]) -> Any:
 def _docstring(function: Callable[..., Flow], signature: inspect.Signature) -> str:
     """The function's docstring, with a description of each argument of the signature."""
     descriptions: dict[str, str] = {}
-    for source in (FlowOptions, NetworkOptions, _options_of(function), function):
+    kind = _options_of(function)
+    images = kind in (ImageOptions, ScaleOptions)
+    for source in (*([ImageOptions] if images else [FlowOptions, NetworkOptions]), kind, function):
         descriptions |= _descriptions(source)
     arguments = [f"    {name}: {descriptions.get(name, '')}" for name in signature.parameters]
     sections = {"": "", "Args": "", "Returns": _RETURNS} | _sections(function)

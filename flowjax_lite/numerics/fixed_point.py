@@ -23,12 +23,12 @@ def triangular_fixed_point(function: Function, start: Array) -> Array:
     arXiv:2002.03629.
 
     Args:
-        function: from a vector to a vector. It may close over traced values; gradients reach
-            them.
-        start: (dim,), the first guess; it does not affect the result.
+        function: from an array to one of its shape, entry by entry or row by row. It may close
+            over traced values; gradients reach them.
+        start: (rows, ...), the first guess; it does not affect the result.
 
     Returns:
-        (dim,), the fixed point, to the last bit.
+        (rows, ...), the fixed point, to the last bit.
     """
     return _fixed_point(function, start, _repeat)
 
@@ -74,7 +74,7 @@ def _fixed_point(
 def _repeat(function: Function, x: Array) -> Array:
     def unfinished(carry: tuple[Array, Array, Array]) -> Array:
         x, before, count = carry
-        return (count < x.size) & jnp.any(x != before)
+        return (count < len(x)) & jnp.any(x != before)
 
     def improve(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         x, _, count = carry

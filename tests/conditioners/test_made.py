@@ -10,7 +10,7 @@ from battery.measure import randomised
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.conditioners import MADE, AbstractMADE, ResidualMADE
+from flowjax_lite.conditioners import MADE, AbstractCausal, ResidualMADE
 from flowjax_lite.conditioners.masked import chunks
 
 DIM, NUM_PARAMS = 6, 2  # six steps are two chunks
@@ -21,7 +21,7 @@ CASES = list(itertools.product(NETWORKS, SHAPES, (None, 2)))
 every_case = pytest.mark.parametrize(("network", "shape", "condition_dim"), CASES)
 
 
-def build(network: type, shape: str, condition_dim: int | None, dim: int = DIM) -> AbstractMADE:
+def build(network: type, shape: str, condition_dim: int | None, dim: int = DIM) -> AbstractCausal:
     """A network whose every weight is random, also those that start at zero."""
     hidden, seed = SHAPES[shape]
     made = network(
@@ -83,7 +83,7 @@ def test_steps_give_what_one_pass_gives(
             for i in range(len(steps)):
                 known = jnp.where(jnp.arange(len(steps)) < i, entries, 1e3)  # the rest is nonsense
                 block = jax.tree.map(lambda stacked, i=i: stacked[i], blocks)
-                fresh, params = made.step(fresh, known, block)
+                fresh, params = made.step(fresh, known, block, activations)
                 columns.append(params)
             activations = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), activations, fresh)
         return jnp.stack(columns, axis=1)

@@ -82,6 +82,16 @@ def test_squares_become_channels_in_the_order_that_is_asked(order: tuple[int, ..
     np.testing.assert_array_equal(halved, np.tile(square, (2, 3)))
 
 
+def test_patches_are_tokens_row_by_row():
+    """Catches patches in another order, or pixels of two patches in one token."""
+    x = jnp.arange(24.0).reshape(4, 6, 1)
+    first = b.Affine.from_arrays(jnp.zeros((6, 4)), jnp.ones((6, 4)).at[1].set(2.0))
+    moved = b.Patched(first, (4, 6, 1), size=2).forward(x) != x
+    expected = np.zeros((4, 6, 1), bool)
+    expected[:2, 2:4] = True  # the second patch of the first row
+    np.testing.assert_array_equal(moved, expected)
+
+
 def test_a_convolution_is_the_sum_over_its_window():
     """Catches a kernel that is turned around; parameters in the place of channels."""
     network = randomised(ZeroConvNet((3, 4, 2), out_channels=3, num_params=2, rngs=nnx.Rngs(0)))
@@ -110,13 +120,17 @@ def test_what_passes_is_left_alone():
     np.testing.assert_allclose(x, y, rtol=1e-6)
 
 
+AT_SCALES = ("realnvp_image", "glow", "flowpp_image")
+
+
 def make(name: str, **settings: object) -> fl.Flow:
-    """A small flow of two scales and four levels."""
-    options = {"num_layers": 2, "channels": 4, "num_levels": 4, "rngs": nnx.Rngs(0)} | settings
+    """A small flow of four levels, of two scales or of four patches."""
+    sizes = {"channels": 4} if name in AT_SCALES else {"patch_size": 2, "width": 8}
+    options = {"num_layers": 2, "num_levels": 4, "rngs": nnx.Rngs(0)} | sizes | settings
     return IMAGES[name](image_shape=(4, 4, 1), **options)
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", AT_SCALES)
 def test_a_batch_sets_every_normalisation(name: str):
     """Catches a layer at some scale that a batch does not reach, or statistics of single pixels."""
     x = 4 * jax.random.uniform(jax.random.key(0), (200, 4, 4, 1)) ** 3
@@ -167,6 +181,10 @@ def test_gradients_agree(x64: None):
 
 def test_mistakes_are_named():
     """Catches a shape that fails inside a convolution, and settings that are not read."""
+    with pytest.raises(ValueError, match=r"4 × 4 pixels: expected multiples of 4; take other"):
+        fl.flows.tarflow(image_shape=(6, 8, 1), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"event shape \(3, 4\); expected \(4, 4\), a token"):
+        b.Patched(b.Identity((3, 4)), (4, 4, 1), size=2)
     with pytest.raises(ValueError, match=r"num_scales=2 scales halves .* multiples of 4"):
         fl.flows.glow(image_shape=(6, 8, 1), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"image_shape is \(28, 28\); expected \(height"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import distrax
 import jax.numpy as jnp
-from battery.registry.conditioners import lipschitz, made, mlp
+from battery.registry.conditioners import SQUARED, attention, lipschitz, made, mlp
 from battery.registry.item import (
     CONDITION_DIM,
     DIM,
@@ -187,6 +187,10 @@ BIJECTORS = {
         lambda rngs: Flat(b.Squeezed(image_coupling(rngs), order=b.CHECKERBOARD)),
         second_order=False,
     ),
+    "Patched": Item(
+        lambda rngs: Flat(b.Patched(b.Affine((2, 4)), (2, 4, 1), size=2)), second_order=False
+    ),
+    "Reverse, tokens": Item(lambda rngs: Flat(b.Reverse((3, 2))), second_order=False),
     "FirstChannels|condition": Item(lambda rngs: b.FirstChannels(_conditional(rngs), DIM + 1)),
     "Permutation": Item(lambda rngs: b.Permutation([2, 0, 1])),
     "Permutation.random": Item(lambda rngs: b.Permutation.random(DIM, rngs=rngs)),
@@ -236,6 +240,16 @@ for _name, _kind, _settings in (
 for _method in ("jacobi", "sequential"):
     BIJECTORS[f"MaskedAutoregressive, {_method}|condition"] = Item(
         partial(autoregressive, condition_dim=CONDITION_DIM, method=_method)
+    )
+for _method in ("cached", "jacobi", "sequential"):
+    BIJECTORS[f"MaskedAutoregressive, tokens, {_method}|condition"] = Item(
+        lambda rngs, method=_method: Flat(
+            b.MaskedAutoregressive(Affine(), attention(rngs, CONDITION_DIM), method=method)
+        ),
+        latent=SQUARED,
+        data=SQUARED,
+        dtypes=("float64", "float32") if _method == "cached" else ("float64",),
+        second_order=False,
     )
 for _gradient in ("recompute", "invert"):
     BIJECTORS[f"Repeat, {_gradient}|condition"] = Item(

@@ -12,6 +12,7 @@ from flowjax_lite.conditioners import (
     MADE,
     MLP,
     AbstractConditioner,
+    CausalTransformer,
     ConvDecoder,
     ConvEncoder,
     ConvNet,
@@ -91,6 +92,19 @@ class FlatNetwork(AbstractConditioner):
         raise ValueError(f"x has shape {x.shape}; expected {(self.in_dim,)}")
 
 
+def attention(rngs: nnx.Rngs, condition_dim: int | None = None) -> CausalTransformer:
+    """A small transformer over five tokens, more than a chunk of steps."""
+    return CausalTransformer(
+        (5, 2),
+        num_params=2,
+        width=4,
+        num_layers=2,
+        num_heads=2,
+        condition_dim=condition_dim,
+        rngs=rngs,
+    )
+
+
 def convolutional(
     rngs: nnx.Rngs, network: type[AbstractConditioner], condition_dim: int | None = None
 ) -> AbstractConditioner:
@@ -152,6 +166,11 @@ CONDITIONERS = {
         data=SQUARED,
         dtypes=("float64",),
         second_order=False,
+    ),
+    "CausalTransformer|condition": Item(
+        lambda rngs: FlatNetwork(attention(rngs, CONDITION_DIM)),
+        data=SQUARED,
+        dtypes=("float64",),
     ),
     "Periodic": Item(periodic),
     "Periodic|condition": Item(partial(periodic, condition_dim=CONDITION_DIM)),

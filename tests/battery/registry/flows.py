@@ -96,12 +96,14 @@ for _name in NAMED:
 
 def image_flow(rngs: nnx.Rngs, name: str, condition_dim: int | None = None) -> Flow:
     """A small flow of images, as one of vectors."""
-    settings = {"num_components": 2, "num_blocks": 1} if name == "flowpp_image" else {}
+    settings: dict[str, Any] = {"num_scales": 2, "num_layers": 1, "channels": 2}
+    if name == "flowpp_image":
+        settings |= {"num_components": 2, "num_blocks": 1}
+    if name == "tarflow":
+        settings = {"num_layers": 2, "width": 4, "num_attentions": 1, "num_heads": 2}
+        settings |= {"patch_size": 2}
     flow = IMAGES[name](
         image_shape=(4, 4, 1),
-        num_scales=2,
-        num_layers=1,
-        channels=2,
         condition_dim=condition_dim,
         num_levels=2,
         pixels="centre",
@@ -113,7 +115,7 @@ def image_flow(rngs: nnx.Rngs, name: str, condition_dim: int | None = None) -> F
 
 for _name in IMAGES:
     _mixtures = _name == "flowpp_image"
-    _domain = SQUARED if _mixtures else REAL
+    _domain = SQUARED if _name in ("flowpp_image", "tarflow") else REAL  # they have layer norms
     FLOWS |= {
         f"{_name}(4, 4, 1)|condition": Item(
             partial(image_flow, name=_name, condition_dim=2),
