@@ -106,7 +106,8 @@ GIVEN_AT_ONCE = {"BetaCDF", "Domains", "Exp", "Identity", "Logit", "NormalCDF", 
 GIVEN_AT_ONCE |= {"Reverse", "Sigmoid", "Softplus", "Standardize", "Tanh", "Whiten"}
 # Those of layers, networks or transformers.
 COMPOSED = {"BlockAutoregressive", "Chain", "Channelwise", "Coupling", "Independent", "Invert"}
-COMPOSED |= {"InvertibleResidual", "MaskedAutoregressive", "Repeat"}
+COMPOSED |= {"FirstChannels", "InvertibleResidual", "MaskedAutoregressive", "Patched", "Repeat"}
+COMPOSED |= {"Squeezed"}
 
 
 def test_every_layer_can_be_given_numbers():
