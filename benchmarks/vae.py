@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--posteriors", nargs="+", choices=PUBLISHED, default=[*PUBLISHED])
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--rows", type=int, default=60_000, help="training images")
     parser.add_argument("--samples", type=int, default=500, help="of the weighted bound")
     parser.add_argument("--test-rows", type=int, default=10_000)
