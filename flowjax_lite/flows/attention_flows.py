@@ -49,6 +49,8 @@ def tarflow(
         num_heads: number of heads of each attention.
         gradient: what a backward pass keeps of each layer: "store" all that it needs, "recompute"
             its input; "invert" would run back patch by patch. See `Repeat`.
+        compute_dtype: precision of products with weights: "float32", "tensorfloat32" or
+            "bfloat16"; see `conditioners.check_compute_dtype`.
 
     Returns:
         The flow, up to the order of patches and the map of pixels the identity at initialisation.

@@ -126,8 +126,9 @@ class ImageOptions(TypedDict, total=False):
             unconditional flow.
         num_levels: number of levels of a pixel: an event holds numbers in [0, num_levels), such
             as 256 for bytes with noise, see `Dequantized`; 1 for numbers in [0, 1).
-        pixels: the fixed map to unit scale: "logit" by a logarithm of odds, which keeps samples
-            within the levels, or "centre" by a shift and a scale alone.
+        pixels: the fixed map to unit scale: "logit" by a logarithm of odds, beyond whose ends,
+            a twentieth of the levels further out, there are no samples; or "centre" by a shift and
+            a scale alone.
         condition_map: fixed bijector from unit scale to the conditions.
         gradient: what a backward pass keeps of each layer: "store" all that it needs,
             "recompute" its input, "invert" nothing; see `Repeat`.

@@ -1,5 +1,7 @@
 """Image flows: partitions of pixels, scales, and what a batch sets, beside the battery."""
 
+import inspect
+import re
 from pathlib import Path
 
 import jax
@@ -204,3 +206,16 @@ def test_mistakes_are_named():
     network = ConvNet((2, 2, 1), out_channels=1, num_params=3, channels=2, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"Affine expects \(2, 2, 2, number of transformed chan"):
         b.Coupling(Affine(), network)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_every_option_is_described_and_none_is_ignored(name: str):
+    """Catches an option without a description, and a default that is not shown."""
+    signature = inspect.signature(IMAGES[name])
+    for option, parameter in signature.parameters.items():
+        assert re.search(rf"^    {option}: \w", IMAGES[name].__doc__, re.MULTILINE), option
+        assert (parameter.default is parameter.empty) == (option in ("image_shape", "rngs"))
+    with pytest.raises(TypeError, match=f"{name} takes no argument 'num_layer'.*num_layers"):
+        IMAGES[name](image_shape=(4, 4, 1), num_layer=2, rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match="needs image_shape"):
+        IMAGES[name](rngs=nnx.Rngs(0))
