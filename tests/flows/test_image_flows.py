@@ -213,7 +213,7 @@ def test_every_option_is_described_and_none_is_ignored(name: str):
     """Catches an option without a description, and a default that is not shown."""
     signature = inspect.signature(IMAGES[name])
     for option, parameter in signature.parameters.items():
-        assert re.search(rf"^    {option}: \w", IMAGES[name].__doc__, re.MULTILINE), option
+        assert re.search(rf"^    {option}: \S", IMAGES[name].__doc__, re.MULTILINE), option
         assert (parameter.default is parameter.empty) == (option in ("image_shape", "rngs"))
     with pytest.raises(TypeError, match=f"{name} takes no argument 'num_layer'.*num_layers"):
         IMAGES[name](image_shape=(4, 4, 1), num_layer=2, rngs=nnx.Rngs(0))
