@@ -165,10 +165,9 @@ def curves(histories: dict[str, dict[str, Any]]) -> Figure:
     axes = figure.subplots()
     for name, history in histories.items():
         axes.plot(np.asarray(history["seconds"]) / 60, history["validation"], label=name)
-    last = [history["validation"][-1] for history in histories.values()]
     lowest = min(min(history["validation"]) for history in histories.values())
     axes.set(xlabel="minutes of training", ylabel="bits/dim, upper bound, validation")
-    axes.set_ylim(lowest - 0.05, max(last) + 0.8)
+    axes.set_ylim(lowest - 0.05, lowest + 1.0)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure
