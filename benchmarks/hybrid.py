@@ -75,7 +75,7 @@ def main() -> None:
             max_epochs=arguments.epochs,
             patience=None,
             ema=0.999,
-            validation=None,  # the last epoch counts, as nothing is chosen
+            validation=None,  # the epoch of the lowest training loss counts
             checks="off",
             progress=False,
         )

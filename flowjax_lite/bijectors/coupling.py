@@ -46,15 +46,15 @@ class Coupling(AbstractBijector):
             ValueError: the network's output does not fit the transformer.
         """
         *leading, kept = in_shape(conditioner)
-        num_params, *of_moved = conditioner.out_shape or (0,)
-        if num_params != transformer.num_params or of_moved[:-1] != leading or not of_moved:
+        out_shape = conditioner.out_shape
+        if out_shape[:-1] != (transformer.num_params, *leading):
             axes = "".join(f"{length}, " for length in leading)
             raise ValueError(
-                f"the conditioner's out_shape is {conditioner.out_shape}; "
+                f"the conditioner's out_shape is {out_shape}; "
                 f"{type(transformer).__name__} expects ({transformer.num_params}, {axes}number of "
                 f"transformed {'channels' if leading else 'entries'})"
             )
-        self.event_shape = (*leading, kept + of_moved[-1])
+        self.event_shape = (*leading, kept + out_shape[-1])
         self.condition_shape = conditioner.condition_shape
         self.transformer = transformer
         self.conditioner = conditioner

@@ -3,6 +3,7 @@
 from flowjax_lite.conditioners.activations import ACTIVATIONS, get_activation
 from flowjax_lite.conditioners.attention import CausalTransformer
 from flowjax_lite.conditioners.base import AbstractConditioner
+from flowjax_lite.conditioners.causal import AbstractCausal
 from flowjax_lite.conditioners.convolution import (
     ConvDecoder,
     ConvEncoder,
@@ -13,7 +14,7 @@ from flowjax_lite.conditioners.convolution import (
     ZeroConvNet,
 )
 from flowjax_lite.conditioners.lipschitz import LipschitzMLP
-from flowjax_lite.conditioners.made import MADE, AbstractCausal, ResidualMADE
+from flowjax_lite.conditioners.made import MADE, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
 from flowjax_lite.conditioners.periodic import Periodic
 from flowjax_lite.conditioners.product import COMPUTE_DTYPES, check_compute_dtype

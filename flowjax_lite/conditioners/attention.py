@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from flowjax_lite.conditioners.made import AbstractCausal
+from flowjax_lite.conditioners.causal import AbstractCausal
 from flowjax_lite.conditioners.mlp import Dense, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype
 from flowjax_lite.core.checks import (

@@ -1,9 +1,9 @@
 """Convolutional networks on one image: to an image of equal size, to an array, and from a vector.
 
-Three of them fill coupling layers, each as its paper has it: `ConvNet` (Flow++),
-`WeightNormConvNet` (RealNVP) and `GlowNet`. `ConvEncoder` and `ConvDecoder`, as in variational
-autoencoders (Van den Berg et al., 2018, arXiv:1803.05649, appendix A, without its norms), are made
-of the same blocks as `ConvNet`.
+Some fill coupling layers, each as its paper has it: `ConvNet` (Flow++), `WeightNormConvNet`
+(RealNVP), `GlowNet` and `ZeroConvNet` (Glow); `GivenImage` lets one of them see another image, too.
+`ConvEncoder` and `ConvDecoder`, as in variational autoencoders (Van den Berg et al., 2018,
+arXiv:1803.05649, appendix A, without its norms), are made of the same blocks as `ConvNet`.
 """
 
 import math

@@ -17,7 +17,7 @@ from flowjax_lite.core.checks import (
     check_positive_int,
     default_dtype,
 )
-from flowjax_lite.distributions.flow import Flow, batch_shape
+from flowjax_lite.distributions.flow import Flow, aligned_rows, batch_shape
 from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.distributions.slices import in_slices
 
@@ -118,15 +118,12 @@ class Dequantized(AbstractModel):
         condition = check_condition_batch(condition, self.condition_shape)
         batch = batch_shape(levels, self.event_shape, condition, self.condition_shape)
         num = check_positive_int(num_samples, "num_samples")
-
-        def rows(array: Any, shape: Shape | None) -> Any:
-            if shape is None:
-                return None
-            return jnp.broadcast_to(array, batch + shape).reshape(-1, *shape)
-
-        aligned = rows(levels, self.event_shape), rows(condition, self.condition_shape)
+        rows = (
+            aligned_rows(levels, batch, self.event_shape),
+            aligned_rows(condition, batch, self.condition_shape),
+        )
         evaluate = functools.partial(_lower_bound, self, num_samples=num)
-        bound: Array = in_slices(evaluate, aligned, key, batch_size)
+        bound: Array = in_slices(evaluate, rows, key, batch_size)
         return bound.reshape(batch)
 
     def bits_per_dim(

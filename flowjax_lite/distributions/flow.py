@@ -403,15 +403,11 @@ def log_prob_in_slices(model: Any, x: Any, condition: Any, key: Any, batch_size:
     if condition is not None and not isinstance(condition, Array):
         condition = np.asarray(condition)
     batch = batch_shape(x, model.event_shape, condition, model.condition_shape)
-
-    def rows(array: Any, shape: Shape) -> Any:
-        xp = jnp if isinstance(array, Array) else np
-        return xp.broadcast_to(array, batch + shape).reshape(-1, *shape)
-
-    x = rows(x, model.event_shape)
-    if condition is not None:
-        condition = rows(condition, model.condition_shape)
-    return in_slices(model.log_prob, (x, condition), key, batch_size).reshape(batch)
+    rows = (
+        aligned_rows(x, batch, model.event_shape),
+        aligned_rows(condition, batch, model.condition_shape),
+    )
+    return in_slices(model.log_prob, rows, key, batch_size).reshape(batch)
 
 
 def sample_shape(shape: Any) -> Shape:
@@ -477,6 +473,17 @@ def batch_shape(
             f"x has leading axes {batches[0]} and condition {batches[1]}; expected axes that "
             f"broadcast: give one condition for all events, or one for each"
         ) from error
+
+
+def aligned_rows(array: Any, batch: Shape, shape: Shape | None) -> Any:
+    """An array (..., *shape) whose leading axes broadcast to those of a batch, as rows.
+
+    An array of numpy stays one, in the host's memory; None stays None.
+    """
+    if array is None or shape is None:
+        return None
+    xp = jnp if isinstance(array, Array) else np
+    return xp.broadcast_to(array, batch + shape).reshape(-1, *shape)
 
 
 def _split(key: Any, batch: Shape) -> Array:

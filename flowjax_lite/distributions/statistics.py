@@ -14,7 +14,7 @@ from flowjax_lite.bijectors.normalization import BatchNorm
 from flowjax_lite.core.checks import check_batch, check_condition_batch, check_levels
 from flowjax_lite.core.pytree import holds
 from flowjax_lite.distributions.dequantized import Dequantized
-from flowjax_lite.distributions.flow import Flow, at_least_default, batch_shape
+from flowjax_lite.distributions.flow import Flow, aligned_rows, at_least_default, batch_shape
 
 Model = TypeVar("Model", bound=Flow | Dequantized)
 
@@ -104,16 +104,11 @@ def _rows(flow: Flow, x: Any, condition: Any, weights: Any) -> tuple[Array, Arra
     x = at_least_default(check_batch(x, flow.event_shape, "x"))
     condition = check_condition_batch(condition, flow.condition_shape)
     batch = batch_shape(x, flow.event_shape, condition, flow.condition_shape)
-
-    def aligned(array: Array, shape: tuple[int, ...]) -> Array:
-        return jnp.broadcast_to(array, batch + shape).reshape(-1, *shape)
-
-    if condition is not None and flow.condition_shape is not None:
-        condition = aligned(condition, flow.condition_shape)
-    x = aligned(x, flow.event_shape)
+    condition = aligned_rows(condition, batch, flow.condition_shape)
+    x = aligned_rows(x, batch, flow.event_shape)
     if weights is None:
         return x, condition, jnp.ones(len(x), x.dtype)
-    weights = aligned(jnp.asarray(weights), ())
+    weights = aligned_rows(jnp.asarray(weights), batch, ())
     return *replace_weightless(weights, x, condition), weights
 
 

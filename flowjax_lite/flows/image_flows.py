@@ -134,12 +134,7 @@ def _by_two_partitions(
 
     def couplings(shape: Shape, scale: int, number: int) -> AbstractBijector:
         *leading, depth = shape
-        half: dict[str, Any] = {
-            "image_shape": (*leading, depth // 2),
-            "out_channels": depth // 2,
-            "num_params": transformer.num_params,
-            "condition_dim": options["condition_dim"],
-        }
+        half = _of_half(shape, transformer, options)
 
         def make_layer(rngs: nnx.Rngs) -> AbstractBijector:
             coupling = Coupling(transformer, make_network(half, scale, rngs))
@@ -183,12 +178,7 @@ def glow(*, num_layers: int = 8, channels: int = 64, **options: Unpack[ScaleOpti
 
     def make_scale(shape: Shape, scale: int, rest: AbstractBijector | None) -> AbstractBijector:
         height, width, depth = shape
-        half: dict[str, Any] = {
-            "image_shape": (height, width, depth // 2),
-            "out_channels": depth // 2,
-            "num_params": 2,
-            "condition_dim": condition_dim,
-        }
+        half = _of_half(shape, Affine(), options)
 
         def spread(layer: AbstractBijector) -> AbstractBijector:
             return Channelwise(layer, (height, width))
@@ -289,6 +279,19 @@ def _at_scales(make_scale: MakeScale, options: ScaleOptions) -> Flow:
         return make_scale((height, width, depth), scale, rest)
 
     return of_pixels(bijector(shape, 0), options)
+
+
+def _of_half(
+    shape: Shape, transformer: AbstractTransformer, options: ScaleOptions
+) -> dict[str, Any]:
+    """The options of a network that reads the first half of the channels and moves the other."""
+    *leading, depth = shape
+    return {
+        "image_shape": (*leading, depth // 2),
+        "out_channels": depth // 2,
+        "num_params": transformer.num_params,
+        "condition_dim": options["condition_dim"],
+    }
 
 
 def _squeezed(shape: Shape, num_scales: int) -> Shape:
