@@ -9,6 +9,7 @@ from flowjax_lite.data.domains import (
     dequantize,
     dequantize_integers,
     domain_map,
+    quantize,
     quantize_integers,
 )
 from flowjax_lite.data.loading import load
@@ -47,6 +48,7 @@ __all__ = [
     "iris",
     "join",
     "load",
+    "quantize",
     "quantize_integers",
     "read_table",
     "split",

@@ -69,7 +69,8 @@ class Dataset:
         test: Rows that are scored once, at the end.
         columns: Names of the d columns of x; empty where events have more than one axis.
         condition_columns: Names of the c columns of the condition; empty without one.
-        image_shape: (height, width) where a row of x is a grey image.
+        image_shape: (height, width) where a row of x is a grey image, flat or not, and (height,
+            width, channels) where it is one of several channels.
         num_levels: Number of grey levels, where x holds dequantised levels scaled to [0, 1].
         schema: What the columns of the table were from which x was made.
         condition_schema: The same of the condition.
@@ -81,7 +82,7 @@ class Dataset:
     test: Split
     columns: tuple[str, ...]
     condition_columns: tuple[str, ...] = ()
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
     num_levels: int | None = None
     schema: Schema | None = None
     condition_schema: Schema | None = None
@@ -162,6 +163,20 @@ class Dataset:
             )
         nats = -np.asarray(log_prob) / self.dim + math.log(self.num_levels)
         return nats / math.log(2)
+
+    def nats(self, bits_per_dim: ArrayLike) -> np.ndarray:
+        """Convert bits per dimension to negative log-densities of x: undoes `bits_per_dim`.
+
+        Args:
+            bits_per_dim: Of the grey levels, any shape.
+
+        Returns:
+            In nats, the same shape.
+
+        Raises:
+            ValueError: The data are not dequantised levels.
+        """
+        return self.dim * math.log(2) * (np.asarray(bits_per_dim) - self.bits_per_dim(0.0))
 
 
 def _named(values: np.ndarray, names: tuple[str, ...]) -> str:

@@ -94,6 +94,22 @@ def dequantize(u: ArrayLike, num_levels: int, *, seed: int | Sequence[int]) -> n
     return np.minimum((levels + noise) / np.float32(num_levels), below_next)
 
 
+def quantize(x: ArrayLike, num_levels: int) -> np.ndarray:
+    """Find the levels of which `dequantize` made numbers of the unit interval.
+
+    Args:
+        x: Numbers in [0, 1), any shape, such as samples; what lies beyond has the nearest level.
+        num_levels: Number of levels.
+
+    Returns:
+        Whole numbers 0 .. num_levels - 1, the same shape; bytes for up to 256 levels.
+    """
+    # Their edges as `dequantize` rounds them: a product with num_levels may round to another level.
+    edges = np.arange(1, num_levels, dtype=np.float32) / np.float32(num_levels)
+    levels = np.searchsorted(edges, np.asarray(x, np.float32), side="right")
+    return levels.astype(np.uint8 if num_levels <= 256 else np.int32)
+
+
 def dequantize_integers(
     columns: Sequence[str], x: ArrayLike, *, seed: int | Sequence[int]
 ) -> np.ndarray:

@@ -175,8 +175,12 @@ def _numbers(
         of_x, of_condition = divide_columns(columns, given, names)
         x, names = x[:, of_x], tuple(names[i] for i in of_x)
         condition = table.values[:, of_condition] if given else None
-    image_shape = None if given else table.image_shape  # only all pixels make an image
-    num_levels = 256 if (image_shape or x.ndim > 2) and x.dtype == np.uint8 else None
+    image_shape: tuple[int, ...] | None = None
+    if x.ndim > 2 and x.dtype == np.uint8:
+        image_shape = x.shape[1:]
+    elif not given:  # only all pixels make an image
+        image_shape = table.image_shape
+    num_levels = 256 if image_shape and x.dtype == np.uint8 else None
     if num_levels is not None:
         x = dequantize(x, num_levels, seed=seed)
     kind = frame_kind(source)

@@ -7,6 +7,7 @@ import pytest
 import flowjax_lite as fl
 from flowjax_lite.cli import config as configs
 from flowjax_lite.cli.config import Config
+from flowjax_lite.cli.config.schema import FLOWS
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 GOOD = """\
@@ -160,8 +161,10 @@ def test_nothing_is_the_default(tmp_path: Path) -> None:
 
 def test_configs_can_say_all_that_families_take() -> None:
     """Would catch an option of a factory that no config can reach, or one without a meaning."""
-    automatic = {"dim", "condition_dim", "data_map", "condition_map", "rngs"}
-    for family, factory in fl.flows.NAMED.items():
+    of_all = {"condition_dim", "condition_map", "rngs"}
+    of_vectors, of_images = {"dim", "data_map"}, {"image_shape", "num_levels"}
+    for family, factory in FLOWS.items():
+        automatic = of_all | (of_vectors if family in fl.flows.NAMED else of_images)
         options = configs.flow_options(family)
         assert set(inspect.signature(factory).parameters) == set(options) | automatic
         for option in options.values():
@@ -169,7 +172,7 @@ def test_configs_can_say_all_that_families_take() -> None:
             assert f"flow.{option.name}" in configs.all_options()
 
 
-@pytest.mark.parametrize("family", fl.flows.NAMED)
+@pytest.mark.parametrize("family", FLOWS)
 def test_defaults_of_a_family_are_values_of_their_options(tmp_path: Path, family: str) -> None:
     """Would catch an option whose type is read wrongly from the signature of a factory."""
     defaults = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flowjax_lite.data import dequantize
+from flowjax_lite.data import dequantize, quantize
 
 
 def check_uniform(x: np.ndarray) -> None:
@@ -39,6 +39,23 @@ def test_each_value_stays_with_its_level() -> None:
     x = dequantize(u, 256, seed=0)
     assert x.dtype == np.float32
     np.testing.assert_array_equal(np.floor(x[:-50] * 256), u[:-50])
+
+
+@pytest.mark.parametrize("noise", [0.0, np.nextafter(np.float32(1), np.float32(0))])
+@pytest.mark.parametrize("num_levels", [2, 17, 200, 256])
+def test_levels_come_back(monkeypatch: pytest.MonkeyPatch, num_levels: int, noise: float) -> None:
+    """Would catch a level lost to rounding where the noise is as small or as large as can be."""
+
+    class Extreme:
+        def random(self, shape, dtype):
+            return np.full(shape, noise, dtype)
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Extreme())
+    levels = np.arange(num_levels)
+    x = dequantize(levels, num_levels, seed=0)
+    np.testing.assert_array_equal(quantize(x, num_levels), levels)
+    assert quantize(x, num_levels).dtype == np.uint8
+    np.testing.assert_array_equal(quantize([-0.5, 1.5], num_levels), [0, num_levels - 1])
 
 
 def test_strictly_below_one_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,13 +11,14 @@ import numpy as np
 
 import flowjax_lite as fl
 from flowjax_lite.cli.report import markdown, number, standard_error
-from flowjax_lite.cli.run import directory, experiment
+from flowjax_lite.cli.run import directory, experiment, output
 from flowjax_lite.cli.run.directory import Run
 from flowjax_lite.core.files import writing_whole
 from flowjax_lite.data import Dataset, DataWarning, Schema, Split, join
 from flowjax_lite.diagnostics import Diagnosis
 
-SUFFIXES = (".npy", ".csv")
+TABLES = (".npy", ".csv")
+SAMPLES = (*TABLES, ".png")
 _NUM_NAMED = 5  # of the least likely rows
 
 
@@ -45,7 +46,7 @@ def evaluate(
         ValueError: The run, the data or the output do not fit; nothing was written.
     """
     if out is not None:
-        _check_out(out, overwrite=overwrite)
+        _check_out(out, TABLES, overwrite=overwrite)
     trained = directory.read(run)
     dataset = _data(trained, data)
     log_prob = experiment.log_prob(trained.flow, dataset.test)
@@ -86,8 +87,8 @@ def diagnose(run: str | Path, *, data: str | None = None, num: int = 1000) -> Di
         raise ValueError(f"--num is {num}; expected at least 1")
     trained = directory.read(run)
     dataset = _data(trained, data)
-    examined = dataset.test[:num]
-    diagnosis = fl.diagnose(trained.flow, examined.x, examined.condition)
+    flow, examined, _ = experiment.density(trained.flow, dataset.test[:num])
+    diagnosis = fl.diagnose(flow, examined.x, examined.condition)
     print(f"{dataset.name}\n{diagnosis}")
     return diagnosis
 
@@ -106,23 +107,28 @@ def sample(
     Args:
         run: The run directory.
         num: The number of samples, for each condition where there are any.
-        out: The file to write, .npy or .csv.
+        out: The file to write, .npy or .csv, or of images .png, a picture of all of them.
         condition: A file of conditions, one per row, for a conditional flow.
         seed: The seed.
         overwrite: Replace the file if it exists.
 
     Returns:
         The samples, `(num, d)`, or `(n * num, d)` for n conditions: those of the first condition
-        come first.
+        come first. Of a flow of images whole levels, `(num, height, width, channels)`.
 
     Raises:
         ValueError: An argument does not fit the run; nothing was written.
     """
-    _check_out(out, overwrite=overwrite)
+    _check_out(out, SAMPLES, overwrite=overwrite)
     if num < 1:
         raise ValueError(f"--num is {num}: give at least 1")
     trained = directory.read(run)
     told = trained.summary
+    suffix = Path(out).suffix
+    if suffix == ".png" and told.image_shape is None:
+        raise ValueError(f"{out}: samples of {run} are no images: give a name in .npy or .csv")
+    if suffix == ".csv" and not told.columns:
+        raise ValueError(f"{out}: samples of {run} have no columns: give a name in .npy or .png")
     given = None
     if condition is None and told.condition_columns:
         columns = tuple(told.condition_schema or told.condition_columns)
@@ -137,8 +143,13 @@ def sample(
     samples = experiment.sample(trained.flow, num, seed=seed, condition=given)
     if told.schema is not None:  # whole numbers are whole again
         samples = np.column_stack(list(Schema(told.schema).to_table(samples).values()))
-    _write(out, samples, columns=told.columns)
-    print(f"Wrote {len(samples):,} samples of {samples.shape[1]} columns to {out}")
+    if suffix == ".png":
+        assert told.image_shape is not None, "checked above"
+        _draw(out, output.as_images(trained.flow, samples, told.image_shape))
+    else:
+        _write(out, samples, columns=told.columns)
+    size = " × ".join(map(str, samples.shape[1:]))
+    print(f"Wrote {len(samples):,} samples of {size} numbers to {out}")
     return samples
 
 
@@ -150,18 +161,19 @@ def _data(run: Run, source: str | None) -> Dataset:
         data = dataclasses.replace(data, name=f"{data.name}, test")
     elif Path(source).is_file() or Path(source).suffix:
         given, seed, array = None, section["seed"], section["array"]
-        x = _read(source, told.columns, told.schema, array=array, seed=seed)
+        levels = told.num_levels
+        x = _read(source, told.columns, told.schema, array=array, seed=seed, num_levels=levels)
         if told.condition_columns:
             given = _read(source, told.condition_columns, told.condition_schema, array=array)
         every = Split(x, given)
-        name, levels = Path(source).name, told.num_levels
+        name = Path(source).name
         data = Dataset(name, every, every, every, told.columns, num_levels=levels)
     else:
         kept = section if source in fl.data.TOYS else ("data_dir", "seed", "checks", "logit")
         data = experiment.load_data({name: section[name] for name in kept} | {"source": source})
         every = join(data.train, data.validation, data.test)
         data = dataclasses.replace(data, name=f"{data.name}, all", test=every)
-    if data.event_shape != run.flow.event_shape:
+    if data.dim != math.prod(run.flow.event_shape):
         raise ValueError(
             f"the data ({data.name}) have {data.dim} columns; the flow of {run.directory} expects "
             f"{math.prod(run.flow.event_shape)}"
@@ -177,6 +189,7 @@ def _read(
     *,
     array: str | None = None,
     seed: int | None = None,
+    num_levels: int | None = None,
 ) -> np.ndarray:
     """Read columns of a file, all of them finite numbers.
 
@@ -185,17 +198,18 @@ def _read(
         columns: The columns, by the names that the flow was trained with.
         kinds: Those of the schema of then, where one was inferred.
         array: The array of an `.npz` file.
-        seed: Of the noise of whole numbers and of the bytes of images; None adds none.
+        seed: Of the noise of whole numbers; None adds none.
+        num_levels: Number of levels of images, which get noise where they are whole numbers.
 
     Returns:
         `(n, d)`, float32.
     """
     if kinds is not None:
         return Schema(kinds).to_array(path, seed=seed)
-    table = fl.data.read_table(path, columns=columns, array=array)
+    table = fl.data.read_table(path, columns=columns or None, array=array)
     values = table.values
-    if seed is not None and table.image_shape is not None and values.dtype == np.uint8:
-        values = fl.data.dequantize(values, 256, seed=seed)
+    if seed is not None and num_levels is not None and values.dtype.kind in "iu":
+        values = fl.data.dequantize(values, num_levels, seed=seed)
     with warnings.catch_warnings(action="ignore", category=DataWarning):  # nothing is fitted
         return fl.data.check_data(
             values,
@@ -207,16 +221,24 @@ def _read(
         )
 
 
-def _check_out(path: str | Path, *, overwrite: bool) -> None:
-    """Check that a table can be written to a path."""
+def _check_out(path: str | Path, suffixes: Sequence[str], *, overwrite: bool) -> None:
+    """Check that a file of some kind can be written to a path."""
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path} ends in {path.suffix!r}: give a name in {' or '.join(SUFFIXES)}")
+    if path.suffix not in suffixes:
+        raise ValueError(f"{path} ends in {path.suffix!r}: give a name in {' or '.join(suffixes)}")
     directory.check_target(path, overwrite=overwrite, is_file=True)
 
 
+def _draw(path: str | Path, images: np.ndarray) -> None:
+    """Write a picture of images as `.png`, whole or not."""
+    figure = fl.plot.images({"samples": images})
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with writing_whole(Path(path)) as file:
+        figure.savefig(file, format="png", dpi=output.DPI)
+
+
 def _write(path: str | Path, values: np.ndarray, *, columns: Sequence[str]) -> None:
-    """Write rows `(n, d)` as `.npy`, or as `.csv` with a line of column names, whole or not."""
+    """Write rows as `.npy`, or as `.csv` with a line of column names, whole or not."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing_whole(path) as file:
@@ -225,4 +247,5 @@ def _write(path: str | Path, values: np.ndarray, *, columns: Sequence[str]) -> N
         else:
             quoted = ['"' + column.replace('"', '""') + '"' for column in columns]
             header = ",".join(quoted)
-            np.savetxt(file, values, delimiter=",", fmt="%.9g", header=header, comments="")
+            table = values.reshape(len(values), -1)
+            np.savetxt(file, table, delimiter=",", fmt="%.9g", header=header, comments="")

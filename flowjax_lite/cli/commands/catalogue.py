@@ -8,7 +8,7 @@ from typing import Any
 
 import flowjax_lite as fl
 from flowjax_lite.cli.config import flow_options
-from flowjax_lite.cli.config.schema import FAMILY
+from flowjax_lite.cli.config.schema import FAMILY, FLOWS
 from flowjax_lite.data import TOYS, bsds300, uci
 from flowjax_lite.data.named.embedded import EMBEDDED
 
@@ -26,13 +26,15 @@ def catalogue(flow: str | None = None) -> None:
     """
     if flow is not None:
         FAMILY.check(flow, "flow")
-        print(f"{flow}: {_summary(fl.flows.NAMED[flow])}\n")
+        print(f"{flow}: {_summary(FLOWS[flow])}\n")
         print(_table({name: option.help for name, option in flow_options(flow).items()}))
         return
     in_files: Mapping[str, Callable[..., Any]] = {"bsds300": bsds300, "uci/NAME": uci}
     sets = {**EMBEDDED, **TOYS, **in_files}
     print("Flows, for `flow.family` (`flowjax-lite list FLOW` shows the options of one):\n")
     print(_table({name: _summary(factory) for name, factory in fl.flows.NAMED.items()}))
+    print("\nFlows of images, for `flow.family` and data that are images of whole levels:\n")
+    print(_table({name: _summary(factory) for name, factory in fl.flows.IMAGES.items()}))
     print("\nData sets, for `data.source`, which may also be the path of a file:\n")
     print(_table({name: _summary(make) for name, make in sets.items()}))
     print("\nThe last two are read from the folder data.data_dir.")

@@ -95,7 +95,7 @@ def compare(
             lines = [json.dumps(dataclasses.asdict(row)) + "\n" for row in rows]
             (directory / ROWS).write_text("".join(lines), encoding="utf-8")
             flows = "one flow" if len(configs) == 1 else f"{len(configs)} flows"
-            title = f"{data.name}: {flows} beside three baselines"
+            title = f"{data.name}: {flows} beside {len(baselines)} baselines"
             picture(rows, title=title).savefig(directory / PICTURE, dpi=output.DPI)
     print(f"\n{text}\nWrote {out}")
     return rows
@@ -195,10 +195,10 @@ def _row(run: Run, data: Dataset) -> Row:
     """Return what the metrics of a run tell, and the rates of its flow, measured now."""
     seconds = run.seconds
     later = float(np.median(np.diff(seconds))) if len(seconds) > 1 else None
-    rows = data.test[np.arange(BATCH) % len(data.test)]
+    flow, rows, _ = experiment.density(run.flow, data.test[np.arange(BATCH) % len(data.test)])
     x, condition = jax.device_put((rows.x, rows.condition))
     # Split once: taking a flow apart for each call takes longer than a small one is evaluated.
-    graph, state = nnx.split(run.flow)
+    graph, state = nnx.split(flow)
     score = jax.jit(lambda state, x, c: nnx.merge(graph, state).log_prob(x, c))
     shape, key = (BATCH,) if condition is None else (), jax.random.key(0)
     draw = jax.jit(lambda state, key, c: nnx.merge(graph, state).sample(key, shape, c))

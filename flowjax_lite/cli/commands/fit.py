@@ -1,4 +1,4 @@
-"""`flowjax-lite fit`: train a flow, score it beside three baselines, write a run directory."""
+"""`flowjax-lite fit`: train a flow, score it beside baselines, write a run directory."""
 
 from typing import Any, Literal
 

@@ -56,7 +56,12 @@ _CHOICES: dict[str, Collection[str]] = {
     "missing": ("error", "drop"),
 }
 # What follows from the data and the seed.
-_AUTOMATIC = {"dim", "condition_dim", "data_map", "condition_map", "rngs"}
+_AUTOMATIC = {
+    *("dim", "image_shape", "num_levels", "condition_dim"),
+    *("data_map", "condition_map", "rngs"),
+}
+# Flows of vectors, and flows of images.
+FLOWS = {**fl.flows.NAMED, **fl.flows.IMAGES}
 # Numbers end below these: parts of a whole, and what would fill the memory.
 _BELOW = {
     "data.validation": 1.0,
@@ -102,7 +107,7 @@ FAMILY = Option(
     kinds=(str,),
     meaning="The name of the flow.",
     default=REQUIRED,
-    choices=fl.flows.NAMED,
+    choices=FLOWS,
     takes_none=False,
 )
 _LOGIT = "For data in [0, 1]: model logit(logit + (1 - 2 logit) x) instead of x."
@@ -117,7 +122,7 @@ _TRAINING = {
 @cache
 def flow_options(family: str) -> dict[str, Option]:
     """Return the options of a family that a config may give."""
-    options = options_of(fl.flows.NAMED[family], _CHOICES)
+    options = options_of(FLOWS[family], _CHOICES)
     return {name: option for name, option in options.items() if name not in _AUTOMATIC}
 
 
@@ -132,14 +137,14 @@ def all_options() -> dict[str, Option]:
     options |= {f"data.{name}": option for name, option in _DATA.items()}
     options["flow.family"] = FAMILY
     families: dict[str, dict[str, Option]] = {}
-    for family in fl.flows.NAMED:
+    for family in FLOWS:
         for name, option in flow_options(family).items():
             families.setdefault(name, {})[family] = option
     for name, members in families.items():
         option, *others = members.values()
         if any(other.default != option.default for other in others):
             option = replace(option, default=None)
-        if len(members) <= len(fl.flows.NAMED) / 2:
+        if len(members) <= len(FLOWS) / 2:
             option = replace(option, meaning=f"{option.meaning} For {', '.join(members)}.")
         options[f"flow.{name}"] = option
     return options | {f"training.{name}": option for name, option in _TRAINING.items()}

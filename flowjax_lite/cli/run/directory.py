@@ -20,7 +20,7 @@ from flowjax_lite.cli.config.options import check_values, options_of
 from flowjax_lite.cli.report import Score
 from flowjax_lite.core.files import locked
 from flowjax_lite.data import Schema
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions import Dequantized, Flow
 
 Record = TypeVar("Record")
 
@@ -43,6 +43,7 @@ class Summary:
         columns: What the flow models.
         condition_columns: What it is conditioned on.
         num_levels: Number of grey levels, for images.
+        image_shape: (height, width) or (height, width, channels), for images.
         schema: The kinds of a `Schema` of the columns, where one was inferred.
         condition_schema: The same of the condition.
     """
@@ -53,6 +54,7 @@ class Summary:
     columns: tuple[str, ...]
     condition_columns: tuple[str, ...]
     num_levels: int | None
+    image_shape: tuple[int, ...] | None = None
     schema: Mapping[str, Any] | None = None
     condition_schema: Mapping[str, Any] | None = None
 
@@ -78,9 +80,10 @@ class Run:
     validation: tuple[float, ...]
 
     @cached_property
-    def flow(self) -> Flow:
-        """The trained flow."""
-        return fl.load(self.directory / MODEL)
+    def flow(self) -> Flow | Dequantized:
+        """The trained flow; of a family of images the distribution of their levels."""
+        model: Flow | Dequantized = fl.load(self.directory / MODEL)
+        return model
 
 
 def read(directory: str | Path) -> Run:
@@ -111,6 +114,9 @@ def read(directory: str | Path) -> Run:
             raise ValueError("its note is no line of text")
         if summary.num_levels is not None and summary.num_levels < 2:
             raise ValueError(f"num_levels is {summary.num_levels}")
+        shape = summary.image_shape
+        if shape is not None and (len(shape) not in (2, 3) or min(shape) < 1):
+            raise ValueError(f"image_shape is {shape}")
         for name in ("", "condition_"):
             kinds, columns = getattr(summary, f"{name}schema"), getattr(summary, f"{name}columns")
             if kinds is not None and Schema(kinds).columns != columns:

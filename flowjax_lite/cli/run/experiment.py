@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -16,16 +16,20 @@ import flowjax_lite as fl
 from flowjax_lite.baselines import Baseline, Examples, fit_gaussian, fit_kernels, fit_mixture
 from flowjax_lite.bijectors import AbstractBijector, Chain, Sigmoid, Standardize
 from flowjax_lite.cli.config import Config, flow_options
+from flowjax_lite.cli.config.options import OptionError
 from flowjax_lite.cli.config.schema import BASES
 from flowjax_lite.cli.report import Score
 from flowjax_lite.core.checks import check_columns, check_memory
 from flowjax_lite.data import Dataset, Split, join
 from flowjax_lite.diagnostics import ways
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions import Dequantized, Flow
 from flowjax_lite.training import Callback
 
 BATCH = 1000  # rows that a flow is asked for at once
+IMAGE_BATCH = 64  # samples of images that are drawn at once, as many as a picture shows
 NUM_FIRST = 10_000  # rows that go through a new flow at once, all layers' numbers in memory
+NUM_FIRST_IMAGES = 500  # the same, of a flow of images
+MOST_COLUMNS = 500  # beyond, a mixture of full covariances takes longer than many a flow
 NUM_COUNTED = 200  # rows whose evaluations are counted
 
 
@@ -36,12 +40,12 @@ class Experiment:
     Args:
         config: The config.
         data: The data.
-        flow: The flow, untrained.
+        flow: The flow, untrained; of a family of images the distribution of their levels.
     """
 
     config: Config
     data: Dataset
-    flow: Flow
+    flow: Flow | Dequantized
 
     @property
     def num_parameters(self) -> int:
@@ -55,7 +59,7 @@ class Experiment:
 
     def __str__(self) -> str:
         data = self.data
-        rows = "/".join(str(len(split)) for split in _splits(data))
+        rows = "/".join(str(len(split)) for split in splits(data))
         given = f" given {len(data.condition_columns)}" if data.condition_columns else ""
         return (
             f"{data.name}: {rows} training/validation/test rows of {data.dim} columns{given}; "
@@ -76,13 +80,14 @@ class Outcome:
     """
 
     experiment: Experiment
-    result: fl.FitResult
+    result: fl.FitResult[Any]
     score: Score
     seconds: float
     failure: fl.DivergedError | None = None
 
 
-def _splits(data: Dataset) -> tuple[Split, Split, Split]:
+def splits(data: Dataset) -> tuple[Split, Split, Split]:
+    """Return the three parts of a data set, in order."""
     return data.train, data.validation, data.test
 
 
@@ -101,7 +106,7 @@ def load_data(section: Mapping[str, Any]) -> Dataset:
 
 def check_logit(data: Dataset, logit: float | None) -> None:
     """Raise a `ValueError` unless the data lie where the logit map is defined."""
-    x = join(*_splits(data)).x
+    x = join(*splits(data)).x
     if logit is not None and not 0 <= x.min() <= x.max() <= 1:
         raise ValueError(
             f"data.logit: needs data in [0, 1]; {data.name} has values from {x.min():g} to "
@@ -117,6 +122,46 @@ def prepare(config: Config, data: Dataset) -> Experiment:
     Raises:
         ValueError: The config does not fit the data.
     """
+    of_images = config.flow["family"] in fl.flows.IMAGES
+    flow = _image_flow(config, data) if of_images else _vector_flow(config, data)
+    most = NUM_FIRST_IMAGES if of_images else NUM_FIRST
+    first = events(flow, data.train[:: -(-len(data.train) // most)])
+    return Experiment(config, data, fl.initialize(flow, first.x, first.condition))
+
+
+def _image_flow(config: Config, data: Dataset) -> Dequantized:
+    """Build the distribution of whole levels of a config with a family of images."""
+    options: dict[str, Any] = dict(config.flow)
+    family = options.pop("family")
+    if data.image_shape is None or data.num_levels is None:
+        raise OptionError(
+            "flow.family",
+            f"flow.family: {family} takes images of whole levels, which {data.name} is not; "
+            "expected digits, or images of bytes in an idx, npy or npz file, without conditions",
+        )
+    if config.data["logit"] is not None:
+        raise OptionError(
+            "data.logit", f"data.logit: {family} maps pixels by itself: give flow.pixels instead"
+        )
+    if config.training["loss"] != "likelihood":
+        raise OptionError(
+            "training.loss", f"training.loss: {family} takes likelihood, in bits per dimension"
+        )
+    height, width, *channels = data.image_shape
+    shape = height, width, *(channels or [1])
+    levels, rngs = data.num_levels, nnx.Rngs(config.training["seed"])
+    flow = fl.flows.IMAGES[family](image_shape=shape, num_levels=levels, rngs=rngs, **options)
+    return Dequantized(flow, num_levels=levels)
+
+
+def _vector_flow(config: Config, data: Dataset) -> Flow:
+    """Build the flow of a config with a family of vectors, with the map to the data's units."""
+    if len(data.event_shape) > 1:
+        raise OptionError(
+            "flow.family",
+            f"flow.family: {config.flow['family']} takes rows of columns, and {data.name} has "
+            f"events of shape {data.event_shape}; expected one of {', '.join(fl.flows.IMAGES)}",
+        )
     rngs = nnx.Rngs(config.training["seed"])
     options: dict[str, Any] = dict(config.flow)
     family, logit = options.pop("family"), config.data["logit"]
@@ -136,14 +181,33 @@ def prepare(config: Config, data: Dataset) -> Experiment:
         width = 1 - 2 * logit
         stretch = Standardize(data.dim, loc=-logit / width, scale=1 / width)
         data_map = Chain([data_map, Sigmoid(data.dim), stretch])
-    flow = fl.flows.NAMED[family](dim=data.dim, data_map=data_map, rngs=rngs, **options)
-    first = data.train[:: -(-len(data.train) // NUM_FIRST)]
-    return Experiment(config, data, fl.initialize(flow, first.x, first.condition))
+    return fl.flows.NAMED[family](dim=data.dim, data_map=data_map, rngs=rngs, **options)
+
+
+def events(flow: Flow | Dequantized, rows: Split) -> Split:
+    """Return rows as training takes them: of a `Dequantized` the levels, without their noise."""
+    if not isinstance(flow, Dequantized):
+        return rows
+    levels = fl.data.quantize(rows.x, flow.num_levels)
+    return Split(levels.reshape(len(rows), *flow.event_shape), rows.condition)
+
+
+def density(flow: Flow | Dequantized, rows: Split) -> tuple[Flow, Split, float]:
+    """Return a flow, rows in its units, and what makes its log-density one in units of the data.
+
+    That of a `Dequantized` is asked for the levels with the noise that the rows have, as flows of
+    vectors are, so that both compare.
+    """
+    if not isinstance(flow, Dequantized):
+        return flow, rows, 0.0
+    x = flow.num_levels * rows.x.reshape(len(rows), *flow.event_shape)
+    log_det = math.prod(flow.event_shape) * math.log(flow.num_levels)
+    return flow.flow, Split(x, rows.condition), log_det
 
 
 def examples(split: Split, logit: float | None) -> Examples:
     """Move rows to the coordinates in which densities are fitted: with `logit`, to logits."""
-    x = split.x.astype(np.float64)
+    x = split.x.reshape(len(split), -1).astype(np.float64)
     condition = None if split.condition is None else split.condition.astype(np.float64)
     if logit is None:
         return Examples(x, condition)
@@ -171,17 +235,21 @@ def train(
         DivergedError: Training failed before any epoch was good.
     """
     config, data = experiment.config, experiment.data
+    rows, held_out = (events(experiment.flow, part) for part in (data.train, data.validation))
+    options = config.fit_options
+    if isinstance(experiment.flow, Dequantized):
+        options["loss"] = fl.losses.bits_per_dim
     start = time.perf_counter()
     failure = None
     try:
         result = fl.fit(
             experiment.flow,
-            data.train.x,
-            condition=data.train.condition,
+            rows.x,
+            condition=rows.condition,
             key=jax.random.key(config.training["seed"]),
             optimizer=config.optimizer,
-            validation=(data.validation.x, data.validation.condition),
-            **config.fit_options,
+            validation=(held_out.x, held_out.condition),
+            **options,
             callbacks=callbacks,
             checkpoint=checkpoint,
             mesh=mesh,
@@ -193,25 +261,29 @@ def train(
             raise
         result, failure = error.result, error
     seconds = time.perf_counter() - start
+    if isinstance(experiment.flow, Dequantized):  # from bits to nats, as of flows of vectors
+        history = {name: tuple(data.nats(result.history[name])) for name in ("train", "validation")}
+        result = replace(result, history={**result.history, **history})
     note = f"{config.flow['family']}, {experiment.num_parameters:,} parameters, {seconds:.0f} s"
     ended = "training failed" if failure else "interrupted" if result.interrupted else ""
     if ended:
         note += f", {ended} after {len(result.history['train'])} epochs"
     if fl.continuous.solvers(result.flow):
-        test = data.test[:NUM_COUNTED]
-        evaluations = ways(result.flow, test.x, test.condition).num_evaluations
+        flow, test, _ = density(result.flow, data.test[:NUM_COUNTED])
+        evaluations = ways(flow, test.x, test.condition).num_evaluations
         note += f", {np.mean(evaluations):.0f} evaluations of the velocity for a density"
-    values = log_prob(result.flow, join(*_splits(data)))  # all of them in one compiled program
+    values = log_prob(result.flow, join(*splits(data)))  # all of them in one compiled program
     parts = np.split(values, np.cumsum([len(data.train), len(data.validation)]))
     score = Score.of(parts, data, config.name, note, experiment.num_parameters)
     return Outcome(experiment, result, score, seconds, failure)
 
 
 def baseline_scores(data: Dataset, logit: float | None) -> list[Score]:
-    """Return the scores of three baselines on the same splits."""
-    train, validation, test = (examples(split, logit) for split in _splits(data))
+    """Return the scores of the baselines on the same splits: three, two of many columns."""
+    train, validation, test = (examples(split, logit) for split in splits(data))
     scores = []
-    for fit in (fit_gaussian, fit_kernels, fit_mixture):
+    fits = (fit_gaussian, fit_kernels, fit_mixture)
+    for fit in fits if data.dim <= MOST_COLUMNS else fits[:2]:
         baseline: Baseline = fit(train, validation=validation)
         held_out = baseline.log_prob(validation), baseline.log_prob(test)
         parts = [baseline.train_log_prob(train), *held_out]
@@ -219,12 +291,16 @@ def baseline_scores(data: Dataset, logit: float | None) -> list[Score]:
     return scores
 
 
-def log_prob(flow: Flow, rows: Split) -> np.ndarray:
+def log_prob(flow: Flow | Dequantized, rows: Split) -> np.ndarray:
     """Return log-densities of rows in nats, `(n,)`, float64."""
-    return np.asarray(flow.log_prob(rows.x, rows.condition, batch_size=BATCH), np.float64)
+    flow, rows, log_det = density(flow, rows)
+    values = flow.log_prob(rows.x, rows.condition, batch_size=BATCH)
+    return np.asarray(values, np.float64) + log_det
 
 
-def sample(flow: Flow, num: int, *, seed: int, condition: np.ndarray | None = None) -> np.ndarray:
+def sample(
+    flow: Flow | Dequantized, num: int, *, seed: int, condition: np.ndarray | None = None
+) -> np.ndarray:
     """Draw many samples, a batch at a time.
 
     Args:
@@ -234,20 +310,21 @@ def sample(flow: Flow, num: int, *, seed: int, condition: np.ndarray | None = No
         condition: Conditions, `(n, c)`, or None.
 
     Returns:
-        Samples, `(num, d)`, or `(n * num, d)` where those of one condition follow each other.
+        Samples, `(num, *event_shape)`, or `(n * num, *event_shape)` where those of one condition
+        follow each other; of a `Dequantized` whole levels.
 
     Raises:
         ValueError: They do not fit in memory.
     """
     total = num if condition is None else num * len(condition)
     check_memory(4 * total * math.prod(flow.event_shape), f"{total:,} samples")
-    samples = np.empty((total, *flow.event_shape), np.float32)
-    for index, start in enumerate(range(0, total, BATCH)):
+    size, parts = IMAGE_BATCH if isinstance(flow, Dequantized) else BATCH, []
+    for index, start in enumerate(range(0, total, size)):
         key = jax.random.fold_in(jax.random.key(seed), index)
         if condition is None:
-            drawn = flow.sample(key, BATCH)
+            drawn = flow.sample(key, size)
         else:  # The last batch is a full one, too, so that all of them run in one program.
-            rows = np.arange(start, start + BATCH) % total
+            rows = np.arange(start, start + size) % total
             drawn = flow.sample(key, (), condition[rows // num])
-        samples[start : start + BATCH] = drawn[: total - start]
-    return samples
+        parts.append(np.asarray(drawn)[: total - start])
+    return np.concatenate(parts)

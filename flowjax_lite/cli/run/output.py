@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 from matplotlib.figure import Figure
 
@@ -14,12 +15,11 @@ import flowjax_lite as fl
 from flowjax_lite.cli import config as configs
 from flowjax_lite.cli.report import Score, number, with_error
 from flowjax_lite.cli.run import directory as run
-from flowjax_lite.cli.run.experiment import Experiment, Outcome, sample
+from flowjax_lite.cli.run.experiment import IMAGE_BATCH, Experiment, Outcome, sample
 from flowjax_lite.data import join
-from flowjax_lite.distributions import Flow
+from flowjax_lite.distributions import Dequantized, Flow
 from flowjax_lite.training import Callback, LogFile, Progress, TensorBoard
 
-NUM_IMAGES = 64
 NUM_POINTS = 2000
 DPI = 150
 
@@ -58,6 +58,8 @@ def _draw_epoch(experiment: Experiment, progress: Progress) -> None:
         return
     loss, other = progress.history["validation"][-1], config.other_loss
     value = f"{number(loss)} ({other})" if other else f"{number(-loss)} nats"
+    if isinstance(flow, Dequantized):
+        value = f"{number(loss, digits=3)} bits/dim"
     title = f"{experiment.title}: epoch {epoch}, validation {value}"
     directory = config.progress_dir / run.PICTURES
     directory.mkdir(parents=True, exist_ok=True)
@@ -124,6 +126,7 @@ def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
         columns=data.columns,
         condition_columns=data.condition_columns,
         num_levels=data.num_levels,
+        image_shape=data.image_shape,
         schema=None if schema is None else schema.kinds,
         condition_schema=None if given is None else given.kinds,
     )
@@ -131,11 +134,11 @@ def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def _draw_samples(experiment: Experiment, flow: Flow, *, title: str) -> Figure:
+def _draw_samples(experiment: Experiment, flow: Flow | Dequantized, *, title: str) -> Figure:
     """Draw data beside as many samples, under the same conditions where there are any."""
     data = experiment.data
     if data.image_shape is not None:
-        rows = data.test[:NUM_IMAGES]
+        rows = data.test[:IMAGE_BATCH]
     else:
         rows = join(data.test, data.validation, data.train)[:NUM_POINTS]
     num = len(rows) if rows.condition is None else 1
@@ -143,6 +146,14 @@ def _draw_samples(experiment: Experiment, flow: Flow, *, title: str) -> Figure:
     samples = sample(flow, num, seed=seed, condition=rows.condition)
     if data.image_shape is None:
         return fl.plot.pairs(rows.x, samples, columns=data.columns, title=title)
-    panels = {"held-out images": rows.x, "samples": samples}
-    images = {name: x.reshape(-1, *data.image_shape) for name, x in panels.items()}
-    return fl.plot.images(images, title=title)
+    held_out = rows.x.reshape(-1, *data.image_shape)
+    images = as_images(flow, samples, data.image_shape)
+    return fl.plot.images({"held-out images": held_out, "samples": images}, title=title)
+
+
+def as_images(
+    flow: Flow | Dequantized, samples: np.ndarray, image_shape: Sequence[int]
+) -> np.ndarray:
+    """Return samples of a flow as images `(num, *image_shape)` from 0 to 1."""
+    levels = flow.num_levels - 1 if isinstance(flow, Dequantized) else 1
+    return samples.reshape(-1, *image_shape) / levels
