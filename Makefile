@@ -2,6 +2,7 @@
 
 VENV := .venv
 NEWEST_VENV := .venv-newest
+DOCS_VENV := .venv-docs
 WORKERS ?= 2
 
 # find_python(CANDIDATES, LOWEST): the first candidate that runs, is at least LOWEST (as "3, 11") and
@@ -25,7 +26,7 @@ endef
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := -m pip install -q --disable-pip-version-check --no-input
 
-.PHONY: help demo test lint format format-check types test-newest wheel clean
+.PHONY: help demo test lint format format-check types test-newest docs wheel clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -64,11 +65,15 @@ test-newest: ## Run the smoke tests on the newest Python here, with the newest j
 run-smoke: $(NEWEST_VENV)/.installed
 	$(NEWEST_VENV)/bin/python $(PYTEST) -m smoke
 
+docs: $(DOCS_VENV)/.installed ## Build the documentation site into docs/_build, its notebooks run where they changed
+	$(DOCS_VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 wheel: $(VENV)/.installed ## Build the wheel into dist, and try it in a fresh environment
 	.ci/wheel $(VENV)/bin/python
 
 clean: ## Remove the environments, what was built, and the tools' caches
-	rm -rf $(VENV) $(NEWEST_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(NEWEST_VENV) $(DOCS_VENV) docs/_build docs/api docs/results build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Set-up happens once, and again when what it depends on changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -80,4 +85,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(NEWEST_VENV)/.installed: pyproject.toml
 	$(call make_venv,$(NEWEST_PYTHON),$(NEWEST_VENV))
 	$(NEWEST_VENV)/bin/python $(PIP_INSTALL) --upgrade --upgrade-strategy eager -e ".[test]"
+	@touch $@
+
+$(DOCS_VENV)/.installed: pyproject.toml constraints.txt
+	$(call make_venv,$(PYTHON),$(DOCS_VENV))
+	$(DOCS_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[docs]"
 	@touch $@
