@@ -1,7 +1,7 @@
 """Networks that emit the parameters of transformers."""
 
 from flowjax_lite.conditioners.activations import ACTIVATIONS, get_activation
-from flowjax_lite.conditioners.attention import CausalTransformer
+from flowjax_lite.conditioners.attention import CausalTransformer, VisionTransformer
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.causal import AbstractCausal
 from flowjax_lite.conditioners.convolution import (
@@ -36,6 +36,7 @@ __all__ = [
     "Periodic",
     "ResidualMADE",
     "ResidualMLP",
+    "VisionTransformer",
     "WeightNormConvNet",
     "ZeroConvNet",
     "check_compute_dtype",

@@ -1,4 +1,4 @@
-"""Causal attention: the parameters of a token from the tokens before it."""
+"""Attention: the parameters of a token from the tokens before it, or from all tokens."""
 
 import math
 from typing import Any
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
+from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.causal import AbstractCausal
 from flowjax_lite.conditioners.mlp import Dense, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype
@@ -23,7 +24,80 @@ _SMALL = 0.02  # standard deviation of places and of the start token, at first
 _EXPANSION = 4  # of a token's dense layers
 
 
-class CausalTransformer(AbstractCausal):
+class AbstractTokenNet(AbstractConditioner):
+    """A network over tokens: an embedding with places, layers of attention, and parameters.
+
+    Its last layer starts at zero, so the flow around it starts as the identity.
+
+    Vaswani et al., 2017, arXiv:1706.03762, with norms before each layer.
+
+    Attributes:
+        in_shape: (tokens, features) of the input.
+        num_params: number of outputs for each feature of the output.
+    """
+
+    in_shape: Shape
+    num_params: int
+
+    def _build(
+        self,
+        token_shape: Shape,
+        *,
+        out_features: int,
+        num_params: int,
+        width: int,
+        num_layers: int,
+        num_heads: int,
+        condition_dim: int | None,
+        compute_dtype: str,
+        rngs: nnx.Rngs,
+    ) -> None:
+        tokens, features = self.in_shape = _check_token_shape(token_shape)
+        check_positive_int(out_features, "out_features")
+        if check_positive_int(width, "width") % check_positive_int(num_heads, "num_heads"):
+            raise ValueError(f"width is {width}; expected a multiple of num_heads, {num_heads}")
+        self.num_params = check_positive_int(num_params, "num_params")
+        self.condition_shape = condition_shape(condition_dim)
+        options: dict[str, Any] = {
+            "compute_dtype": check_compute_dtype(compute_dtype),
+            "rngs": rngs,
+        }
+        self.embed = Dense(features, width, **options)
+        self.by_condition = (
+            None if condition_dim is None else Dense(condition_dim, width, **options)
+        )
+        self.places = nnx.Param(_SMALL * jax.random.normal(rngs.params(), (tokens, width)))
+        number = check_positive_int(num_layers, "num_layers")
+        self.layers = nnx.List([_Layer(width, num_heads, **options) for _ in range(number)])
+        self.norm = _norm(width, rngs)
+        self.last = Dense(width, num_params * out_features, zero=True, **options)
+
+    def _at_once(self, h: Array, condition: Array | None, seen: Array | None) -> Array:
+        """(num_params, tokens, out_features), from embedded tokens without their places.
+
+        Args:
+            h: (tokens, width).
+            condition: (condition_dim,).
+            seen: as in `_Layer`.
+        """
+        h = h + self._places(range(len(h)), condition)
+        for layer in self.layers:
+            h = layer(h, seen)
+        return jnp.moveaxis(jax.vmap(self._params)(h), 0, 1)
+
+    def _places(self, steps: range, condition: Array | None) -> Array:
+        """(steps, width), what says where a token stands, and of which condition."""
+        places: Array = self.places[...][steps.start : steps.stop]
+        if self.by_condition is None or condition is None:
+            return places
+        return places + self.by_condition(condition.astype(places.dtype))[None]
+
+    def _params(self, h: Array) -> Array:
+        """(num_params, out_features), from the activations (width,) of one token."""
+        return self.last(self.norm(h)).reshape(self.num_params, -1)
+
+
+class CausalTransformer(AbstractTokenNet, AbstractCausal):
     """A transformer over tokens (tokens, features), whose output i sees the tokens before i.
 
     The sequence is moved on by one: a learned start token comes first, and the last token is never
@@ -63,37 +137,24 @@ class CausalTransformer(AbstractCausal):
         Raises:
             ValueError: token_shape is no pair of lengths, or width no multiple of num_heads.
         """
-        if isinstance(token_shape, int) or len(token_shape) != 2:
-            raise ValueError(f"token_shape is {token_shape!r}; expected (tokens, features)")
-        tokens, features = (check_positive_int(n, "a length in token_shape") for n in token_shape)
-        if check_positive_int(width, "width") % check_positive_int(num_heads, "num_heads"):
-            raise ValueError(f"width is {width}; expected a multiple of num_heads, {num_heads}")
-        self.in_shape: Shape = (tokens, features)
-        self.num_params = check_positive_int(num_params, "num_params")
-        self.condition_shape = condition_shape(condition_dim)
-        options: dict[str, Any] = {
-            "compute_dtype": check_compute_dtype(compute_dtype),
-            "rngs": rngs,
-        }
-        self.embed = Dense(features, width, **options)
-        self.by_condition = (
-            None if condition_dim is None else Dense(condition_dim, width, **options)
+        self._build(
+            token_shape,
+            out_features=_check_token_shape(token_shape)[1],
+            num_params=num_params,
+            width=width,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            condition_dim=condition_dim,
+            compute_dtype=compute_dtype,
+            rngs=rngs,
         )
         self.start = nnx.Param(_SMALL * jax.random.normal(rngs.params(), (width,)))
-        self.places = nnx.Param(_SMALL * jax.random.normal(rngs.params(), (tokens, width)))
-        number = check_positive_int(num_layers, "num_layers")
-        self.layers = nnx.List([_Layer(width, num_heads, **options) for _ in range(number)])
-        self.norm = _norm(width, rngs)
-        self.last = Dense(width, num_params * features, zero=True, **options)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         x = check_event(x, self.in_shape, "x")
         condition = check_condition(condition, self.condition_shape)
         before = jnp.concatenate([self.start[...][None], jax.vmap(self.embed)(x[:-1])])
-        h = before + self._places(range(len(x)), condition)
-        for layer in self.layers:
-            h = layer(h)
-        return jnp.moveaxis(jax.vmap(self._params)(h), 0, 1)
+        return self._at_once(before, condition, jnp.tril(jnp.ones((len(x), len(x)), bool)))
 
     def no_activations(self) -> Any:
         return tuple(layer.no_keys() for layer in self.layers)
@@ -116,20 +177,73 @@ class CausalTransformer(AbstractCausal):
             kept.append(keys)
         return tuple(kept), self._params(h)
 
-    def _places(self, steps: range, condition: Array | None) -> Array:
-        """(steps, width), what says where a token stands, and of which condition."""
-        places: Array = self.places[...][steps.start : steps.stop]
-        if self.by_condition is None or condition is None:
-            return places
-        return places + self.by_condition(condition.astype(places.dtype))[None]
 
-    def _params(self, h: Array) -> Array:
-        """(num_params, features), from the activations (width,) of one token."""
-        return self.last(self.norm(h)).reshape(self.num_params, -1)
+class VisionTransformer(AbstractTokenNet):
+    """A transformer over tokens, such as patches of an image, whose outputs see all of them.
+
+    From (tokens, features) to parameters (num_params, tokens, out_features), as a `Coupling` takes
+    them. The last layer starts at zero, so the flow around it starts as the identity.
+
+    Dosovitskiy et al., 2021, arXiv:2010.11929, without its token of a class; in flows Kolesnikov,
+    Pinto and Tschannen, 2024, arXiv:2412.15129.
+
+    Attributes:
+        out_shape: (num_params, tokens, out_features).
+    """
+
+    out_shape: Shape
+
+    def __init__(
+        self,
+        token_shape: Shape,
+        *,
+        out_features: int,
+        num_params: int,
+        width: int = 128,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        condition_dim: int | None = None,
+        compute_dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            token_shape: (tokens, features) of the input.
+            out_features: features of a token of the output.
+            num_params: number of outputs for each of them.
+            width: as for `CausalTransformer`, also the following ones.
+            num_layers: as there.
+            num_heads: as there.
+            condition_dim: as there.
+            compute_dtype: as there.
+            rngs: as there.
+
+        Raises:
+            ValueError: token_shape is no pair of lengths, or width no multiple of num_heads.
+        """
+        self._build(
+            token_shape,
+            out_features=out_features,
+            num_params=num_params,
+            width=width,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            condition_dim=condition_dim,
+            compute_dtype=compute_dtype,
+            rngs=rngs,
+        )
+        self.out_shape = (self.num_params, self.in_shape[0], out_features)
+
+    def __call__(self, x: Array, condition: Array | None = None) -> Array:
+        """Map x (tokens, features) and the condition to an array of out_shape."""
+        x = check_event(x, self.in_shape, "x")
+        condition = check_condition(condition, self.condition_shape)
+        return self._at_once(jax.vmap(self.embed)(x), condition, None)
 
 
 class _Layer(nnx.Module):
-    """Attention to the tokens up to one's own, and dense layers, each added to its input."""
+    """Attention to tokens, and dense layers, each added to its input."""
 
     def __init__(self, width: int, num_heads: int, *, compute_dtype: str, rngs: nnx.Rngs) -> None:
         options: dict[str, Any] = {"compute_dtype": compute_dtype, "rngs": rngs}
@@ -140,19 +254,26 @@ class _Layer(nnx.Module):
         self.expand = Dense(width, _EXPANSION * width, **options)
         self.contract = Dense(_EXPANSION * width, width, **options)
 
-    def __call__(self, h: Array) -> Array:
-        """(tokens, width), all at once."""
+    def __call__(self, h: Array, seen: Array | None) -> Array:
+        """(tokens, width), all at once.
+
+        Args:
+            h: (tokens, width).
+            seen: (tokens, tokens), whether a token, by row, sees another, by column; None where
+                each sees all.
+        """
         queries, keys, values = jax.vmap(self._heads)(h)
         scores = _einsum("thd,shd->hts", queries, keys)
-        seen = jnp.tril(jnp.ones(scores.shape[1:], bool))[None]
-        weights = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf))
+        if seen is not None:
+            scores = jnp.where(seen[None], scores, -jnp.inf)
+        weights = jax.nn.softmax(scores)
         attended = _einsum("hts,shd->thd", weights, values)
         return jax.vmap(self._added)(h, attended)
 
     def step(
         self, h: Array, known: Any, fresh: Any, index: Array
     ) -> tuple[Array, tuple[Array, Array]]:
-        """(width,) of one token, and the chunk's keys and values with its own.
+        """(width,) of one token that sees those up to itself, and the chunk's keys and values.
 
         Args:
             h: (width,).
@@ -188,6 +309,13 @@ class _Layer(nnx.Module):
         """What leaves the layer, (width,), of one token."""
         h = h + self.mix(attended.ravel())
         return h + self.contract(jax.nn.gelu(self.expand(self.second_norm(h))))
+
+
+def _check_token_shape(shape: Any) -> tuple[int, int]:
+    if isinstance(shape, int) or len(shape) != 2:
+        raise ValueError(f"token_shape is {shape!r}; expected (tokens, features)")
+    tokens, features = (check_positive_int(n, "a length in token_shape") for n in shape)
+    return tokens, features
 
 
 def _norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:

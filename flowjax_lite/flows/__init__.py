@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from flowjax_lite.distributions import Flow
-from flowjax_lite.flows.attention_flows import tarflow
+from flowjax_lite.flows.attention_flows import jet, tarflow
 from flowjax_lite.flows.autoregressive_flows import (
     autoregressive,
     bernstein,
@@ -63,6 +63,7 @@ IMAGES: dict[str, Callable[..., Flow]] = {
     "glow": glow,
     "flowpp_image": flowpp_image,
     "tarflow": tarflow,
+    "jet": jet,
 }
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "glow",
     "glow_1d",
     "iaf",
+    "jet",
     "maf",
     "naf",
     "nice",

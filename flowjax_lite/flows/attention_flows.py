@@ -1,21 +1,27 @@
-"""Attention flows: images as sequences of patches, each transformed given those before it."""
+"""Attention flows: images as patches, each transformed given those before it, or half of all."""
 
 from typing import Unpack
 
 from flax import nnx
 
 from flowjax_lite.bijectors import (
+    CHECKERBOARD,
     AbstractBijector,
     Chain,
+    Channelwise,
+    Coupling,
     MaskedAutoregressive,
     Patched,
+    Permutation,
     Repeat,
     Reverse,
+    Squeezed,
 )
 from flowjax_lite.bijectors.squeezed import token_shape
-from flowjax_lite.conditioners import CausalTransformer
+from flowjax_lite.conditioners import CausalTransformer, VisionTransformer
 from flowjax_lite.conditioners.convolution import check_image_shape
 from flowjax_lite.conditioners.product import ComputeDtype
+from flowjax_lite.core.checks import Shape, check_positive_int
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows.image_flows import of_pixels
 from flowjax_lite.flows.options import ImageOptions, flow_factory
@@ -73,3 +79,98 @@ def tarflow(
 
     layers = Repeat(make_layer, num_layers, gradient=options["gradient"], rngs=options["rngs"])
     return of_pixels(Patched(layers, shape, size=patch_size), options)  # type: ignore[arg-type]
+
+
+@flow_factory
+def jet(
+    *,
+    patch_size: int = 4,
+    num_layers: int = 4,
+    width: int = 128,
+    num_attentions: int = 1,
+    num_heads: int = 4,
+    compute_dtype: ComputeDtype = "float32",
+    **options: Unpack[ImageOptions],
+) -> Flow:
+    """Affine couplings of patches, whose networks are vision transformers.
+
+    A layer is three couplings, from the latent to the data. Two are by features: a fixed random
+    order cuts the numbers of each patch into halves, and each half is moved given the other. One
+    is by places: the patches of one colour of a checkerboard are moved given those of the other
+    colour, and the colours change places from layer to layer. Density and samples take one pass
+    each.
+
+    Jet: Kolesnikov, Pinto and Tschannen, 2024, arXiv:2412.15129, without normalisations and scales,
+    as published. There a coupling is y = (x + b) · 2 sigmoid(s), here the `Affine` transformer, as
+    in `glow`; and a network by places reads a quarter of the tokens, as the two patches of one
+    colour in a square of four are one token.
+
+    Args:
+        patch_size: height and width of a patch; twice as much divides height and width of the
+            image, as a checkerboard goes by squares of 2 × 2 patches.
+        num_layers: number of layers, of three couplings each.
+        width: of the activations of a patch, a multiple of num_heads.
+        num_attentions: number of layers of each transformer.
+        num_heads: number of heads of each attention.
+        compute_dtype: precision of products with weights: "float32", "tensorfloat32" or
+            "bfloat16"; see `conditioners.check_compute_dtype`.
+
+    Returns:
+        The flow, up to the order of numbers and the map of pixels the identity at initialisation.
+    """
+    shape = check_image_shape(options["image_shape"])
+    rows, columns, features = grid = _patches(shape, check_positive_int(patch_size, "patch_size"))
+
+    def coupling(shape: Shape, rngs: nnx.Rngs) -> AbstractBijector:
+        """Move the second half of the channels of each place of an image, given the first."""
+        tokens, channels = token_shape(shape, 1)  # type: ignore[arg-type]
+        kept = channels // 2
+        network = VisionTransformer(
+            (tokens, kept),
+            out_features=channels - kept,
+            num_params=2,
+            width=width,
+            num_layers=num_attentions,
+            num_heads=num_heads,
+            condition_dim=options["condition_dim"],
+            compute_dtype=compute_dtype,
+            rngs=rngs,
+        )
+        return Patched(Coupling(Affine(), network), shape, size=1)  # type: ignore[arg-type]
+
+    def make_layer(rngs: nnx.Rngs) -> AbstractBijector:
+        orders = Permutation.random(features, rngs=rngs), Reverse(features)
+        by_features = [
+            layer
+            for order in orders
+            for layer in (Channelwise(order, (rows, columns)), coupling(grid, rngs))
+        ]
+        squares = rows // 2, columns // 2, 4 * features
+        by_places = Squeezed(coupling(squares, rngs), order=CHECKERBOARD)
+        # With its rows turned around, an even number, the checkerboard has its colours exchanged.
+        return Chain([*by_features, by_places, Reverse(grid)])
+
+    layers = Repeat(make_layer, num_layers, gradient=options["gradient"], rngs=options["rngs"])
+    return of_pixels(Squeezed(layers, size=patch_size), options)
+
+
+def _patches(image_shape: Shape, patch_size: int) -> Shape:
+    """(height, width, channels) of an image whose patches are its pixels.
+
+    Raises:
+        ValueError: the patches are no squares of 2 × 2, or a patch holds a single number.
+    """
+    height, width, channels = image_shape
+    if height % (2 * patch_size) or width % (2 * patch_size):
+        raise ValueError(
+            f"image_shape is {image_shape}, and patch_size {patch_size}, of which couplings take "
+            f"squares of 2 × 2: expected multiples of {2 * patch_size}; take other patches, or pad "
+            f"the images"
+        )
+    features = patch_size**2 * channels
+    if features == 1:
+        raise ValueError(
+            "patch_size is 1 and image_shape has 1 channel: a patch of a single number has no "
+            "halves; take larger patches"
+        )
+    return height // patch_size, width // patch_size, features

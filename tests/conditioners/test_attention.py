@@ -1,6 +1,8 @@
-"""Causal attention: beside plain loops of numpy, step by step, and what a token may see."""
+"""Attention: beside plain loops of numpy, step by step, and what a token may see."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,35 +11,56 @@ import pytest
 from battery.measure import randomised
 from flax import nnx
 
-from flowjax_lite.conditioners import CausalTransformer
+from flowjax_lite.conditioners import (
+    AbstractConditioner,
+    CausalTransformer,
+    VisionTransformer,
+)
 from flowjax_lite.conditioners.masked import chunks
+from flowjax_lite.conditioners.mlp import Dense
 
-TOKENS, FEATURES = 10, 3
+TOKENS, FEATURES, OUT_FEATURES = 10, 3, 2
+CONDITION = np.array([0.3, -1.0])
 
 
-def make(num_layers: int = 2, **settings: object) -> CausalTransformer:
+def make(
+    network: type[CausalTransformer] | type[VisionTransformer] = CausalTransformer,
+    num_layers: int = 2,
+) -> CausalTransformer | VisionTransformer:
     """A small one with random weights."""
-    sizes = {"num_params": 2, "width": 6, "num_heads": 2, "num_layers": num_layers}
-    options = sizes | {"condition_dim": 2, "rngs": nnx.Rngs(0)} | settings
-    return randomised(CausalTransformer((TOKENS, FEATURES), **options))
+    options = {"num_params": 2, "width": 6, "num_heads": 2, "num_layers": num_layers}
+    if network is VisionTransformer:
+        options |= {"out_features": OUT_FEATURES}
+    return randomised(
+        network((TOKENS, FEATURES), condition_dim=len(CONDITION), **options, rngs=nnx.Rngs(0))
+    )
 
 
-def test_a_layer_is_the_textbook_one(x64: None):
-    """Catches heads that are mixed up, scores without their scale, and a mask off by one."""
-    network = make(1)
-    x, condition = np.random.default_rng(0).normal(size=(TOKENS, FEATURES)), np.array([0.3, -1.0])
+def dense(part: Dense, v: np.ndarray) -> np.ndarray:
+    """A dense layer by numpy."""
+    return v @ np.asarray(part.kernel[...]) + np.asarray(part.bias[...])
+
+
+def norm(part: nnx.LayerNorm, v: np.ndarray) -> np.ndarray:
+    """A layer norm by numpy."""
+    centred = v - v.mean()
+    scaled = centred / np.sqrt(np.mean(centred**2) + 1e-6)
+    return scaled * np.asarray(part.scale[...]) + np.asarray(part.bias[...])
+
+
+@pytest.mark.parametrize("network", [CausalTransformer, VisionTransformer])
+def test_a_layer_is_the_textbook_one(network: type, x64: None):
+    """Catches heads that are mixed up, scores without their scale, and a mask off by one.
+
+    Also a mask where all tokens are to be seen, and parameters in the place of features.
+    """
+    causal = network is CausalTransformer
+    network, x = make(network, 1), np.random.default_rng(0).normal(size=(TOKENS, FEATURES))
     layer = network.layers[0]
-
-    def dense(part, v):
-        return v @ np.asarray(part.kernel[...]) + np.asarray(part.bias[...])
-
-    def norm(part, v):
-        centred = v - v.mean()
-        scaled = centred / np.sqrt(np.mean(centred**2) + 1e-6)
-        return scaled * np.asarray(part.scale[...]) + np.asarray(part.bias[...])
-
-    read = [np.asarray(network.start[...]), *(dense(network.embed, token) for token in x[:-1])]
-    places = np.asarray(network.places[...]) + dense(network.by_condition, condition)
+    read = [dense(network.embed, token) for token in x]
+    if causal:
+        read = [np.asarray(network.start[...]), *read[:-1]]
+    places = np.asarray(network.places[...]) + dense(network.by_condition, CONDITION)
     h = [token + place for token, place in zip(read, places, strict=True)]
     heads = [dense(layer.attend, norm(layer.norm, token)).reshape(3, 2, 3) for token in h]
     expected = []
@@ -45,21 +68,23 @@ def test_a_layer_is_the_textbook_one(x64: None):
         attended = []
         for head in range(2):
             query = heads[i][0, head]
-            scores = [query @ heads[j][1, head] / math.sqrt(3) for j in range(i + 1)]
+            seen = heads[: i + 1] if causal else heads
+            scores = [query @ other[1, head] / math.sqrt(3) for other in seen]
             weights = np.exp(scores) / np.sum(np.exp(scores))
-            attended.append(sum(w * heads[j][2, head] for j, w in enumerate(weights)))
+            attended.append(sum(w * o[2, head] for w, o in zip(weights, seen, strict=True)))
         token = token + dense(layer.mix, np.concatenate(attended))
         inner = dense(layer.expand, norm(layer.second_norm, token))
         gelu = inner / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (inner + 0.044715 * inner**3)))
         token = token + dense(layer.contract, gelu)
-        expected.append(dense(network.last, norm(network.norm, token)).reshape(2, FEATURES))
-    got = network(jnp.asarray(x), jnp.asarray(condition))
+        expected.append(dense(network.last, norm(network.norm, token)).reshape(2, -1))
+    got = network(jnp.asarray(x), jnp.asarray(CONDITION))
     np.testing.assert_allclose(got, np.stack(expected, axis=1), rtol=1e-9)
+    assert got.shape == (2, TOKENS, FEATURES if causal else OUT_FEATURES)
 
 
 def test_steps_give_what_one_pass_gives(x64: None):
     """Catches keys that are lost between chunks, and a step that reads a token too far."""
-    network, condition = make(), jnp.array([0.3, -1.0])
+    network, condition = make(), jnp.asarray(CONDITION)
     x = jax.random.normal(jax.random.key(0), (TOKENS, FEATURES))
     activations, columns = network.no_activations(), []
     for steps in chunks(TOKENS):
@@ -78,20 +103,36 @@ def test_steps_give_what_one_pass_gives(x64: None):
     np.testing.assert_allclose(jnp.stack(columns, axis=1), at_once, rtol=1e-10)
 
 
-def test_a_token_sees_those_before_it_alone():
-    """Catches a look at the token itself, or none at the first."""
-    network, condition = make(), jnp.zeros(2)
+@pytest.mark.parametrize("network", [CausalTransformer, VisionTransformer])
+def test_which_tokens_a_token_sees(network: type):
+    """Catches a look at the token itself, or none at the first, where those before are to be seen.
+
+    Also a token that is not seen by all, where all are to be seen.
+    """
     x = jax.random.normal(jax.random.key(0), (TOKENS, FEATURES))
-    slopes = jax.jacobian(lambda x: network(x, condition).sum((0, 2)))(x)  # (outputs, tokens, ...)
-    seen = np.abs(slopes).sum(-1) > 0
-    np.testing.assert_array_equal(seen, np.tril(np.ones((TOKENS, TOKENS), bool), -1))
+    module, condition = make(network), jnp.asarray(CONDITION, jnp.float32)
+    slopes = jax.jacobian(lambda x: module(x, condition).sum((0, 2)))(x)  # (outputs, tokens, ...)
+    seen, everything = np.abs(slopes).sum(-1) > 0, np.ones((TOKENS, TOKENS), bool)
+    expected = np.tril(everything, -1) if network is CausalTransformer else everything
+    np.testing.assert_array_equal(seen, expected)
 
 
-def test_it_starts_at_zero_and_settings_are_named():
+def test_places_are_told_apart():
+    """Catches places that are not read: tokens in another order would have equal outputs."""
+    network, condition = make(VisionTransformer), jnp.asarray(CONDITION, jnp.float32)
+    x = jax.random.normal(jax.random.key(0), (TOKENS, FEATURES))
+    turned = network(x[::-1], condition)[:, ::-1]
+    assert np.max(np.abs(turned - network(x, condition))) > 1e-2
+
+
+@pytest.mark.parametrize("network", [CausalTransformer, partial(VisionTransformer, out_features=2)])
+def test_it_starts_at_zero_and_settings_are_named(network: Callable[..., AbstractConditioner]):
     """Catches a flow that is not the identity at first, and sizes that fail inside a product."""
-    fresh = CausalTransformer((3, 2), num_params=2, width=4, num_heads=2, rngs=nnx.Rngs(0))
+    fresh = network((3, 2), num_params=2, width=4, num_heads=2, rngs=nnx.Rngs(0))
     assert np.all(fresh(jnp.ones((3, 2))) == 0)
     with pytest.raises(ValueError, match="width is 6; expected a multiple of num_heads, 4"):
-        CausalTransformer((3, 2), num_params=2, width=6, rngs=nnx.Rngs(0))
+        network((3, 2), num_params=2, width=6, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"token_shape is 3; expected \(tokens, features\)"):
-        CausalTransformer(3, num_params=2, rngs=nnx.Rngs(0))
+        network(3, num_params=2, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="out_features is 0"):
+        VisionTransformer((3, 2), out_features=0, num_params=2, rngs=nnx.Rngs(0))

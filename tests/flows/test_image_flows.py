@@ -150,6 +150,33 @@ def test_a_batch_sets_every_normalisation(name: str):
             assert np.any(constants[...] != 0)
 
 
+def test_a_jet_moves_halves_in_turn():
+    """Catches a coupling that moves what it should keep, and numbers that no coupling moves.
+
+    Also patches of one colour that the couplings of all layers keep.
+    """
+    shape, options = (8, 12, 1), {"num_layers": 2, "width": 8, "pixels": "centre"}
+    flow = randomised(fl.flows.jet(image_shape=shape, patch_size=2, **options, rngs=nnx.Rngs(0)))
+    x, numbers = image(shape), jnp.arange(96.0).reshape(shape)  # which number stands where
+    colours, moved_numbers = [], []
+    for part in flow.bijector.parts()[:-1]:  # the last one is the map of pixels
+        y, log_det = part.apply(x)
+        if log_det == 0:
+            numbers, _ = part.apply(numbers)
+            continue
+        moved = np.asarray(y != x)
+        other, _ = part.apply(x.at[np.unravel_index(np.argmin(moved), shape)].add(1.0))
+        assert np.all(np.asarray(other != y)[moved])  # all that move, given the first that stays
+        colours.append(moved)
+        moved_numbers.append(set(np.asarray(numbers)[moved].tolist()))
+    assert [len(some) for some in moved_numbers] == 6 * [48]
+    for first, second in ((0, 1), (3, 4), (2, 5)):  # by features, by features, and by places
+        assert len(moved_numbers[first] | moved_numbers[second]) == 96
+    checkerboard = np.kron(np.indices((4, 6)).sum(0) % 2, np.ones((2, 2)))[..., None]
+    for by_places in (colours[2], colours[5]):
+        np.testing.assert_array_equal(by_places, checkerboard)
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_files_and_layers(name: str, tmp_path: Path):
     """Catches a part without a recipe; layers that do not lead from the latent to the data."""
@@ -163,12 +190,13 @@ def test_files_and_layers(name: str, tmp_path: Path):
     assert np.all(np.asarray(flow.log_prob(x, c) != flow.log_prob(x, c[::-1]))[[0, 2]])
 
 
-def test_gradients_agree(x64: None):
+@pytest.mark.parametrize("name", ["glow", "jet"])
+def test_gradients_agree(name: str, x64: None):
     """Catches a layer of images that cannot be run back, or is run back by other numbers."""
     x = 4 * jax.random.uniform(jax.random.key(0), (5, 4, 4, 1))
 
     def slopes(gradient: str) -> list[jax.Array]:
-        flow = randomised(fl.initialize(make("glow", gradient=gradient), x), scale=0.1)
+        flow = randomised(fl.initialize(make(name, gradient=gradient), x), scale=0.1)
         graphdef, params, rest = nnx.split(flow, nnx.Param, ...)
 
         def loss(params: nnx.State) -> jax.Array:
@@ -185,6 +213,12 @@ def test_mistakes_are_named():
     """Catches a shape that fails inside a convolution, and settings that are not read."""
     with pytest.raises(ValueError, match=r"4 × 4 pixels: expected multiples of 4; take other"):
         fl.flows.tarflow(image_shape=(6, 8, 1), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"squares of 2 × 2: expected multiples of 8; take other"):
+        fl.flows.jet(image_shape=(28, 28, 1), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="patch of a single number has no halves"):
+        make("jet", patch_size=1)
+    with pytest.raises(ValueError, match="patch_size is 0"):
+        make("jet", patch_size=0)
     with pytest.raises(ValueError, match=r"event shape \(3, 4\); expected \(4, 4\), a token"):
         b.Patched(b.Identity((3, 4)), (4, 4, 1), size=2)
     with pytest.raises(ValueError, match=r"num_scales=2 scales halves .* multiples of 4"):

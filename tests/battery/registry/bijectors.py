@@ -244,7 +244,7 @@ for _method in ("jacobi", "sequential"):
 for _method in ("cached", "jacobi", "sequential"):
     BIJECTORS[f"MaskedAutoregressive, tokens, {_method}|condition"] = Item(
         lambda rngs, method=_method: Flat(
-            b.MaskedAutoregressive(Affine(), attention(rngs, CONDITION_DIM), method=method)
+            b.MaskedAutoregressive(Affine(), attention(rngs), method=method)
         ),
         latent=SQUARED,
         data=SQUARED,

@@ -22,6 +22,7 @@ from flowjax_lite.conditioners import (
     Periodic,
     ResidualMADE,
     ResidualMLP,
+    VisionTransformer,
     WeightNormConvNet,
     ZeroConvNet,
 )
@@ -92,17 +93,14 @@ class FlatNetwork(AbstractConditioner):
         raise ValueError(f"x has shape {x.shape}; expected {(self.in_dim,)}")
 
 
-def attention(rngs: nnx.Rngs, condition_dim: int | None = None) -> CausalTransformer:
+def attention(
+    rngs: nnx.Rngs,
+    network: type[CausalTransformer] | type[VisionTransformer] = CausalTransformer,
+    **settings: int,
+) -> CausalTransformer | VisionTransformer:
     """A small transformer over five tokens, more than a chunk of steps."""
-    return CausalTransformer(
-        (5, 2),
-        num_params=2,
-        width=4,
-        num_layers=2,
-        num_heads=2,
-        condition_dim=condition_dim,
-        rngs=rngs,
-    )
+    sizes = {"num_params": 2, "width": 4, "num_layers": 2, "num_heads": 2}
+    return network((5, 2), condition_dim=CONDITION_DIM, **sizes, **settings, rngs=rngs)
 
 
 def convolutional(
@@ -168,7 +166,10 @@ CONDITIONERS = {
         second_order=False,
     ),
     "CausalTransformer|condition": Item(
-        lambda rngs: FlatNetwork(attention(rngs, CONDITION_DIM)),
+        lambda rngs: FlatNetwork(attention(rngs)), data=SQUARED, dtypes=("float64",)
+    ),
+    "VisionTransformer|condition": Item(
+        lambda rngs: FlatNetwork(attention(rngs, VisionTransformer, out_features=1)),
         data=SQUARED,
         dtypes=("float64",),
     ),

@@ -94,12 +94,15 @@ for _name in NAMED:
         )
 
 
+ATTENTION = ("tarflow", "jet")
+
+
 def image_flow(rngs: nnx.Rngs, name: str, condition_dim: int | None = None) -> Flow:
     """A small flow of images, as one of vectors."""
     settings: dict[str, Any] = {"num_scales": 2, "num_layers": 1, "channels": 2}
     if name == "flowpp_image":
         settings |= {"num_components": 2, "num_blocks": 1}
-    if name == "tarflow":
+    if name in ATTENTION:
         settings = {"num_layers": 2, "width": 4, "num_attentions": 1, "num_heads": 2}
         settings |= {"patch_size": 2}
     flow = IMAGES[name](
@@ -114,7 +117,7 @@ def image_flow(rngs: nnx.Rngs, name: str, condition_dim: int | None = None) -> F
 
 
 for _name in IMAGES:
-    _domain = SQUARED if _name in ("flowpp_image", "tarflow") else REAL  # they have layer norms
+    _domain = SQUARED if _name in ("flowpp_image", *ATTENTION) else REAL  # they have layer norms
     FLOWS |= {
         f"{_name}(4, 4, 1)|condition": Item(
             partial(image_flow, name=_name, condition_dim=2),
