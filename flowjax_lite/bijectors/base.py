@@ -6,23 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Self, TypeAlias, final
 
 import jax
-from flax import nnx
-from jax import Array, lax
+from jax import Array
 
 from flowjax_lite.core.checks import check_condition, check_event
 from flowjax_lite.core.pytree import holds
 from flowjax_lite.core.recipe import RecordedModule
-
-
-class Buffer(nnx.Variable[Array]):
-    """An array that belongs to a model and is saved with it, but is never trained.
-
-    What is read by `buffer[...]` has no gradient, so an optimizer of the whole module leaves it,
-    too, unless it decays weights; see `training.params_only`.
-    """
-
-    def __getitem__(self, index: Any) -> Any:
-        return lax.stop_gradient(super().__getitem__(index))
 
 
 class Part(NamedTuple):
