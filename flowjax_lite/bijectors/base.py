@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Self, TypeAlias, final
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.core.checks import check_condition, check_event
@@ -126,6 +127,16 @@ class AbstractBijector(RecordedModule, ABC):
         together; a layer that is no composition is its only part.
         """
         return [Part(self, forward=True)]
+
+    def scales(self) -> Array:
+        """How often each latent entry was handed on to a coarser scale: 0 where it never was.
+
+        A composition asks each of its bijectors; `FirstChannels` hands on.
+
+        Returns:
+            event_shape, whole numbers.
+        """
+        return jnp.zeros(self.event_shape, int)
 
     @final
     def renewed(

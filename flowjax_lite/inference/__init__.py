@@ -27,6 +27,7 @@ from flowjax_lite.inference.observation import (
     posterior,
     truncated_prior,
 )
+from flowjax_lite.inference.scales import scales
 from flowjax_lite.inference.simulation import simulate
 from flowjax_lite.inference.start import laplace
 from flowjax_lite.inference.vae import VAE, elbo
@@ -59,6 +60,7 @@ __all__ = [
     "p_values",
     "posterior",
     "risk_coverage",
+    "scales",
     "simulate",
     "targets",
     "truncated_prior",
