@@ -9,6 +9,7 @@ from flowjax_lite.inference.bayesian import (
     MNFLinear,
     bayesian_loss,
 )
+from flowjax_lite.inference.denoising import denoise
 from flowjax_lite.inference.hybrid import Hybrid, RiskCoverage, hybrid_loss, risk_coverage
 from flowjax_lite.inference.importance import ImportanceSamples, importance_sample
 from flowjax_lite.inference.interpolation import interpolate
@@ -48,6 +49,7 @@ __all__ = [
     "TruncatedPrior",
     "anomaly_scores",
     "bayesian_loss",
+    "denoise",
     "elbo",
     "hybrid_loss",
     "importance_sample",
