@@ -12,6 +12,7 @@ from flowjax_lite.inference.bayesian import (
 from flowjax_lite.inference.denoising import denoise
 from flowjax_lite.inference.hybrid import Hybrid, RiskCoverage, hybrid_loss, risk_coverage
 from flowjax_lite.inference.importance import ImportanceSamples, importance_sample
+from flowjax_lite.inference.inpainting import inpaint
 from flowjax_lite.inference.interpolation import interpolate
 from flowjax_lite.inference.latent import latent_log_density
 from flowjax_lite.inference.likelihood import likelihood_target
@@ -54,6 +55,7 @@ __all__ = [
     "hybrid_loss",
     "importance_sample",
     "independence_step",
+    "inpaint",
     "interpolate",
     "laplace",
     "latent_log_density",
