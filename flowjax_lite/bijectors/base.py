@@ -56,9 +56,10 @@ class AbstractBijector(RecordedModule, ABC):
     compiler finds out by itself, as along a differential equation, a subclass also writes
     `forward` and `inverse`.
 
-    A bijector made of bijectors says so by two methods, which answer for a single layer here:
-    `parts` lists them, for all who follow an event from layer to layer, and `_renewed` sends a
-    batch through them, whose statistics set the normalising layers inside.
+    A bijector made of bijectors says so by three methods, which answer for a single layer here:
+    `parts` lists them, for all who follow an event from layer to layer; `scales` says which latent
+    entries they hand on to coarser scales; and `_renewed` sends a batch through them, whose
+    statistics set the normalising layers inside.
 
     Attributes:
         event_shape: shape of x and of y.
