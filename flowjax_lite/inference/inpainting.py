@@ -1,7 +1,8 @@
 """What belongs in the unknown part of an event, given the rest of it."""
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -141,7 +142,11 @@ class _State(NamedTuple):
 
 
 def _last_of_chain(
-    log_density: Any, start: Array, moves: Array, key: Array, num_steps: int
+    log_density: Callable[[Array], Array],
+    start: Array,
+    moves: Array,
+    key: Array,
+    num_steps: int,
 ) -> Array:
     """The end of a chain of Langevin steps of the entries that move."""
     density = jax.value_and_grad(log_density)
