@@ -2,7 +2,7 @@
 
 from flowjax_lite.bijectors.affine import Affine, Scale, Shift, Standardize
 from flowjax_lite.bijectors.autoregressive import MaskedAutoregressive
-from flowjax_lite.bijectors.base import AbstractBijector, AbstractNormalization, Buffer, Part
+from flowjax_lite.bijectors.base import AbstractBijector, AbstractNormalization, Part
 from flowjax_lite.bijectors.block_autoregressive import BlockAutoregressive
 from flowjax_lite.bijectors.cdf import BetaCDF, GaussianMixtureCDF, NormalCDF
 from flowjax_lite.bijectors.channelwise import Channelwise
@@ -23,6 +23,7 @@ from flowjax_lite.bijectors.repeat import GRADIENTS, Repeat
 from flowjax_lite.bijectors.residual import LOG_DETS, InvertibleResidual
 from flowjax_lite.bijectors.squeezed import CHECKERBOARD, Patched, Squeezed
 from flowjax_lite.bijectors.sylvester import SYLVESTER_FORMS, Sylvester
+from flowjax_lite.core.buffer import Buffer
 
 __all__ = [
     "CHECKERBOARD",

@@ -9,9 +9,9 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
-from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import as_dim, before_scale, given_array, given_pair
+from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import check_columns, default_dtype, refuse_masked
 from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.numerics.scalar import log_scale

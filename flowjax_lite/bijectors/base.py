@@ -6,23 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Self, TypeAlias, final
 
 import jax
-from flax import nnx
-from jax import Array, lax
+import jax.numpy as jnp
+from jax import Array
 
 from flowjax_lite.core.checks import check_condition, check_event
 from flowjax_lite.core.pytree import holds
 from flowjax_lite.core.recipe import RecordedModule
-
-
-class Buffer(nnx.Variable[Array]):
-    """An array that belongs to a model and is saved with it, but is never trained.
-
-    What is read by `buffer[...]` has no gradient, so an optimizer of the whole module leaves it,
-    too, unless it decays weights; see `training.params_only`.
-    """
-
-    def __getitem__(self, index: Any) -> Any:
-        return lax.stop_gradient(super().__getitem__(index))
 
 
 class Part(NamedTuple):
@@ -67,9 +56,10 @@ class AbstractBijector(RecordedModule, ABC):
     compiler finds out by itself, as along a differential equation, a subclass also writes
     `forward` and `inverse`.
 
-    A bijector made of bijectors says so by two methods, which answer for a single layer here:
-    `parts` lists them, for all who follow an event from layer to layer, and `_renewed` sends a
-    batch through them, whose statistics set the normalising layers inside.
+    A bijector made of bijectors says so by three methods, which answer for a single layer here:
+    `parts` lists them, for all who follow an event from layer to layer; `scales` says which latent
+    entries they hand on to coarser scales; and `_renewed` sends a batch through them, whose
+    statistics set the normalising layers inside.
 
     Attributes:
         event_shape: shape of x and of y.
@@ -138,6 +128,16 @@ class AbstractBijector(RecordedModule, ABC):
         together; a layer that is no composition is its only part.
         """
         return [Part(self, forward=True)]
+
+    def scales(self) -> Array:
+        """How often each latent entry was handed on to a coarser scale: 0 where it never was.
+
+        A composition asks each of its bijectors; `FirstChannels` hands on.
+
+        Returns:
+            event_shape, whole numbers.
+        """
+        return jnp.zeros(self.event_shape, int)
 
     @final
     def renewed(

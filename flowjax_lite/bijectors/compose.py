@@ -1,5 +1,6 @@
 """Bijectors made of bijectors."""
 
+import functools
 from collections.abc import Sequence
 from typing import Self, overload
 
@@ -88,6 +89,9 @@ class Chain(AbstractBijector):
     def parts(self) -> list[Part]:
         return [part for bijector in self.bijectors for part in bijector.parts()]
 
+    def scales(self) -> Array:
+        return functools.reduce(jnp.maximum, [bijector.scales() for bijector in self.bijectors])
+
     def _renewed(
         self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
     ) -> tuple[Self, Array]:
@@ -128,6 +132,9 @@ class Invert(AbstractBijector):
 
     def parts(self) -> list[Part]:
         return [part.turned() for part in reversed(self.bijector.parts())]
+
+    def scales(self) -> Array:
+        return self.bijector.scales()
 
     def _renewed(
         self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool

@@ -59,6 +59,11 @@ class FirstChannels(AbstractBijector):
             for layer, forward in self.bijector.parts()
         ]
 
+    def scales(self) -> Array:
+        scales = self.bijector.scales() + 1
+        kept = self.event_shape[-1] - scales.shape[-1]
+        return jnp.pad(scales, [*[(0, 0)] * (scales.ndim - 1), (0, kept)])
+
     def _renewed(
         self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
     ) -> tuple[Self, Array]:

@@ -9,9 +9,10 @@ from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
-from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.bijectors.given import before_scale, given_array, given_matrix_and_shift
 from flowjax_lite.bijectors.permutation import Permutation
+from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import check_positive_int, default_dtype, refuse_masked
 from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.numerics.scalar import log_scale

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.bijectors.base import AbstractNormalization, Buffer
+from flowjax_lite.bijectors.base import AbstractNormalization
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import as_dim, given_pair, refuse
+from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.numerics.scalar import log_scale
 
 _MAX_LOG_SCALE = 10.0

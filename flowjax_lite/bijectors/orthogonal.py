@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
-from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.bijectors.given import (
     before_soft_clip,
     given_matrix_and_shift,
@@ -24,6 +24,7 @@ from flowjax_lite.bijectors.linear import (
     num_below,
     strictly_lower,
 )
+from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import check_positive_int, default_dtype
 from flowjax_lite.numerics.reflections import reflect
 from flowjax_lite.numerics.scalar import soft_clip

@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import check_event_shape, check_positive_int, check_rngs
 from flowjax_lite.core.recipe import known_numbers
 

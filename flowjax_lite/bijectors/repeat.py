@@ -119,6 +119,9 @@ class Repeat(AbstractBijector):
     def parts(self) -> list[Part]:
         return [part for i in range(len(self)) for part in self[i].parts()]
 
+    def scales(self) -> Array:
+        return self.layers.scales()  # the same for all
+
     def _renewed(
         self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
     ) -> tuple[Self, Array]:

@@ -51,6 +51,9 @@ class AbstractRearranged(AbstractBijector):
     def parts(self) -> list[Part]:
         return [Part(self._around(layer), forward) for layer, forward in self.bijector.parts()]
 
+    def scales(self) -> Array:
+        return self._back(self.bijector.scales())
+
     def _renewed(
         self, renew: Renew, batch: Array, condition: Array | None, weights: Array, *, forward: bool
     ) -> tuple[Self, Array]:

@@ -13,6 +13,7 @@ from flowjax_lite.conditioners.convolution import (
     WeightNormConvNet,
     ZeroConvNet,
 )
+from flowjax_lite.conditioners.guided import Guided
 from flowjax_lite.conditioners.lipschitz import LipschitzMLP
 from flowjax_lite.conditioners.made import MADE, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
@@ -32,6 +33,7 @@ __all__ = [
     "ConvNet",
     "GivenImage",
     "GlowNet",
+    "Guided",
     "LipschitzMLP",
     "Periodic",
     "ResidualMADE",

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from flowjax_lite.bijectors.base import Buffer
+from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import Shape, as_key, default_dtype
 from flowjax_lite.core.recipe import RecordedModule, known_numbers
 from flowjax_lite.core.summary import as_html, as_text

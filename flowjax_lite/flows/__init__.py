@@ -26,6 +26,7 @@ from flowjax_lite.flows.coupling_flows import (
     realnvp,
 )
 from flowjax_lite.flows.gaussianization_flows import gaussianization
+from flowjax_lite.flows.guidance import guided
 from flowjax_lite.flows.image_flows import dequantizer, flowpp_image, glow, realnvp_image
 from flowjax_lite.flows.low_rank_flows import planar, radial, sylvester
 from flowjax_lite.flows.options import DIVERGENCES
@@ -83,6 +84,7 @@ __all__ = [
     "gaussianization",
     "glow",
     "glow_1d",
+    "guided",
     "iaf",
     "jet",
     "maf",

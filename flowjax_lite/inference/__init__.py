@@ -9,8 +9,10 @@ from flowjax_lite.inference.bayesian import (
     MNFLinear,
     bayesian_loss,
 )
+from flowjax_lite.inference.denoising import denoise
 from flowjax_lite.inference.hybrid import Hybrid, RiskCoverage, hybrid_loss, risk_coverage
 from flowjax_lite.inference.importance import ImportanceSamples, importance_sample
+from flowjax_lite.inference.inpainting import inpaint
 from flowjax_lite.inference.interpolation import interpolate
 from flowjax_lite.inference.latent import latent_log_density
 from flowjax_lite.inference.likelihood import likelihood_target
@@ -27,6 +29,7 @@ from flowjax_lite.inference.observation import (
     posterior,
     truncated_prior,
 )
+from flowjax_lite.inference.scales import scales
 from flowjax_lite.inference.simulation import simulate
 from flowjax_lite.inference.start import laplace
 from flowjax_lite.inference.vae import VAE, elbo
@@ -47,10 +50,12 @@ __all__ = [
     "TruncatedPrior",
     "anomaly_scores",
     "bayesian_loss",
+    "denoise",
     "elbo",
     "hybrid_loss",
     "importance_sample",
     "independence_step",
+    "inpaint",
     "interpolate",
     "laplace",
     "latent_log_density",
@@ -59,6 +64,7 @@ __all__ = [
     "p_values",
     "posterior",
     "risk_coverage",
+    "scales",
     "simulate",
     "targets",
     "truncated_prior",

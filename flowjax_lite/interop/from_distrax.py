@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from flowjax_lite.bijectors.base import AbstractBijector, Buffer
+from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import Shape, check_event_shape
 from flowjax_lite.core.extra import import_extra
 from flowjax_lite.distributions.bases.base import AbstractBase

@@ -2,6 +2,7 @@
 
 from flowjax_lite.losses.atomic import atomic_loss
 from flowjax_lite.losses.bits import bits_per_dim
+from flowjax_lite.losses.dropout import condition_dropout
 from flowjax_lite.losses.flips import flipped
 from flowjax_lite.losses.flow_matching import flow_matching
 from flowjax_lite.losses.likelihood import Loss, negative_log_likelihood, regularized_likelihood
@@ -17,6 +18,7 @@ __all__ = [
     "Loss",
     "atomic_loss",
     "bits_per_dim",
+    "condition_dropout",
     "distillation",
     "flipped",
     "flow_matching",

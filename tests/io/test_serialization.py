@@ -16,6 +16,7 @@ from flax import nnx
 
 from flowjax_lite.bijectors import (
     AbstractBijector,
+    Buffer,
     Chain,
     Coupling,
     Permutation,
@@ -23,7 +24,6 @@ from flowjax_lite.bijectors import (
     Sigmoid,
     Standardize,
 )
-from flowjax_lite.bijectors.base import Buffer
 from flowjax_lite.conditioners import MLP
 from flowjax_lite.core.recipe import Recipe, Unrecorded
 from flowjax_lite.distributions import Flow, StudentT

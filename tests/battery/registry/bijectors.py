@@ -25,7 +25,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite import bijectors as b
-from flowjax_lite.conditioners import MADE, MLP, ConvNet, ResidualMADE, ResidualMLP
+from flowjax_lite.conditioners import MADE, MLP, ConvNet, Guided, ResidualMADE, ResidualMLP
 from flowjax_lite.interop import FromDistraxBijector
 from flowjax_lite.transformers import AbstractTransformer, Affine
 
@@ -251,6 +251,15 @@ for _method in ("cached", "jacobi", "sequential"):
         dtypes=("float64", "float32") if _method == "cached" else ("float64",),
         second_order=False,
     )
+BIJECTORS["MaskedAutoregressive, tokens, guided|condition"] = Item(
+    lambda rngs: Flat(
+        b.MaskedAutoregressive(Affine(), Guided(attention(rngs, CONDITION_DIM), 1.5))
+    ),
+    latent=SQUARED,
+    data=SQUARED,
+    dtypes=("float64",),
+    second_order=False,
+)
 for _gradient in ("recompute", "invert"):
     BIJECTORS[f"Repeat, {_gradient}|condition"] = Item(
         lambda rngs, gradient=_gradient: b.Repeat(

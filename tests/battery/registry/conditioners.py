@@ -18,6 +18,7 @@ from flowjax_lite.conditioners import (
     ConvNet,
     GivenImage,
     GlowNet,
+    Guided,
     LipschitzMLP,
     Periodic,
     ResidualMADE,
@@ -171,6 +172,10 @@ CONDITIONERS = {
     "VisionTransformer|condition": Item(
         lambda rngs: FlatNetwork(attention(rngs, VisionTransformer, out_features=1)),
         data=SQUARED,
+        dtypes=("float64",),
+    ),
+    "Guided|condition": Item(
+        lambda rngs: FlatNetwork(Guided(made(rngs, condition_dim=CONDITION_DIM), 1.5)),
         dtypes=("float64",),
     ),
     "Periodic": Item(periodic),
