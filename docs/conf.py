@@ -1,13 +1,17 @@
 """The documentation site: pages of this folder, the API from docstrings, results of benchmarks."""
 
 import importlib
+import re
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import flowjax_lite
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
+sys.path.append(str(HERE / "extensions"))
 
 project = "flowjax_lite"
 author = "the authors of flowjax_lite"
@@ -15,6 +19,7 @@ copyright = "the authors of flowjax_lite, Apache-2.0"
 version = release = flowjax_lite.__version__
 
 extensions = [
+    "mathml",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -22,12 +27,13 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "names/*.rst.tmp"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "flowjax_lite"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_math_renderer = "mathml"
 html_show_sourcelink = False
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_block"]
@@ -43,10 +49,18 @@ autosummary_imported_members = True
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"
 autodoc_typehints = "none"  # the signature of a flow has thirty of them; the text says them
+autodoc_default_options = {
+    # What scikit-learn adds to its estimators.
+    "exclude-members": "set_fit_request, set_score_request, set_predict_request, "
+    "set_partial_fit_request",
+}
+default_role = "py:obj"  # what stands in backticks is a link where it names something public
 add_module_names = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+# As text: "(..., dim), in nats: more" names no type before its colon.
+napoleon_custom_sections = ["Returns"]
 intersphinx_mapping: dict[str, tuple[str, None]] = {}  # nothing is downloaded at build time
 templates_path = ["_templates"]
 copybutton_exclude = ".linenos, .gp, .go"
@@ -61,6 +75,7 @@ ROOMS = (
     "continuous",
     "losses",
     "training",
+    "io",
     "inference",
     "diagnostics",
     "data",
@@ -75,28 +90,43 @@ def write_api() -> None:
     folder = HERE / "api"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for room in ("", *ROOMS):
-        name = f"flowjax_lite.{room}" if room else "flowjax_lite"
-        module = importlib.import_module(name)
-        names = [each for each in module.__all__ if _is_documented(module, each)]
-        title = f"fl.{room}" if room else "fl"
-        lines = [
-            f"# `{title}`",
-            "",
-            (module.__doc__ or "").strip(),
-            "",
-            "```{eval-rst}",
-            f".. currentmodule:: {name}",
-            "",
-            ".. autosummary::",
-            "   :toctree: names",
-            "   :template: object.rst",
-            "",
-            *(f"   {each}" for each in sorted(names)),
-            "```",
-            "",
-        ]
-        (folder / f"{room or 'top'}.md").write_text("\n".join(lines), encoding="utf-8")
+    modules = {room: importlib.import_module(f"flowjax_lite.{room}") for room in ROOMS}
+    rooms = {}
+    for room, module in modules.items():
+        names = [name for name in module.__all__ if _is_documented(module, name)]
+        rooms |= {id(getattr(module, name)): (room, name) for name in names}
+        _write_page(folder / f"{room}.md", f"fl.{room}", module, sorted(names))
+    # What `import flowjax_lite as fl` shows by itself lies in a room, with few exceptions.
+    top = [name for name in flowjax_lite.__all__ if _is_documented(flowjax_lite, name)]
+    own = [name for name in top if id(getattr(flowjax_lite, name)) not in rooms]
+    path = folder / "top.md"
+    _write_page(path, "fl", flowjax_lite, own)
+    links = ["", "From the rooms, for short:", ""]
+    for name in top:
+        if name not in own:
+            room, there = rooms[id(getattr(flowjax_lite, name))]
+            links.append(f"- {{py:obj}}`fl.{name} <flowjax_lite.{room}.{there}>`")
+    path.write_text(path.read_text(encoding="utf-8") + "\n".join([*links, ""]), encoding="utf-8")
+
+
+def _write_page(path: Path, title: str, module: Any, names: list[str]) -> None:
+    lines = [
+        f"# `{title}`",
+        "",
+        (module.__doc__ or "").strip(),
+        "",
+        "```{eval-rst}",
+        f".. currentmodule:: {module.__name__}",
+        "",
+        ".. autosummary::",
+        "   :toctree: names",
+        "   :template: object.rst",
+        "",
+        *(f"   {name}" for name in names),
+        "```",
+        "",
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
 
 
 def _is_documented(module: object, name: str) -> bool:
@@ -112,6 +142,39 @@ def copy_results() -> None:
     for path in sorted((REPOSITORY / "benchmarks" / "results").iterdir()):
         if path.suffix in (".md", ".png"):
             shutil.copy(path, folder / path.name)
+
+
+_SECTION = re.compile(r"[A-Z]\w+:$")
+_MARKUP = re.compile(r"(`[^`]*`)|([*|_]+)")
+
+
+def as_restructured(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Let docstrings, which are plain text with names in backticks, mean what they look like.
+
+    Formulas, which are indented, become blocks of code, and no star or bar is markup.
+    """
+    written: list[str] = []
+    in_text, in_formula = True, False
+    for line in lines:
+        in_text = in_text and not _SECTION.match(line)
+        is_indented = line.startswith("    ") and in_text
+        if is_indented and not in_formula:
+            written += ["::", ""]
+        in_formula = is_indented or (in_formula and not line.strip())
+        is_code = is_indented or line.lstrip().startswith((">>>", "..."))
+        written.append(line if is_code else _MARKUP.sub(_escaped, line))
+    lines[:] = written
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[1] or "".join(f"\\{character}" for character in match[2])
+
+
+def setup(app: Any) -> None:
+    """Before napoleon, which reads sections."""
+    app.connect("autodoc-process-docstring", as_restructured, priority=100)
 
 
 write_api()

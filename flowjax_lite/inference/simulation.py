@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from tqdm.auto import tqdm
 
 from flowjax_lite.core.checks import as_key, check_positive_int, default_dtype
+from flowjax_lite.core.progress import tqdm
 from flowjax_lite.distributions import AbstractBase, Density
 from flowjax_lite.distributions.density import as_density
 

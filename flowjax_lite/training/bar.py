@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from tqdm.auto import tqdm
+from flowjax_lite.core.progress import tqdm
 
 _PACE = 10.0  # seconds between lines of a log
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, final
 import jax
 import numpy as np
 from jax import Array
-from tqdm.auto import tqdm
 
 from flowjax_lite.bijectors.base import AbstractNormalization
 from flowjax_lite.core.checks import (
@@ -21,6 +20,7 @@ from flowjax_lite.core.checks import (
     condition_shape_message,
     default_dtype,
 )
+from flowjax_lite.core.progress import tqdm
 from flowjax_lite.core.pytree import holds
 from flowjax_lite.data import CHECKS, Stream, Survey, check_data, enforce, findings
 from flowjax_lite.data.arrays import as_array, as_rows, column_names
