@@ -1,4 +1,4 @@
-"""The Python of the README runs as it stands, also in its table of first tasks, and that of guides."""
+"""The Python of the README runs, also in its table of first tasks, and that of the guides."""
 
 import re
 from pathlib import Path

@@ -253,7 +253,7 @@ for _method in ("cached", "jacobi", "sequential"):
     )
 BIJECTORS["MaskedAutoregressive, tokens, guided|condition"] = Item(
     lambda rngs: Flat(
-        b.MaskedAutoregressive(Affine(), Guided(attention(rngs, CONDITION_DIM), 1.5))
+        b.MaskedAutoregressive(Affine(), Guided(attention(rngs), 1.5))
     ),
     latent=SQUARED,
     data=SQUARED,
