@@ -252,9 +252,7 @@ for _method in ("cached", "jacobi", "sequential"):
         second_order=False,
     )
 BIJECTORS["MaskedAutoregressive, tokens, guided|condition"] = Item(
-    lambda rngs: Flat(
-        b.MaskedAutoregressive(Affine(), Guided(attention(rngs), 1.5))
-    ),
+    lambda rngs: Flat(b.MaskedAutoregressive(Affine(), Guided(attention(rngs), 1.5))),
     latent=SQUARED,
     data=SQUARED,
     dtypes=("float64",),
