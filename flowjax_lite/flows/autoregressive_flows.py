@@ -71,6 +71,8 @@ def autoregressive(
         linear: also put a learned `LU` map after each layer.
 
     Example:
+        >>> import flowjax_lite as fl
+        >>> from flax import nnx
         >>> skewed = fl.transformers.SinhArcsinh()
         >>> flow = fl.flows.autoregressive(skewed, dim=4, hidden=(64,), rngs=nnx.Rngs(0))
     """

@@ -70,6 +70,8 @@ def coupling(
         linear: also put a learned `LU` map after each layer.
 
     Example:
+        >>> import flowjax_lite as fl
+        >>> from flax import nnx
         >>> cubic = fl.transformers.CubicSpline(num_bins=8)
         >>> flow = fl.flows.coupling(cubic, dim=4, network="residual", rngs=nnx.Rngs(0))
     """

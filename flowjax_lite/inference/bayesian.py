@@ -331,7 +331,8 @@ class BayesianClassifier(AbstractModel):
         >>> layers = [fl.inference.MNFLinear(a, b, hidden=(8,), rngs=rngs) for a, b in sizes]
         >>> net = fl.inference.BayesianClassifier(layers)
         >>> loss = fl.inference.bayesian_loss(num_rows=len(x))
-        >>> net = fl.fit(net, x, condition=labels, loss=loss, key=0, max_epochs=2).flow
+        >>> options = {"max_epochs": 2, "progress": False}
+        >>> net = fl.fit(net, x, condition=labels, loss=loss, key=0, **options).flow
         >>> log_p = net.predict(x, 1, num_samples=10)  # (200, 2)
     """
 

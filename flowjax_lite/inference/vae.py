@@ -69,7 +69,8 @@ class VAE(AbstractModel):
         >>> vae = fl.inference.VAE(encoder, flow, decoder)
         >>> x = jax.random.bernoulli(jax.random.key(0), 0.3, (100, 6)).astype(float)
         >>> loss = fl.inference.elbo(warm_up_steps=20)
-        >>> result = fl.fit(vae, x, loss=loss, key=0, max_epochs=2, progress=False)
+        >>> options = {"max_epochs": 2, "progress": False, "checks": "off"}  # rows repeat
+        >>> result = fl.fit(vae, x, loss=loss, key=0, **options)
         >>> bound = result.flow.lower_bound(x, 1, num_samples=50)  # (100,)
     """
 
