@@ -42,6 +42,7 @@ nb_execution_mode = "cache"
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
+nb_merge_streams = True  # lines that are printed one after the other are one block
 
 autosummary_generate = True
 autosummary_ignore_module_all = False
