@@ -4,6 +4,7 @@ python docs/gallery_pictures.py            # all
 python docs/gallery_pictures.py maf iaf    # some
 """
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import jax
 import numpy as np
 from flax import nnx
 from matplotlib.figure import Figure
+from PIL import Image
 
 import flowjax_lite as fl
 
@@ -67,7 +69,9 @@ def draw(name: str) -> None:
         axes.set(xticks=[], yticks=[], xlim=(-2.5, 2.5), ylim=(-2.5, 2.5), aspect="equal")
         axes.spines[:].set_color("0.8")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    figure.savefig(FOLDER / f"{name}.png", dpi=90)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=90)
+    Image.open(picture).quantize(64).save(FOLDER / f"{name}.png", optimize=True)
     held_out = fl.data.toy("moons").test.x
     held_out = (held_out - held_out.mean(axis=0)) / held_out.std(axis=0)
     print(f"{name}: {float(flow.log_prob(held_out).mean()):.3f} nats", flush=True)
