@@ -173,6 +173,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--note", default="", help="what else is to be known of the measurement")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     of_speed = speed(arguments.batch, arguments.repeats)
@@ -184,7 +185,8 @@ def main() -> None:
             "# Speed of image flows",
             "",
             f"Images of {' × '.join(map(str, SHAPE))}, two scales, batches of {arguments.batch}, "
-            f"float32; milliseconds, medians of {arguments.repeats} interleaved calls.",
+            f"float32; milliseconds, medians of {arguments.repeats} interleaved calls. "
+            f"{arguments.note}",
             "",
             markdown_table(
                 [
