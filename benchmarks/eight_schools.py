@@ -121,7 +121,7 @@ def variational(seeds: int, data: tuple) -> list[list[str]]:
                 f"{ks[0]:.2f} to {ks[-1]:.2f}",
                 *(
                     f"{statistics.median(run[key] for run in runs):.{digits}f}"
-                    for key, digits in (("ess", 3), ("loss", 3), ("processor", 1))
+                    for key, digits in (("ess", 3), ("loss", 3), ("processor", 2))
                 ),
             ]
         )
