@@ -26,6 +26,10 @@ def reverse_kl(log_target: LogTarget, *, num_samples: int, path_gradient: bool =
     gradient passes through the samples: it is biased by what samples do not depend on smoothly,
     such as the weights of a `GaussianMixture` base.
 
+    A low value says that samples lie where p is high, not that they reach all of it: a mode that
+    the flow has left costs nothing. `inference.importance_sample` weighs its samples and tells, and
+    `forward_kl` covers what is missing.
+
     Near the optimum most of the gradient's noise comes from its score term, the derivative of
     log q by the parameters at a fixed x, whose mean is zero. `path_gradient=True` leaves it out:
     the value and the gradient's mean stay the same, and at q = p every sample's gradient is
@@ -133,7 +137,9 @@ def distillation(*, num_samples: int) -> Loss:
     """The divergence KL(student || teacher) of one flow from another.
 
     A student that samples in one pass, such as `iaf`, learns from a teacher whose density takes
-    one pass, such as `maf`: the samples keep their latents, so neither runs sequentially.
+    one pass, such as `maf`: the samples keep their latents, so neither runs sequentially. As with
+    `reverse_kl`, a student may leave a part of the teacher out at little cost: look at the
+    student's density of the teacher's samples, or of data.
 
     The teacher is an argument of the loss, as a batch is, because a flow is a pytree of arrays:
     they enter a compiled step as inputs and not as constants, and another teacher of the same
