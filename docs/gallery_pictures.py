@@ -19,8 +19,9 @@ import flowjax_lite as fl
 
 FOLDER = Path(__file__).parent / "_static" / "gallery"
 EPOCHS = 30
-# Few layers and small networks, so that pictures show the family; more where layers are thin.
+# Few layers and small networks, so that pictures show the family; more where layers say less.
 SETTINGS: dict[str, dict[str, Any]] = {
+    **{name: {"num_layers": 8} for name in ("nice", "realnvp", "glow_1d", "maf", "iaf")},
     "planar": {"num_layers": 32},
     "radial": {"num_layers": 32},
     "sylvester": {"num_layers": 16},

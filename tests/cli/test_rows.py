@@ -6,7 +6,7 @@ import pytest
 from flowjax_lite.cli.commands import ask
 
 
-@pytest.mark.parametrize("suffix", ask.SUFFIXES)
+@pytest.mark.parametrize("suffix", ask.TABLES)
 def test_written_tables_are_read_back(tmp_path: Path, suffix: str) -> None:
     """Would catch digits lost on the way to csv, and names that break its header."""
     values = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
