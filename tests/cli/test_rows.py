@@ -39,4 +39,4 @@ def test_bad_cells_are_named(tmp_path: Path) -> None:
 def test_unsupported_endings(tmp_path: Path) -> None:
     """Would catch an unknown ending noticed only after the work is done."""
     with pytest.raises(ValueError, match=r"ends in '.txt': give a name in .npy or .csv"):
-        ask._check_out(tmp_path / "x.txt", overwrite=False)
+        ask._check_out(tmp_path / "x.txt", ask.TABLES, overwrite=False)
