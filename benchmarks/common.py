@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from frameworks.in_jax import in_float64
 from jax import Array
 
@@ -51,6 +52,16 @@ def environment(packages: tuple[str, ...] = PACKAGES) -> str:
         f"Measured on {os.cpu_count()} cores ({platform.machine()}, {platform.system()}), device "
         f"{device.device_kind}, Python {platform.python_version()}, {versions}."
     )
+
+
+def with_noise(flow: fl.Flow, spread: float, seed: int) -> fl.Flow:
+    """A flow with normal noise on each parameter, which is the identity no longer."""
+    graph, params, rest = nnx.split(flow, nnx.Param, ...)
+    rng = np.random.default_rng(seed)
+    noisy = jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(spread * rng.normal(size=leaf.shape), leaf.dtype), params
+    )
+    return nnx.merge(graph, noisy, rest)
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "steps", "learning_rate"))

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import environment, markdown_table
+from common import environment, markdown_table, with_noise
 from flax import nnx
 from jax import Array
 from timing import interleaved
@@ -37,12 +37,7 @@ METHODS = ("cached", "jacobi", "sequential")
 def make(name: str, **options: Any) -> fl.Flow:
     """A flow of images, its parameters moved away from the identity."""
     flow = fl.flows.IMAGES[name](image_shape=SHAPE, rngs=nnx.Rngs(0), **options)
-    graph, params, rest = nnx.split(flow, nnx.Param, ...)
-    rng = np.random.default_rng(0)
-    moved = jax.tree.map(
-        lambda leaf: leaf + jnp.asarray(0.01 * rng.normal(size=leaf.shape), leaf.dtype), params
-    )
-    return nnx.merge(graph, moved, rest)
+    return with_noise(flow, 0.01, seed=0)
 
 
 class Networks(nnx.Module):
@@ -76,23 +71,24 @@ class Networks(nnx.Module):
         return total
 
 
-def differentiated(model: Any, function: Callable[[Any, Array], Array]) -> Callable[..., Any]:
-    """The value and the gradient by the parameters of the mean over a batch."""
+def differentiated(
+    model: Any, function: Callable[[Any, Array], Array]
+) -> tuple[Callable[..., Any], Any]:
+    """A compiled function of parameters and a batch, the mean and its gradient, and parameters."""
     graph, params, rest = nnx.split(model, nnx.Param, ...)
 
     def mean(params: Any, x: Array) -> Array:
         model = nnx.merge(graph, params, rest)
         return jnp.mean(jax.vmap(lambda x: function(model, x))(x))
 
-    gradient = jax.jit(jax.value_and_grad(mean))
-    return lambda x: gradient(params, x)
+    return jax.jit(jax.value_and_grad(mean)), params
 
 
-def forward(model: Any, function: Callable[[Any, Array], Array]) -> Callable[[Array], Any]:
-    """The values of a batch."""
+def forward(model: Any, function: Callable[[Any, Array], Array]) -> tuple[Callable[..., Any], Any]:
+    """A compiled function of a state and a batch, the values of its rows, and the state."""
     graph, state = nnx.split(model)
     values = jax.jit(lambda state, x: jax.vmap(lambda x: function(nnx.merge(graph, state), x))(x))
-    return lambda x: values(state, x)
+    return values, state
 
 
 def log_prob(flow: fl.Flow, x: Array) -> Array:
@@ -113,7 +109,10 @@ def speed(batch: int, repeats: int) -> list[list[str]]:
             "gradient": (differentiated(flow, log_prob), x),
             "its networks' gradient": (differentiated(networks, lambda net, x: net(x)), x / 255),
         }
-        functions = {key: (lambda f=f, x=x: f(x)) for key, (f, x) in calls.items()}
+        functions = {
+            key: (lambda f=f, state=state, x=x: f(state, x))
+            for key, ((f, state), x) in calls.items()
+        }
         times = interleaved(functions, repeats, jax.block_until_ready)
         density, bare, gradient, bare_gradient = times.values()
         ratios = f"{density / bare:.2f}", f"{gradient / bare_gradient:.2f}"
@@ -130,12 +129,8 @@ def memory(batch: int) -> list[list[str]]:
         sizes, seconds = [], []
         for depth in DEPTHS:
             flow = make("glow", num_layers=depth, channels=32, num_scales=1, gradient=gradient)
-            graph, params, rest = nnx.split(flow, nnx.Param, ...)
-
-            def mean(params: Any, x: Array, graph: Any = graph, rest: Any = rest) -> Array:
-                return jnp.mean(jax.vmap(nnx.merge(graph, params, rest).log_prob)(x))
-
-            lowered = jax.jit(jax.grad(mean)).lower(params, x)
+            function, params = differentiated(flow, log_prob)
+            lowered = function.lower(params, x)
             begin = time.perf_counter()
             compiled = lowered.compile()
             seconds.append(time.perf_counter() - begin)
@@ -173,7 +168,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--note", default="", help="what else is to be known of the measurement")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     of_speed = speed(arguments.batch, arguments.repeats)
@@ -185,8 +179,7 @@ def main() -> None:
             "# Speed of image flows",
             "",
             f"Images of {' × '.join(map(str, SHAPE))}, two scales, batches of {arguments.batch}, "
-            f"float32; milliseconds, medians of {arguments.repeats} interleaved calls. "
-            f"{arguments.note}",
+            f"float32; milliseconds, medians of {arguments.repeats} interleaved calls.",
             "",
             markdown_table(
                 [

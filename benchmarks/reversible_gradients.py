@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import environment, markdown_table
+from common import environment, markdown_table, with_noise
 from flax import nnx
 from jax import Array
 
@@ -38,12 +38,7 @@ def make_flow(family: str, gradient: str, spread: float, seed: int) -> fl.Flow:
     """A flow with noise on its parameters."""
     make = fl.flows.NAMED[family]
     settings = {"dim": DIM, "num_layers": LAYERS, "hidden": HIDDEN, "gradient": gradient}
-    graph, params, rest = nnx.split(make(**settings, rngs=nnx.Rngs(seed)), nnx.Param, ...)
-    rng = np.random.default_rng(seed)
-    noisy = jax.tree.map(
-        lambda leaf: leaf + jnp.asarray(spread * rng.normal(size=leaf.shape), leaf.dtype), params
-    )
-    return nnx.merge(graph, noisy, rest)
+    return with_noise(make(**settings, rngs=nnx.Rngs(seed)), spread, seed)
 
 
 def gradients(flow: fl.Flow, x: Array) -> tuple[Array, Array]:

@@ -24,7 +24,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.intersphinx",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
@@ -36,7 +35,7 @@ html_copy_source = False
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 
-myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_block"]
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_timeout = 600
@@ -45,8 +44,6 @@ nb_execution_show_tb = True
 nb_merge_streams = True  # lines that are printed one after the other are one block
 
 autosummary_generate = True
-autosummary_ignore_module_all = False
-autosummary_imported_members = True
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"
 autodoc_typehints = "none"  # the signature of a flow has thirty of them; the text says them
@@ -57,16 +54,13 @@ autodoc_default_options = {
 }
 default_role = "py:obj"  # what stands in backticks is a link where it names something public
 add_module_names = False
-napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 # As text: "(..., dim), in nats: more" names no type before its colon.
 napoleon_custom_sections = ["Returns"]
-intersphinx_mapping: dict[str, tuple[str, None]] = {}  # nothing is downloaded at build time
 templates_path = ["_templates"]
-copybutton_exclude = ".linenos, .gp, .go"
 
-# The rooms of the package, in their order; the first one is what `import flowjax_lite as fl` shows.
+# The rooms of the package, what a reader looks for first at the top.
 ROOMS = (
     "flows",
     "distributions",

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import importlib.util
 import pkgutil
+from pathlib import Path
 
 import jax
 import pytest
@@ -18,13 +19,10 @@ def modules_with_examples() -> list[str]:
     return [
         spec.name
         for spec in specs
-        if spec is not None and spec.origin and ">>> " in _text(spec.origin)
+        if spec is not None
+        and spec.origin
+        and ">>> " in Path(spec.origin).read_text(encoding="utf-8")
     ]
-
-
-def _text(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 @pytest.mark.parametrize("name", modules_with_examples())

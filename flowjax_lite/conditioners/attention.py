@@ -43,7 +43,7 @@ class AbstractTokenNet(AbstractConditioner):
         self,
         token_shape: Shape,
         *,
-        out_features: int,
+        out_features: int | None = None,  # those of the input
         num_params: int,
         width: int,
         num_layers: int,
@@ -52,7 +52,12 @@ class AbstractTokenNet(AbstractConditioner):
         compute_dtype: str,
         rngs: nnx.Rngs,
     ) -> None:
-        tokens, features = self.in_shape = _check_token_shape(token_shape)
+        if isinstance(token_shape, int) or len(token_shape) != 2:
+            raise ValueError(f"token_shape is {token_shape!r}; expected (tokens, features)")
+        tokens, features = (check_positive_int(n, "a length in token_shape") for n in token_shape)
+        self.in_shape = tokens, features
+        if out_features is None:
+            out_features = features
         check_positive_int(out_features, "out_features")
         if check_positive_int(width, "width") % check_positive_int(num_heads, "num_heads"):
             raise ValueError(f"width is {width}; expected a multiple of num_heads, {num_heads}")
@@ -139,7 +144,6 @@ class CausalTransformer(AbstractTokenNet, AbstractCausal):
         """
         self._build(
             token_shape,
-            out_features=_check_token_shape(token_shape)[1],
             num_params=num_params,
             width=width,
             num_layers=num_layers,
@@ -309,13 +313,6 @@ class _Layer(nnx.Module):
         """What leaves the layer, (width,), of one token."""
         h = h + self.mix(attended.ravel())
         return h + self.contract(jax.nn.gelu(self.expand(self.second_norm(h))))
-
-
-def _check_token_shape(shape: Any) -> tuple[int, int]:
-    if isinstance(shape, int) or len(shape) != 2:
-        raise ValueError(f"token_shape is {shape!r}; expected (tokens, features)")
-    tokens, features = (check_positive_int(n, "a length in token_shape") for n in shape)
-    return tokens, features
 
 
 def _norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:

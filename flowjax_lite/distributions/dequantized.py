@@ -171,7 +171,18 @@ class Dequantized(AbstractModel):
             (*shape, ..., *event_shape), whole numbers of 0 … num_levels - 1: bytes for up to 256
             levels, and integers otherwise.
         """
-        x = self.flow.sample(key, shape, condition, temperature=temperature)
+        return self.quantized(self.flow.sample(key, shape, condition, temperature=temperature))
+
+    def quantized(self, x: Array) -> Array:
+        """Numbers of the flow, rounded down to whole levels.
+
+        Args:
+            x: any shape; what lies beyond the levels has the nearest one.
+
+        Returns:
+            The same shape, of 0 … num_levels - 1: bytes for up to 256 levels, and integers
+            otherwise.
+        """
         levels = jnp.clip(jnp.floor(x), 0, self.num_levels - 1)
         return levels.astype(jnp.uint8 if self.num_levels <= 256 else jnp.int32)
 

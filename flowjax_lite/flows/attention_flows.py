@@ -20,11 +20,10 @@ from flowjax_lite.bijectors import (
 from flowjax_lite.bijectors.squeezed import token_shape
 from flowjax_lite.conditioners import CausalTransformer, VisionTransformer
 from flowjax_lite.conditioners.convolution import check_image_shape
-from flowjax_lite.conditioners.product import ComputeDtype
 from flowjax_lite.core.checks import Shape, check_positive_int
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows.image_flows import of_pixels
-from flowjax_lite.flows.options import ImageOptions, flow_factory
+from flowjax_lite.flows.options import AttentionOptions, flow_factory, network_options
 from flowjax_lite.transformers import Affine
 
 
@@ -33,11 +32,8 @@ def tarflow(
     *,
     patch_size: int = 4,
     num_layers: int = 4,
-    width: int = 128,
     num_attentions: int = 2,
-    num_heads: int = 4,
-    compute_dtype: ComputeDtype = "float32",
-    **options: Unpack[ImageOptions],
+    **options: Unpack[AttentionOptions],
 ) -> Flow:
     """Affine maps of patches given the patches before, by causal transformers, in turning orders.
 
@@ -50,13 +46,9 @@ def tarflow(
         patch_size: height and width of a patch; it divides those of the image.
         num_layers: number of layers, each with a transformer of its own; between two of them the
             order of the patches is turned around.
-        width: of the activations of a patch, a multiple of num_heads.
         num_attentions: number of layers of each transformer.
-        num_heads: number of heads of each attention.
         gradient: what a backward pass keeps of each layer: "store" all that it needs, "recompute"
             its input; "invert" would run back patch by patch. See `Repeat`.
-        compute_dtype: precision of products with weights: "float32", "tensorfloat32" or
-            "bfloat16"; see `conditioners.check_compute_dtype`.
 
     Returns:
         The flow, up to the order of patches and the map of pixels the identity at initialisation.
@@ -68,11 +60,8 @@ def tarflow(
         network = CausalTransformer(
             tokens,
             num_params=2,
-            width=width,
             num_layers=num_attentions,
-            num_heads=num_heads,
-            condition_dim=options["condition_dim"],
-            compute_dtype=compute_dtype,
+            **network_options(options),
             rngs=rngs,
         )
         return Chain([MaskedAutoregressive(Affine(), network), Reverse(tokens)])
@@ -86,11 +75,8 @@ def jet(
     *,
     patch_size: int = 4,
     num_layers: int = 4,
-    width: int = 128,
     num_attentions: int = 1,
-    num_heads: int = 4,
-    compute_dtype: ComputeDtype = "float32",
-    **options: Unpack[ImageOptions],
+    **options: Unpack[AttentionOptions],
 ) -> Flow:
     """Affine couplings of patches, whose networks are vision transformers.
 
@@ -109,11 +95,7 @@ def jet(
         patch_size: height and width of a patch; twice as much divides height and width of the
             image, as a checkerboard goes by squares of 2 × 2 patches.
         num_layers: number of layers, of three couplings each.
-        width: of the activations of a patch, a multiple of num_heads.
         num_attentions: number of layers of each transformer.
-        num_heads: number of heads of each attention.
-        compute_dtype: precision of products with weights: "float32", "tensorfloat32" or
-            "bfloat16"; see `conditioners.check_compute_dtype`.
 
     Returns:
         The flow, up to the order of numbers and the map of pixels the identity at initialisation.
@@ -129,11 +111,8 @@ def jet(
             (tokens, kept),
             out_features=channels - kept,
             num_params=2,
-            width=width,
             num_layers=num_attentions,
-            num_heads=num_heads,
-            condition_dim=options["condition_dim"],
-            compute_dtype=compute_dtype,
+            **network_options(options),
             rngs=rngs,
         )
         return Patched(Coupling(Affine(), network), shape, size=1)  # type: ignore[arg-type]

@@ -154,6 +154,21 @@ class ScaleOptions(ImageOptions, total=False):
     num_scales: int
 
 
+class AttentionOptions(ImageOptions, total=False):
+    """The options of flows of images whose networks are transformers.
+
+    Args:
+        width: of the activations of a patch, a multiple of num_heads.
+        num_heads: number of heads of each attention.
+        compute_dtype: precision of products with weights: "float32", "tensorfloat32" or
+            "bfloat16"; see `conditioners.check_compute_dtype`.
+    """
+
+    width: int
+    num_heads: int
+    compute_dtype: ComputeDtype
+
+
 SOLVER: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Solver)}
 # An option whose default differs between flows is a parameter of each factory.
 DEFAULTS: dict[str, Any] = {
@@ -169,6 +184,8 @@ DEFAULTS: dict[str, Any] = {
     "gradient": "store",
     "compute_dtype": "float32",
     "num_scales": 2,
+    "width": 128,
+    "num_heads": 4,
     "num_levels": 256,
     "pixels": "logit",
 }
@@ -270,9 +287,9 @@ def check_transformer(transformer: Any) -> AbstractTransformer:
     return transformer
 
 
-def network_options(options: NetworkOptions) -> dict[str, Any]:
+def network_options(options: NetworkOptions | AttentionOptions) -> dict[str, Any]:
     """The options that go to each layer's network."""
-    names = ("hidden", "condition_dim", "activation", "compute_dtype")
+    names = ("hidden", "width", "num_heads", "condition_dim", "activation", "compute_dtype")
     return {name: value for name, value in options.items() if name in names}
 
 
@@ -319,7 +336,7 @@ def _docstring(function: Callable[..., Flow], signature: inspect.Signature) -> s
     """The function's docstring, with a description of each argument of the signature."""
     descriptions: dict[str, str] = {}
     kind = _options_of(function)
-    images = kind in (ImageOptions, ScaleOptions)
+    images = kind in (ImageOptions, ScaleOptions, AttentionOptions)
     for source in (*([ImageOptions] if images else [FlowOptions, NetworkOptions]), kind, function):
         descriptions |= _descriptions(source)
     arguments = [f"    {name}: {descriptions.get(name, '')}" for name in signature.parameters]

@@ -122,8 +122,7 @@ def _inpaint(
         of_noise, key = jax.random.split(key)
         u = jax.random.uniform(of_noise, x.shape)
         y = _inpaint(model.flow, x + u, known, conditions, key, num_steps=num_steps)
-        levels = jnp.clip(jnp.floor(y), 0, model.num_levels - 1).astype(x.dtype)
-        return jnp.where(known, x, levels)
+        return jnp.where(known, x, model.quantized(y).astype(x.dtype))
 
     def of_one(x: Array, known: Array, condition: Array | None, key: Array) -> Array:
         of_start, key = jax.random.split(key)

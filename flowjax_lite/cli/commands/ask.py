@@ -3,9 +3,10 @@
 import dataclasses
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -145,7 +146,9 @@ def sample(
         samples = np.column_stack(list(Schema(told.schema).to_table(samples).values()))
     if suffix == ".png":
         assert told.image_shape is not None, "checked above"
-        _draw(out, output.as_images(trained.flow, samples, told.image_shape))
+        images = output.as_images(trained.flow, samples, told.image_shape)
+        with _writing(out) as file:
+            fl.plot.images({"samples": images}).savefig(file, format="png", dpi=output.DPI)
     else:
         _write(out, samples, columns=told.columns)
     size = " × ".join(map(str, samples.shape[1:]))
@@ -229,20 +232,18 @@ def _check_out(path: str | Path, suffixes: Sequence[str], *, overwrite: bool) ->
     directory.check_target(path, overwrite=overwrite, is_file=True)
 
 
-def _draw(path: str | Path, images: np.ndarray) -> None:
-    """Write a picture of images as `.png`, whole or not."""
-    figure = fl.plot.images({"samples": images})
+@contextmanager
+def _writing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a file that is written whole or not, in a directory that is made where it is missing."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with writing_whole(Path(path)) as file:
-        figure.savefig(file, format="png", dpi=output.DPI)
+        yield file
 
 
 def _write(path: str | Path, values: np.ndarray, *, columns: Sequence[str]) -> None:
-    """Write rows as `.npy`, or as `.csv` with a line of column names, whole or not."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with writing_whole(path) as file:
-        if path.suffix == ".npy":
+    """Write rows as `.npy`, or as `.csv` with a line of column names."""
+    with _writing(path) as file:
+        if Path(path).suffix == ".npy":
             np.save(file, values)
         else:
             quoted = ['"' + column.replace('"', '""') + '"' for column in columns]

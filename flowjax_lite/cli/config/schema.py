@@ -192,7 +192,8 @@ class Config:
     @property
     def fit_options(self) -> dict[str, Any]:
         """What the section of the training holds for `fit`."""
-        loss = LOSSES[self.training["loss"]]
+        of_images = self.flow["family"] in fl.flows.IMAGES
+        loss = fl.losses.bits_per_dim if of_images else LOSSES[self.training["loss"]]
         return {"loss": loss} | {name: self.training[name] for name in _OF_FIT}
 
     @property

@@ -236,9 +236,6 @@ def train(
     """
     config, data = experiment.config, experiment.data
     rows, held_out = (events(experiment.flow, part) for part in (data.train, data.validation))
-    options = config.fit_options
-    if isinstance(experiment.flow, Dequantized):
-        options["loss"] = fl.losses.bits_per_dim
     start = time.perf_counter()
     failure = None
     try:
@@ -249,7 +246,7 @@ def train(
             key=jax.random.key(config.training["seed"]),
             optimizer=config.optimizer,
             validation=(held_out.x, held_out.condition),
-            **options,
+            **config.fit_options,
             callbacks=callbacks,
             checkpoint=checkpoint,
             mesh=mesh,
@@ -318,7 +315,7 @@ def sample(
     """
     total = num if condition is None else num * len(condition)
     check_memory(4 * total * math.prod(flow.event_shape), f"{total:,} samples")
-    size, parts = IMAGE_BATCH if isinstance(flow, Dequantized) else BATCH, []
+    size = IMAGE_BATCH if isinstance(flow, Dequantized) else BATCH
     for index, start in enumerate(range(0, total, size)):
         key = jax.random.fold_in(jax.random.key(seed), index)
         if condition is None:
@@ -326,5 +323,7 @@ def sample(
         else:  # The last batch is a full one, too, so that all of them run in one program.
             rows = np.arange(start, start + size) % total
             drawn = flow.sample(key, (), condition[rows // num])
-        parts.append(np.asarray(drawn)[: total - start])
-    return np.concatenate(parts)
+        if not start:
+            samples = np.empty((total, *flow.event_shape), drawn.dtype)
+        samples[start : start + size] = drawn[: total - start]
+    return samples

@@ -57,9 +57,10 @@ def _draw_epoch(experiment: Experiment, progress: Progress) -> None:
     if jax.process_index() > 0:
         return
     loss, other = progress.history["validation"][-1], config.other_loss
-    value = f"{number(loss)} ({other})" if other else f"{number(-loss)} nats"
     if isinstance(flow, Dequantized):
         value = f"{number(loss, digits=3)} bits/dim"
+    else:
+        value = f"{number(loss)} ({other})" if other else f"{number(-loss)} nats"
     title = f"{experiment.title}: epoch {epoch}, validation {value}"
     directory = config.progress_dir / run.PICTURES
     directory.mkdir(parents=True, exist_ok=True)
