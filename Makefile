@@ -17,6 +17,10 @@ PYTHON ?= $(call find_python,python3.11 python3 python3.12 python3.13 python3.14
 # The newest first; pyenv hides what it holds until it is told which one to use.
 PYENV_PYTHONS = $(shell ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.*/bin/python 2>/dev/null | sort -rV)
 NEWEST_PYTHON ?= $(call find_python,python3.14 python3.13 python3.12 python3 $(PYENV_PYTHONS),3$(comma) 12)
+# Each version that a release is for, where it is present.
+of_version = $(foreach python,$(PYENV_PYTHONS),$(if $(findstring /$(1).,$(python)),$(python)))
+RELEASE_PYTHONS ?= $(foreach minor,11 12 13 14,\
+	$(call find_python,python3.$(minor) $(call of_version,3.$(minor)),3$(comma) $(minor)))
 
 # make_venv(PYTHON, DIRECTORY): leaves a working environment as it is, and replaces a broken one.
 define make_venv
@@ -26,7 +30,7 @@ endef
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := -m pip install -q --disable-pip-version-check --no-input
 
-.PHONY: help demo test lint format format-check types test-newest docs wheel clean
+.PHONY: help demo test lint format format-check types test-newest docs notebooks release-check clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -65,12 +69,21 @@ test-newest: ## Run the smoke tests on the newest Python here, with the newest j
 run-smoke: $(NEWEST_VENV)/.installed
 	$(NEWEST_VENV)/bin/python $(PYTEST) -m smoke
 
+BUILD_DOCS := $(DOCS_VENV)/bin/python -m sphinx -W --keep-going -q
+
 docs: $(DOCS_VENV)/.installed ## Build the documentation site into docs/_build, its notebooks run where they changed
-	$(DOCS_VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BUILD_DOCS) -b html docs docs/_build/html
+	$(DOCS_VENV)/bin/python docs/check_site.py docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-wheel: $(VENV)/.installed ## Build the wheel into dist, and try it in a fresh environment
-	.ci/wheel $(VENV)/bin/python
+notebooks: $(DOCS_VENV)/.installed ## Run all notebooks anew, and leave them for Jupyter in docs/_build/notebooks
+	rm -rf docs/_build/notebooks
+	$(BUILD_DOCS) -D nb_execution_mode=force -b dummy docs docs/_build/notebooks/build
+	mv docs/_build/notebooks/jupyter_execute/docs/notebooks/*.ipynb docs/_build/notebooks
+
+release-check: ## Build sdist and wheel into dist, and try the wheel on every Python from 3.11 to 3.14 found here
+	.ci/build $(PYTHON)
+	set -e; for python in $(RELEASE_PYTHONS); do "$$python" --version; .ci/try-wheel "$$python"; done
 
 clean: ## Remove the environments, what was built, and the tools' caches
 	rm -rf $(VENV) $(NEWEST_VENV) $(DOCS_VENV) docs/_build docs/api docs/results build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

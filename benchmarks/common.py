@@ -48,9 +48,10 @@ def environment(packages: tuple[str, ...] = PACKAGES) -> str:
     """One line on the machine and the versions of packages."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     device = jax.devices()[0]
+    cores = len(os.sched_getaffinity(0))  # those that this process may use
     return (
-        f"Measured on {os.cpu_count()} cores ({platform.machine()}, {platform.system()}), device "
-        f"{device.device_kind}, Python {platform.python_version()}, {versions}."
+        f"Measured on {cores} core{'s' * (cores > 1)} ({platform.machine()}, {platform.system()}), "
+        f"device {device.device_kind}, Python {platform.python_version()}, {versions}."
     )
 
 

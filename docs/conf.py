@@ -42,6 +42,7 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True  # lines that are printed one after the other are one block
+nb_output_stderr = "warn"  # a warning in a notebook is one of the site
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
@@ -139,6 +140,13 @@ def copy_results() -> None:
             shutil.copy(path, folder / path.name)
 
 
+def add_download(app: Any, docname: str, source: list[str]) -> None:
+    """Give each notebook a link to itself, as it ran here."""
+    if docname.startswith("notebooks/"):
+        name = docname.removeprefix("notebooks/")
+        source[0] += f"\n\n{{nb-download}}`Download this notebook <{name}.ipynb>`\n"
+
+
 _SECTION = re.compile(r"[A-Z]\w+:$")
 _MARKUP = re.compile(r"(`[^`]*`)|([*|_]+)")
 
@@ -168,7 +176,8 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def setup(app: Any) -> None:
-    """Before napoleon, which reads sections."""
+    """Connect the changes of sources; that of docstrings before napoleon, which reads sections."""
+    app.connect("source-read", add_download)
     app.connect("autodoc-process-docstring", as_restructured, priority=100)
 
 

@@ -42,7 +42,7 @@ from flowjax_lite.training import (
     make_train_step,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AdamW",
