@@ -22,6 +22,7 @@ from flowjax_lite.cli.run import directory as run
             ["--coordinator", "localhost:1", "--num-processes", "2", "--process-id", "2"],
             "--process-id is 2; expected a number from 0 to 1",
         ),
+        (["--coordinator", "auto", "--process-id", "0"], "leave out --num-processes"),
     ],
 )
 def test_incomplete_processes_are_named(
@@ -42,25 +43,43 @@ def test_all_devices(tiny_config: Callable[..., Path], tiny_run: Path) -> None:
     assert one.score.test == pytest.approx(other.score.test, abs=1e-5)
 
 
+def test_nothing_to_discover(tiny_config: Callable[..., Path]) -> None:
+    """Would catch a message of JAX that does not say what to type; in a process without JAX."""
+    command = [sys.executable, "-m", "flowjax_lite", "fit", str(tiny_config())]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "OMPI"))}
+    done = subprocess.run(
+        [*command, "--coordinator", "auto"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "found none of the cluster managers" in done.stderr
+
+
 def test_two_processes_write_one_run(tiny_config: Callable[..., Path], tiny_run: Path) -> None:
     """Would catch two runs beside each other, both writing, or one that trains on half the rows.
 
-    Also catches a picture for which one process waits for the other for ever.
+    Also catches a picture for which one process waits for the other for ever, and a cluster that
+    is not found: the first process takes itself for one of SLURM's, the other is told.
     """
     path = tiny_config()
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+    job, port = unused_job()
+    slurm = {
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+    }
+    told = ["--coordinator", f"localhost:{port}", "--num-processes", "2", "--process-id", "1"]
     command = [sys.executable, "-m", "flowjax_lite", "fit", str(path)]
     command += ["--training.pictures-every", "2"]
     processes = [
         subprocess.Popen(
-            [*command, "--coordinator", address, "--num-processes", "2", "--process-id", str(i)],
+            [*command, *arguments],
             stdout=subprocess.PIPE,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            env=os.environ | {"JAX_PLATFORMS": "cpu"} | environment,
             text=True,
         )
-        for i in range(2)
+        for arguments, environment in ((["--coordinator", "auto"], slurm), (told, {}))
     ]
     written = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
@@ -72,3 +91,13 @@ def test_two_processes_write_one_run(tiny_config: Callable[..., Path], tiny_run:
     ]
     one, other = (run.read(each) for each in (directory / "tiny", tiny_run))
     assert one.score.test == pytest.approx(other.score.test, abs=1e-4)
+
+
+def unused_job() -> tuple[int, int]:
+    """A number of a job whose port, which JAX derives from it, is free."""
+    for job in range(os.getpid(), os.getpid() + 100):
+        port = 61440 + job % 4096
+        with socket.socket() as trial:
+            if trial.connect_ex(("localhost", port)) != 0:
+                return job, port
+    raise RuntimeError("no free port")

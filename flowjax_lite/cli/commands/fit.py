@@ -31,6 +31,7 @@ def fit(
         devices: Divide each batch among all devices.
         coordinator: HOST:PORT, an address of the first of several processes, each started by
             this command, which divide each batch among all their devices. The first one writes.
+            Under SLURM, Kubernetes, Open MPI or on Cloud TPUs, auto finds all three by itself.
         num_processes: How many processes there are.
         process_id: Which one this is, from 0.
         keys: Values in place of those of the file, by keys such as `training.seed`.
@@ -81,6 +82,13 @@ def fit(
 
 def _join_processes(coordinator: str | None, num: int | None, process: int | None) -> bool:
     """Join the processes of a run, if it has several, before JAX is used."""
+    if coordinator == "auto":
+        if num is not None or process is not None:
+            raise ValueError(
+                "--coordinator auto finds the number of processes and of this one: leave out "
+                "--num-processes and --process-id"
+            )
+        return _discover_processes()
     values = {"--coordinator": coordinator, "--num-processes": num, "--process-id": process}
     missing = [name for name, value in values.items() if value is None]
     if len(missing) == len(values):
@@ -96,4 +104,15 @@ def _join_processes(coordinator: str | None, num: int | None, process: int | Non
             f"each of the {num} processes"
         )
     jax.distributed.initialize(coordinator, num, process)
+    return True
+
+
+def _discover_processes() -> bool:
+    try:
+        jax.distributed.initialize()
+    except ValueError as error:
+        raise ValueError(
+            "--coordinator auto found none of the cluster managers that JAX knows, such as SLURM "
+            "(within srun): give --coordinator HOST:PORT, --num-processes and --process-id"
+        ) from error
     return True
