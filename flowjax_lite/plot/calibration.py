@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _BAND = 0.99  # of the counts, and of the curves, of an exact posterior lie within the band
 _ACROSS = 5
+_SMALLEST_P = 1e-6  # the chi-squared approximation says nothing about smaller ones
 
 
 def ranks(
@@ -45,7 +46,7 @@ def ranks(
     ):
         axes.stairs(high, edges, baseline=low, fill=True, color=GREY, alpha=0.3)
         axes.stairs(np.histogram(column, edges)[0], edges, color=BLUE, linewidth=1.6)
-        axes.set_xlabel(f"rank of {name}, p = {p_value:.2g}")
+        axes.set_xlabel(f"rank of {name}, {_p_text(p_value)}")
     for axes in panels[num:]:
         axes.set_axis_off()
     panels[0].set_ylim(bottom=0)
@@ -76,9 +77,13 @@ def coverage(results: Ranks | Mapping[str, Ranks], *, title: str | None = None) 
     axes.fill_between(levels, low, high, color=GREY, alpha=0.3, label="exact")
     axes.plot(levels, levels, color=GREY, linewidth=1)
     for i, (name, result) in enumerate(by_name.items()):
-        label = f"{name}, p = {result.p_value:.2g}"
+        label = f"{name}, {_p_text(result.p_value)}"
         curves = result.coverage(levels)
         axes.plot(levels, curves, color=PALETTE[i % len(PALETTE)], linewidth=1.6, label=label)
     axes.set(xlabel="probability of the region", ylabel="fraction of events in it", aspect="equal")
     axes.legend(loc="upper left", frameon=False)
     return figure
+
+
+def _p_text(p_value: float) -> str:
+    return f"p = {p_value:.2g}" if p_value >= _SMALLEST_P else f"p < {_SMALLEST_P:g}"
