@@ -4,13 +4,17 @@
     python benchmarks/images.py mnist --data-dir DIRECTORY --minutes 60
     python benchmarks/images.py mnist --data-dir DIRECTORY --minutes 1 --results /tmp
 
-All flows of one data set are trained for about the same time: a few batches say how many epochs it
-is worth, over which the rate falls. Flows of vectors, on the same images flattened, stand beside
-those of images.
+A flow may take an hour: each is kept in a file beside the table, which is made of all that are
+there; `--flows` without a name makes it anew. All flows of one data set are trained for about the
+same time: a few batches say how many epochs it is worth, over which the rate falls. Flows of
+vectors, on the same images flattened, stand beside those of images.
 """
 
 import argparse
+import json
 import math
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,32 +27,39 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 import flowjax_lite as fl
-from flowjax_lite.data.dataset import split
+from flowjax_lite.data.dataset import Split, split
 
 SAMPLES = 20  # of the noise, for the bound on the test images
+DRAWN = 24
 PROBE = 500  # images that set the normalisations
+SIZES: dict[str, int] = {"seed": 0, "validation": 200, "test": 297}  # of digits
+ONE_HOT = np.eye(10, dtype=np.float32)
 PROBE_STEPS = 50  # at most, that say how long an epoch takes
 
 
 class Images(NamedTuple):
-    """Images of whole levels, (rows, height, width, channels)."""
+    """Images of whole levels, (rows, height, width, channels), and their classes, one-hot."""
 
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    train: Split
+    validation: Split
+    test: Split
     num_levels: int
 
 
 def digits(data_dir: Path | None) -> Images:
     """The digits of scikit-learn, in the parts of `fl.data.load("digits")`."""
-    parts = split(load_digits().data, seed=0, validation=200, test=297)
-    return Images(*(part.x.reshape(-1, 8, 8, 1).astype(np.uint8) for part in parts), 17)
+    data = load_digits()
+    parts = split(data.images[..., None], condition=ONE_HOT[data.target], **SIZES)
+    return Images(*(Split(part.x.astype(np.uint8), part.condition) for part in parts), 17)
 
 
 def mnist_images(data_dir: Path | None) -> Images:
     """MNIST, the last 2,000 training images held out."""
     assert data_dir is not None, "mnist needs --data-dir"
-    train, test = (mnist(data_dir, part)[0] for part in ("train", "t10k"))
+    train, test = (
+        Split(x, ONE_HOT[labels])
+        for x, labels in (mnist(data_dir, part) for part in ("train", "t10k"))
+    )
     return Images(train[:-2000], train[-2000:], test, 256)
 
 
@@ -104,16 +115,28 @@ SETS: dict[str, tuple[Callable[..., Images], int, fl.AdamW, dict[str, Maker]]] =
             "glow": of_images("glow", num_layers=8, channels=64),
             "flowpp_image": of_images("flowpp_image", num_layers=2, channels=32),
             "glow, variational": of_images("glow", num_layers=8, channels=64, variational=True),
-            "tarflow": of_images("tarflow", patch_size=4, num_attentions=2, width=128),
-            "jet": of_images("jet", patch_size=2, num_layers=3, width=128),
+            "tarflow, given the class": of_images("tarflow", condition_dim=10),
+            "jet": of_images("jet", patch_size=2, num_layers=3),
         },
     ),
 }
 
 
-def as_events(x: np.ndarray, model: fl.distributions.Dequantized) -> np.ndarray:
-    """Images as the model takes them, flat for a flow of vectors."""
-    return x.reshape(-1, *model.event_shape)
+def as_taken(
+    part: Split, model: fl.distributions.Dequantized
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images as the model takes them, flat for a flow of vectors, and their classes if it does."""
+    condition = None if model.condition_shape is None else part.condition
+    return part.x.reshape(-1, *model.event_shape), condition
+
+
+def accuracy(model: fl.distributions.Dequantized, x: np.ndarray, classes: np.ndarray) -> float:
+    """How often the class with the highest bound, all equally frequent, is the right one."""
+    bounds = [
+        model.lower_bound(x, 0, np.broadcast_to(each, classes.shape), batch_size=500)
+        for each in np.eye(classes.shape[1], dtype=np.float32)
+    ]
+    return float(np.mean(np.argmax(bounds, axis=0) == classes.argmax(axis=1)))
 
 
 def trained(
@@ -128,8 +151,9 @@ def trained(
 
     A run on a few batches first says how many epochs they are worth.
     """
-    x, held_out = (as_events(part, model) for part in (images.train, images.validation))
-    model = fl.initialize(model, x[:PROBE])
+    x, condition = as_taken(images.train, model)
+    held_out = as_taken(images.validation, model)
+    model = fl.initialize(model, x[:PROBE], None if condition is None else condition[:PROBE])
     options: dict[str, Any] = {
         "key": 0,
         "loss": fl.losses.bits_per_dim,
@@ -140,11 +164,12 @@ def trained(
         "ema": 0.998,
         "progress": False,
     }
-    few = x[: PROBE_STEPS * batch_size]
-    probe = options | {"validation": held_out[:batch_size]}
-    seconds = fl.fit(model, few, max_epochs=2, **probe).history["seconds"]
-    epochs = max(2, round(60 * minutes / (seconds[1] - seconds[0]) * len(few) / len(x)))
-    return fl.fit(model, x, max_epochs=epochs, **options)
+    few = images.train[: PROBE_STEPS * batch_size]
+    probe = options | {"validation": as_taken(images.validation[:batch_size], model)}
+    given, of_few = as_taken(few, model)
+    seconds = fl.fit(model, given, condition=of_few, max_epochs=2, **probe).history["seconds"]
+    epochs = max(2, round(60 * minutes / (seconds[1] - seconds[0]) * len(given) / len(x)))
+    return fl.fit(model, x, condition=condition, max_epochs=epochs, **options)
 
 
 def draw(samples: dict[str, np.ndarray], num_levels: int, *, columns: int = 12) -> Figure:
@@ -161,13 +186,13 @@ def draw(samples: dict[str, np.ndarray], num_levels: int, *, columns: int = 12) 
     return figure
 
 
-def curves(histories: dict[str, dict[str, Any]]) -> Figure:
+def curves(kept: dict[str, dict[str, Any]]) -> Figure:
     """Bits of the images held out against minutes of training."""
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axes = figure.subplots()
-    for name, history in histories.items():
-        axes.plot(np.asarray(history["seconds"]) / 60, history["validation"], label=name)
-    lowest = min(min(history["validation"]) for history in histories.values())
+    for name, flow in kept.items():
+        axes.plot(flow["minutes"], flow["validation"], label=name)
+    lowest = min(min(flow["validation"]) for flow in kept.values())
     axes.set(xlabel="minutes of training", ylabel="bits/dim, upper bound, validation")
     axes.set_ylim(lowest - 0.05, lowest + 1.0)
     axes.grid(alpha=0.3)
@@ -175,62 +200,98 @@ def curves(histories: dict[str, dict[str, Any]]) -> Figure:
     return figure
 
 
+def measured(
+    model: fl.distributions.Dequantized, history: dict[str, list[float]], images: Images
+) -> dict[str, Any]:
+    """What is kept of a trained flow, as JSON takes it."""
+    x, condition = as_taken(images.test, model)
+    one, many = (
+        float(model.bits_per_dim(x, 0, condition, num_samples=num, batch_size=500).mean())
+        for num in (1, SAMPLES)
+    )
+    right = None if condition is None else accuracy(model, x, condition)
+    classes = None if condition is None else np.resize(np.eye(10, dtype=np.float32), (DRAWN, 10))
+    drawn = model.sample(1, DRAWN) if classes is None else model.sample(1, (), classes)
+    return {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))),
+        "minutes": [second / 60 for second in history["seconds"]],
+        "validation": history["validation"],
+        "bits": one,
+        "bits_of_many": many,
+        "accuracy": right,
+        "samples": b64encode(zlib.compress(np.asarray(drawn).astype(np.uint8).tobytes())).decode(),
+        "environment": environment(),
+    }
+
+
+def table(kept: dict[str, dict[str, Any]]) -> str:
+    """A row for each flow."""
+    rows = [
+        [
+            name,
+            f"{flow['parameters']:,}",
+            f"{len(flow['minutes'])}",
+            f"{flow['minutes'][-1]:.1f}",
+            f"{flow['bits']:.3f}",
+            f"{flow['bits_of_many']:.3f}",
+            "" if flow["accuracy"] is None else f"{flow['accuracy']:.1%}",
+        ]
+        for name, flow in kept.items()
+    ]
+    header = ["flow", "parameters", "epochs", "minutes", "bits/dim", f"bits/dim, {SAMPLES} samples"]
+    return markdown_table([*header, "Bayes' rule is right"], rows)
+
+
+def report(kept: dict[str, dict[str, Any]], data: str, images: Images, batch_size: int) -> str:
+    """The page of a data set."""
+    return f"""# Image flows on {data}
+
+{table(kept)}
+
+Upper bounds on the test images, of {images.num_levels} levels, by uniform noise, or by that of a
+flow where the name says so, with one sample and with {SAMPLES}; lower is better. Where the class is
+given, those of the images alone are at most log 10 nats an image higher, and Bayes' rule takes one
+sample for each class. {len(images.train):,} training images in batches of {batch_size}; an average
+of the parameters with a decay of 0.998; the epoch that is best on {len(images.validation):,} images
+held out.
+
+[Samples](images_{data}.png), [bits against minutes](images_{data}_curves.png).
+
+{"  ".join(sorted({flow["environment"] for flow in kept.values()}))}
+"""
+
+
 def main() -> None:
-    """Train all flows of a data set, and write its table and pictures."""
+    """Train flows of a data set, and write its table and pictures, with those trained before."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=SETS)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, for each flow")
-    parser.add_argument("--flows", nargs="+", help="those to train; all by default")
+    parser.add_argument("--flows", nargs="*", help="those to train; all by default")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     load, batch_size, optimizer, makers = SETS[arguments.data]
     images = load(arguments.data_dir)
-    rows, histories = [], {}
-    samples = {"data": images.test[:24]}
-    for name in arguments.flows or makers:
-        model = makers[name](images.train.shape[1:], images.num_levels)
+    shape = images.train.x.shape[1:]
+    store = arguments.results / f"images_{arguments.data}.json"
+    kept = json.loads(store.read_text()) if store.exists() else {}
+    for name in makers if arguments.flows is None else arguments.flows:
+        model = makers[name](shape, images.num_levels)
         options = {"batch_size": batch_size, "optimizer": optimizer, "minutes": arguments.minutes}
         result = trained(model, images, **options)
-        model, histories[name] = result.flow, result.history
-        x = as_events(images.test, model)
-        one, many = (
-            float(model.bits_per_dim(x, 0, num_samples=num, batch_size=500).mean())
-            for num in (1, SAMPLES)
-        )
-        samples[name] = np.asarray(model.sample(1, 24)).reshape(24, *images.train.shape[1:])
-        size = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
-        epochs = len(result.history["train"])
-        row = [name, f"{size:,}", f"{epochs}", f"{result.history['seconds'][-1] / 60:.1f}"]
-        rows.append([*row, f"{one:.3f}", f"{many:.3f}"])
-        print(*rows[-1], flush=True)
-    header = ["flow", "parameters", "epochs", "minutes", "bits/dim", f"bits/dim, {SAMPLES} samples"]
-    text = "\n".join(
-        [
-            f"# Image flows on {arguments.data}",
-            "",
-            markdown_table(header, rows),
-            "",
-            f"Upper bounds on the test images, of {images.num_levels} levels, by uniform noise, or "
-            f"by that of a flow where the name says so, with one sample and with {SAMPLES}; lower "
-            f"is better. {len(images.train):,} training images in batches of {batch_size}; an "
-            f"average of the parameters with a decay of 0.998; the epoch that is best on "
-            f"{len(images.validation):,} images held out. About {arguments.minutes:g} minutes of "
-            f"training for each flow.",
-            "",
-            f"[Samples](images_{arguments.data}.png), "
-            f"[bits against minutes](images_{arguments.data}_curves.png).",
-            "",
-            environment(),
-            "",
-        ]
-    )
+        kept[name] = measured(result.flow, result.history, images)
+        store.write_text(json.dumps(kept, indent=1) + "\n")
+    kept = {name: kept[name] for name in makers if name in kept}
+    text = report(kept, arguments.data, images, batch_size)
     print(text)
-    (arguments.results / f"images_{arguments.data}.md").write_text(text)
-    picture = draw(samples, images.num_levels)
-    picture.savefig(arguments.results / f"images_{arguments.data}.png", dpi=120)
+    store.with_suffix(".md").write_text(text)
+    samples = {"data": images.test.x[:DRAWN]}
+    for name, flow in kept.items():
+        levels = np.frombuffer(zlib.decompress(b64decode(flow["samples"])), np.uint8)
+        samples[name] = levels.reshape(DRAWN, *shape)
+    draw(samples, images.num_levels).savefig(store.with_suffix(".png"), dpi=120)
     path = arguments.results / f"images_{arguments.data}_curves.png"
-    curves(histories).savefig(path, dpi=120)
+    curves(kept).savefig(path, dpi=120)
 
 
 if __name__ == "__main__":
