@@ -1,4 +1,4 @@
-"""Looks through the built site: every link leads somewhere, every picture is described.
+"""Looks through the built site: links lead somewhere, pictures are there and are described.
 
     python docs/check_site.py docs/_build/html
 
@@ -6,6 +6,7 @@ Links to other sites are counted and listed in `links.txt` beside the site, as t
 `sphinx -b linkcheck` follows them.
 """
 
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +20,7 @@ class Page(HTMLParser):
         links: addresses that it links to or shows.
         names: places in it that a link may lead to.
         undescribed: addresses of pictures without a text.
+        texts: those of the other pictures.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,6 +28,7 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.names: set[str] = set()
         self.undescribed: list[str] = []
+        self.texts: set[str] = set()
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -35,9 +38,11 @@ class Page(HTMLParser):
             self.links.append(given["href"])
         elif "src" in given:
             self.links.append(given["src"])
-        # Without a text, Sphinx writes the picture's address.
-        if tag == "img" and given.get("alt", "").strip() in ("", given.get("src")):
-            self.undescribed.append(given.get("src", ""))
+        if tag == "img":
+            text = given.get("alt", "").strip()
+            if text in ("", given.get("src")):  # without a text, Sphinx writes the address
+                self.undescribed.append(given.get("src", ""))
+            self.texts.add(text)
 
 
 def mistakes(site: Path, pages: dict[Path, Page]) -> list[str]:
@@ -62,11 +67,21 @@ def mistakes(site: Path, pages: dict[Path, Page]) -> list[str]:
     return lines
 
 
+def lost_pictures(site: Path, pages: dict[Path, Page]) -> list[str]:
+    """A line for each picture that a notebook has a text for, and that its page does not show."""
+    lines = []
+    for source in sorted((Path(__file__).parent / "notebooks").glob("*.md")):
+        page = pages[site / "notebooks" / f"{source.stem}.html"]
+        texts = re.findall(r'^    alt: "(.*)"$', source.read_text(encoding="utf-8"), re.MULTILINE)
+        lines += [f"{source.name}: no picture: {text}" for text in texts if text not in page.texts]
+    return lines
+
+
 def main() -> None:
     """Check a site, and end with an error where something is wrong."""
     site = Path(sys.argv[1]).resolve()
     pages = {path: Page(path) for path in sorted(site.rglob("*.html"))}
-    wrong = mistakes(site, pages)
+    wrong = [*mistakes(site, pages), *lost_pictures(site, pages)]
     links = [link for page in pages.values() for link in page.links]
     others = sorted({link for link in links if urlsplit(link).scheme in ("http", "https")})
     (site.parent / "links.txt").write_text("\n".join(others) + "\n", encoding="utf-8")

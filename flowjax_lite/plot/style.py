@@ -1,5 +1,6 @@
 """What all pictures have in common: colours, the empty figure, limits that outliers do not move."""
 
+import importlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,9 @@ def new_figure(size: tuple[float, float], title: str | None) -> "Figure":
     Raises:
         ImportError: matplotlib is missing.
     """
-    if "ipykernel" in sys.modules:  # a notebook shows figures once pyplot has been imported
-        import matplotlib.pyplot  # noqa: F401
     figure = import_extra("matplotlib.figure", "plot").Figure(figsize=size, layout="constrained")
+    if "ipykernel" in sys.modules:  # a notebook shows figures once this has been imported
+        importlib.import_module("matplotlib_inline.backend_inline")
     if title:
         figure.suptitle(title, fontsize="large")
     return figure
