@@ -134,8 +134,9 @@ def as_rows(
         array = array.astype(dtype or np.float64)
     elif kind in "iu":
         raise TypeError(
-            f"{name} has type {array.dtype}; discrete data has no density. Dequantise it with "
-            "fl.data.dequantize, or cast it with .astype(float) if it is truly continuous."
+            f"{name} has type {array.dtype}; discrete data has no density. Add noise by "
+            "fl.data.dequantize_integers, or by fl.data.dequantize to grey levels; or cast it with "
+            ".astype(float) if it is truly continuous."
         )
     elif kind != "f":
         fix = {

@@ -196,3 +196,11 @@ def test_mistakes_are_named(call: Callable[[], Any], error: type[Exception], mes
     """Would catch a mistake that shows itself later, as NaN."""
     with pytest.raises(error, match=message):
         call()
+
+
+def test_normaliser_within_jit():
+    """Would catch a normaliser, found by a sum, that asks a traced value for its number."""
+    target = targets.RezendeMohamed(1)
+    density = jax.jit(lambda x: target(x) - target.log_normalizer)
+    expected = target(jnp.ones(2)) - target.log_normalizer
+    np.testing.assert_allclose(density(jnp.ones(2)), expected, rtol=1e-6)

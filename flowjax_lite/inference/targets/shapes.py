@@ -250,6 +250,7 @@ _ENERGIES = (_ring, _sine, _bump, _step)
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # a number also where a caller is being traced
 def _log_sum_over_grid(target: RezendeMohamed) -> float:
     size, end = 800, _WALL + 4
     centres = end * ((jnp.arange(size) + 0.5) / size * 2 - 1)
