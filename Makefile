@@ -83,7 +83,7 @@ notebooks: $(DOCS_VENV)/.installed ## Run all notebooks anew, and leave them for
 
 release-check: ## Build sdist and wheel into dist, and try the wheel on every Python from 3.11 to 3.14 found here
 	.ci/build $(PYTHON)
-	set -e; for python in $(RELEASE_PYTHONS); do "$$python" --version; .ci/try-wheel "$$python"; done
+	@set -e; for python in $(RELEASE_PYTHONS); do "$$python" --version; .ci/try-wheel "$$python"; done
 
 clean: ## Remove the environments, what was built, and the tools' caches
 	rm -rf $(VENV) $(NEWEST_VENV) $(DOCS_VENV) docs/_build docs/api docs/results build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
