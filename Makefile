@@ -69,17 +69,14 @@ test-newest: ## Run the smoke tests on the newest Python here, with the newest j
 run-smoke: $(NEWEST_VENV)/.installed
 	$(NEWEST_VENV)/bin/python $(PYTEST) -m smoke
 
-BUILD_DOCS := $(DOCS_VENV)/bin/python -m sphinx -W --keep-going -q
-
 docs: $(DOCS_VENV)/.installed ## Build the documentation site into docs/_build, its notebooks run where they changed
-	$(BUILD_DOCS) -b html docs docs/_build/html
+	$(DOCS_VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	$(DOCS_VENV)/bin/python docs/check_site.py docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-notebooks: $(DOCS_VENV)/.installed ## Run all notebooks anew, and leave them for Jupyter in docs/_build/notebooks
-	rm -rf docs/_build/notebooks
-	$(BUILD_DOCS) -D nb_execution_mode=force -b dummy docs docs/_build/notebooks/build
-	mv docs/_build/notebooks/jupyter_execute/docs/notebooks/*.ipynb docs/_build/notebooks
+notebooks: docs ## Build the site, and leave its notebooks, as they ran, for Jupyter in docs/_build/notebooks
+	mkdir -p docs/_build/notebooks
+	cp docs/_build/jupyter_execute/notebooks/*.ipynb docs/_build/notebooks
 
 release-check: ## Build sdist and wheel into dist, and try the wheel on every Python from 3.11 to 3.14 found here
 	.ci/build $(PYTHON)

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
+from jupyter_cache import get_cache
+
 import flowjax_lite
 
 HERE = Path(__file__).parent
@@ -143,8 +146,30 @@ def copy_results() -> None:
 def add_download(app: Any, docname: str, source: list[str]) -> None:
     """Give each notebook a link to itself, as it ran here."""
     if docname.startswith("notebooks/"):
-        name = docname.removeprefix("notebooks/")
-        source[0] += f"\n\n{{nb-download}}`Download this notebook <{name}.ipynb>`\n"
+        source[0] += f"\n\n{_download(docname)}\n"
+
+
+def complete_notebooks(app: Any, env: Any) -> None:
+    """Give the notebooks to download what their cells gave, where that came from the cache.
+
+    The link, which says nothing within them, is taken away.
+    """
+    build = Path(app.outdir).parent
+    cache = get_cache(build / ".jupyter_cache")
+    for docname in env.found_docs:
+        if docname.startswith("notebooks/"):
+            path = build / "jupyter_execute" / f"{docname}.ipynb"
+            _, notebook = cache.merge_match_into_notebook(nbformat.read(path, as_version=4))
+            last = notebook.cells[-1]
+            last.source = last.source.removesuffix(_download(docname)).rstrip()
+            if not last.source:
+                notebook.cells.pop()
+            nbformat.write(notebook, path)
+
+
+def _download(docname: str) -> str:
+    name = docname.removeprefix("notebooks/")
+    return f"{{nb-download}}`Download this notebook <{name}.ipynb>`"
 
 
 _SECTION = re.compile(r"[A-Z]\w+:$")
@@ -178,6 +203,7 @@ def _escaped(match: re.Match[str]) -> str:
 def setup(app: Any) -> None:
     """Connect the changes of sources; that of docstrings before napoleon, which reads sections."""
     app.connect("source-read", add_download)
+    app.connect("env-updated", complete_notebooks)
     app.connect("autodoc-process-docstring", as_restructured, priority=100)
 
 
