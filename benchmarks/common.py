@@ -48,7 +48,8 @@ def environment(packages: tuple[str, ...] = PACKAGES) -> str:
     """One line on the machine and the versions of packages."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     device = jax.devices()[0]
-    cores = len(os.sched_getaffinity(0))  # those that this process may use
+    usable = getattr(os, "sched_getaffinity", None)  # not on every system
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
     return (
         f"Measured on {cores} core{'s' * (cores > 1)} ({platform.machine()}, {platform.system()}), "
         f"device {device.device_kind}, Python {platform.python_version()}, {versions}."

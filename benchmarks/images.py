@@ -32,7 +32,6 @@ from flowjax_lite.data.dataset import Split, split
 SAMPLES = 20  # of the noise, for the bound on the test images
 DRAWN = 24
 PROBE = 500  # images that set the normalisations
-SIZES: dict[str, int] = {"seed": 0, "validation": 200, "test": 297}  # of digits
 ONE_HOT = np.eye(10, dtype=np.float32)
 PROBE_STEPS = 50  # at most, that say how long an epoch takes
 
@@ -49,7 +48,8 @@ class Images(NamedTuple):
 def digits(data_dir: Path | None) -> Images:
     """The digits of scikit-learn, in the parts of `fl.data.load("digits")`."""
     data = load_digits()
-    parts = split(data.images[..., None], condition=ONE_HOT[data.target], **SIZES)
+    classes = ONE_HOT[data.target]
+    parts = split(data.images[..., None], condition=classes, seed=0, validation=200, test=297)
     return Images(*(Split(part.x.astype(np.uint8), part.condition) for part in parts), 17)
 
 
@@ -134,7 +134,7 @@ def accuracy(model: fl.distributions.Dequantized, x: np.ndarray, classes: np.nda
     """How often the class with the highest bound, all equally frequent, is the right one."""
     bounds = [
         model.lower_bound(x, 0, np.broadcast_to(each, classes.shape), batch_size=500)
-        for each in np.eye(classes.shape[1], dtype=np.float32)
+        for each in ONE_HOT
     ]
     return float(np.mean(np.argmax(bounds, axis=0) == classes.argmax(axis=1)))
 
@@ -209,9 +209,11 @@ def measured(
         float(model.bits_per_dim(x, 0, condition, num_samples=num, batch_size=500).mean())
         for num in (1, SAMPLES)
     )
-    right = None if condition is None else accuracy(model, x, condition)
-    classes = None if condition is None else np.resize(np.eye(10, dtype=np.float32), (DRAWN, 10))
-    drawn = model.sample(1, DRAWN) if classes is None else model.sample(1, (), classes)
+    if condition is None:
+        right, drawn = None, model.sample(1, DRAWN)
+    else:
+        right = accuracy(model, x, condition)
+        drawn = model.sample(1, (), np.resize(ONE_HOT, (DRAWN, len(ONE_HOT))))
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))),
         "minutes": [second / 60 for second in history["seconds"]],

@@ -88,7 +88,8 @@ def _join_processes(coordinator: str | None, num: int | None, process: int | Non
                 "--coordinator auto finds the number of processes and of this one: leave out "
                 "--num-processes and --process-id"
             )
-        return _discover_processes()
+        _discover_processes()
+        return True
     values = {"--coordinator": coordinator, "--num-processes": num, "--process-id": process}
     missing = [name for name, value in values.items() if value is None]
     if len(missing) == len(values):
@@ -107,7 +108,8 @@ def _join_processes(coordinator: str | None, num: int | None, process: int | Non
     return True
 
 
-def _discover_processes() -> bool:
+def _discover_processes() -> None:
+    """Join the processes that a cluster manager has started, as JAX finds them."""
     try:
         jax.distributed.initialize()
     except ValueError as error:
@@ -115,4 +117,3 @@ def _discover_processes() -> bool:
             "--coordinator auto found none of the cluster managers that JAX knows, such as SLURM "
             "(within srun): give --coordinator HOST:PORT, --num-processes and --process-id"
         ) from error
-    return True
