@@ -297,7 +297,7 @@ def with_cell(value: float) -> np.ndarray:
 
 BAD = {
     "wrong dim": (rows(dim=3), {}, ValueError, r"expects \(rows, 2\)"),
-    "integers": (np.arange(200).reshape(100, 2), {}, TypeError, "Dequantise"),
+    "integers": (np.arange(200).reshape(100, 2), {}, TypeError, "dequantize_integers"),
     "complex": (rows() + 1j, {}, TypeError, "complex"),
     "empty": (np.zeros((0, 2)), {}, ValueError, "row"),
     "one axis": (np.zeros(5), {}, ValueError, "data"),

@@ -243,7 +243,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "weights": ({"columns": ["x0", "x1"]}, {"weights": np.ones(999)}, "weights has 999 rows"),
     "fraction": ({"columns": ["x0", "x1"]}, {"validation": 1e-6}, "leaves 0 to validate on"),
-    "whole numbers": ({"columns": ["x0", "x1"]}, {"whole": True}, "Dequantise"),
+    "whole numbers": ({"columns": ["x0", "x1"]}, {"whole": True}, "dequantize_integers"),
 }
 
 
