@@ -9,15 +9,16 @@ Function = Callable[[Array], Array]
 
 _MAX_ROUNDS = 10_000
 _PATIENCE = 10
+_ROUNDING = 8  # units in the last place
 
 
 def triangular_fixed_point(function: Function, start: Array) -> Array:
     """Solve x = function(x) where entry i of the result depends on x[:i] alone.
 
-    All entries are computed at once, again and again: after k rounds the first k are exact, so
-    that as many rounds as there are entries always suffice. They end when nothing changes any
-    more, which is long before where entries depend on each other weakly. Derivatives of any
-    order and in any mode follow from the implicit function theorem, by rounds of the same kind.
+    All entries are computed at once, again and again: after k rounds the first k rows are known,
+    so that as many rounds as there are rows always suffice. They end when nothing moves by more
+    than rounding, which is long before where entries depend on each other weakly. Derivatives of
+    any order and in any mode follow from the implicit function theorem, by rounds of the same kind.
 
     Jacobi iteration for autoregressive models: Song, Meng, Liao and Ermon, 2021,
     arXiv:2002.03629.
@@ -28,7 +29,8 @@ def triangular_fixed_point(function: Function, start: Array) -> Array:
         start: (rows, ...), the first guess; it does not affect the result.
 
     Returns:
-        (rows, ...), the fixed point, to the last bit.
+        (rows, ...), the fixed point: each entry is that of its row to a few units in the last
+        place.
     """
     return _fixed_point(function, start, _repeat)
 
@@ -78,7 +80,11 @@ def _repeat(function: Function, x: Array) -> Array:
 
     def improve(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         x, _, count = carry
-        return function(x), x, count + 1
+        # An entry that only rounding moves stays where it is. Otherwise it would move all those
+        # after it, and the last one would come to rest in the last round of all.
+        new_x = function(x)
+        rests = jnp.abs(new_x - x) <= _ROUNDING * jnp.finfo(x.dtype).eps * jnp.abs(x)
+        return jnp.where(rests, x, new_x), x, count + 1
 
     return lax.while_loop(unfinished, improve, (function(x), x, jnp.asarray(1)))[0]
 
