@@ -12,9 +12,10 @@ from jax.scipy.special import logsumexp
 
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners.activations import INCREASING, Activation, get_activation_among
-from flowjax_lite.conditioners.mlp import KERNEL_INIT, check_hidden, condition_shape
+from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.numerics.random import lecun_normal
 from flowjax_lite.numerics.root import monotone_root
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
 
@@ -169,7 +170,7 @@ class BlockLinear(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         def draw(rows: int) -> Array:
-            kernel = KERNEL_INIT(rngs.params(), (rows, dim * out_width))
+            kernel = lecun_normal(rngs.params(), (rows, dim * out_width))
             # The units of an entry are averaged in the end: the average starts without others.
             blocks = kernel.reshape(rows, dim, out_width)
             return (blocks - jnp.mean(blocks, axis=2, keepdims=True)).reshape(kernel.shape)

@@ -19,6 +19,7 @@ from flowjax_lite.core.checks import (
     check_positive_int,
     default_dtype,
 )
+from flowjax_lite.numerics.random import normal
 
 _SMALL = 0.02  # standard deviation of places and of the start token, at first
 _EXPANSION = 4  # of a token's dense layers
@@ -71,7 +72,7 @@ class AbstractTokenNet(AbstractConditioner):
         self.by_condition = (
             None if condition_dim is None else Dense(condition_dim, width, **options)
         )
-        self.places = nnx.Param(_SMALL * jax.random.normal(rngs.params(), (tokens, width)))
+        self.places = nnx.Param(_SMALL * normal(rngs.params(), (tokens, width)))
         number = check_positive_int(num_layers, "num_layers")
         self.layers = nnx.List([_Layer(width, num_heads, **options) for _ in range(number)])
         self.norm = _norm(width, rngs)
@@ -152,7 +153,7 @@ class CausalTransformer(AbstractTokenNet, AbstractCausal):
             compute_dtype=compute_dtype,
             rngs=rngs,
         )
-        self.start = nnx.Param(_SMALL * jax.random.normal(rngs.params(), (width,)))
+        self.start = nnx.Param(_SMALL * normal(rngs.params(), (width,)))
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         x = check_event(x, self.in_shape, "x")

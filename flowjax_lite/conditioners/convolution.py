@@ -27,8 +27,7 @@ from flowjax_lite.core.checks import (
 )
 from flowjax_lite.numerics.convolution import Padding, convolution
 from flowjax_lite.numerics.pixels import space_to_depth
-
-_KERNEL_INIT = nnx.initializers.lecun_normal()
+from flowjax_lite.numerics.random import lecun_normal
 
 
 class Conv(nnx.Module):
@@ -46,7 +45,7 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         shape = size, size, in_channels, out_channels
-        self.kernel = nnx.Param(jnp.zeros(shape) if zero else _KERNEL_INIT(rngs.params(), shape))
+        self.kernel = nnx.Param(jnp.zeros(shape) if zero else lecun_normal(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros(out_channels))
         self.stride, self.padding = stride, padding
 
@@ -99,7 +98,7 @@ class WeightNormConv(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         shape = size, size, in_channels, out_channels
-        self.direction = nnx.Param(_KERNEL_INIT(rngs.params(), shape))
+        self.direction = nnx.Param(lecun_normal(rngs.params(), shape))
         norms = jnp.sqrt(jnp.sum(self.direction[...] ** 2, axis=(0, 1, 2)))
         self.length = nnx.Param(jnp.zeros_like(norms) if zero else norms)
         self.bias = nnx.Param(jnp.zeros(out_channels))

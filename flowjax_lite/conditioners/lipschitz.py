@@ -10,9 +10,10 @@ from jax import Array
 
 from flowjax_lite.conditioners.activations import LIPSCHITZ, Activation, get_activation_among
 from flowjax_lite.conditioners.base import AbstractConditioner
-from flowjax_lite.conditioners.mlp import KERNEL_INIT, Dense, check_hidden, condition_shape
+from flowjax_lite.conditioners.mlp import Dense, check_hidden, condition_shape
 from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.core.checks import check_condition, check_event, check_positive_int
+from flowjax_lite.numerics.random import lecun_normal
 from flowjax_lite.numerics.scalar import log_scale
 from flowjax_lite.numerics.spectral import spectral_norm_bound
 
@@ -77,7 +78,7 @@ class LipschitzMLP(AbstractConditioner):
         self.condition_kernel = (
             None
             if condition_dim is None
-            else nnx.Param(KERNEL_INIT(rngs.params(), (condition_dim, self.hidden[0])))
+            else nnx.Param(lecun_normal(rngs.params(), (condition_dim, self.hidden[0])))
         )
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:

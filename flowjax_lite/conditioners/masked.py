@@ -12,8 +12,8 @@ import numpy as np
 from flax import nnx
 from jax import Array, lax
 
-from flowjax_lite.conditioners.mlp import KERNEL_INIT
 from flowjax_lite.conditioners.product import product
+from flowjax_lite.numerics.random import lecun_normal
 
 
 class Units(NamedTuple):
@@ -52,7 +52,7 @@ class MaskedLinear(nnx.Module):
         def draw(rows: int) -> Array:
             if zero:
                 return jnp.zeros((rows, out_dim))
-            return KERNEL_INIT(rngs.params(), (rows, out_dim))
+            return lecun_normal(rngs.params(), (rows, out_dim))
 
         self.kernel = nnx.Param(draw(in_dim))
         self.bias = nnx.Param(jnp.zeros(out_dim))

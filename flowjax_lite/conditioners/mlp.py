@@ -12,6 +12,7 @@ from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.core.checks import Shape, check_condition, check_event, check_positive_int
+from flowjax_lite.numerics.random import lecun_normal
 
 
 class MLP(AbstractConditioner):
@@ -125,9 +126,6 @@ class ResidualMLP(AbstractConditioner):
         return self.last(self.activation(h)).reshape(self.out_shape)
 
 
-KERNEL_INIT = nnx.initializers.lecun_normal()
-
-
 class Dense(nnx.Module):
     """A dense layer, its weights zero on request or where there is no input to weigh."""
 
@@ -136,7 +134,7 @@ class Dense(nnx.Module):
     ) -> None:
         shape = in_dim, out_dim
         empty = zero or in_dim == 0
-        self.kernel = nnx.Param(jnp.zeros(shape) if empty else KERNEL_INIT(rngs.params(), shape))
+        self.kernel = nnx.Param(jnp.zeros(shape) if empty else lecun_normal(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros(out_dim))
         self.compute_dtype = compute_dtype
 

@@ -15,6 +15,7 @@ from jax import Array, lax
 
 from flowjax_lite.core.checks import check_choice, check_positive_int
 from flowjax_lite.core.recipe import Recorded
+from flowjax_lite.numerics.random import normal, rademacher
 
 Velocity = Callable[[Array], Array]
 NOISE = ("rademacher", "gaussian")
@@ -138,7 +139,7 @@ class HutchPlusPlus(AbstractDivergence):
 
 
 def _noise(kind: str, key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    draw = jax.random.rademacher if kind == "rademacher" else jax.random.normal
+    draw = rademacher if kind == "rademacher" else normal
     return draw(key, shape, dtype)
 
 

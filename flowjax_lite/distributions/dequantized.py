@@ -20,6 +20,7 @@ from flowjax_lite.core.checks import (
 from flowjax_lite.distributions.flow import Flow, aligned_rows, batch_shape
 from flowjax_lite.distributions.model import AbstractModel
 from flowjax_lite.distributions.slices import in_slices
+from flowjax_lite.numerics.random import uniform
 
 
 @final
@@ -198,7 +199,7 @@ class Dequantized(AbstractModel):
         """
         levels = x.astype(default_dtype())
         if self.noise is None:
-            u = jax.random.uniform(key, levels.shape, levels.dtype)
+            u = uniform(key, levels.shape, levels.dtype)
             return levels + u, jnp.zeros((), levels.dtype)
         centred = 2 * (levels + 0.5) / self.num_levels - 1
         u, log_q = self.noise.sample_and_log_prob(key, (), centred)

@@ -1,6 +1,7 @@
 """A distribution with an exact density: a base pushed through a bijector."""
 
 import functools
+import math
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
@@ -488,7 +489,7 @@ def aligned_rows(array: Any, batch: Shape, shape: Shape | None) -> Any:
 
 def _split(key: Any, batch: Shape) -> Array:
     """One typed key for each event, from a key or a seed."""
-    return jax.random.split(as_key(key), batch)
+    return jax.random.split(as_key(key), math.prod(batch)).reshape(batch)
 
 
 def _over_batches(

@@ -15,7 +15,6 @@ from jax.typing import ArrayLike
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.convolution import check_image_shape
-from flowjax_lite.conditioners.mlp import KERNEL_INIT
 from flowjax_lite.core.checks import (
     Shape,
     check_batch,
@@ -37,6 +36,7 @@ from flowjax_lite.inference.labels import log_prob_of_labels
 from flowjax_lite.losses import Loss
 from flowjax_lite.losses.likelihood import warm_up, weighted_mean
 from flowjax_lite.numerics.convolution import Padding, convolution
+from flowjax_lite.numerics.random import lecun_normal, normal
 from flowjax_lite.numerics.scalar import log_scale
 
 Family = Literal["realnvp", "iaf"]
@@ -154,7 +154,7 @@ class AbstractMNF(RecordedModule, kind="mnf"):
 
 def _noisy(mean: Array, variance: Array, key: Array) -> Array:
     """Normal numbers; the gradient is finite where the variance is 0."""
-    noise = jax.random.normal(key, mean.shape, mean.dtype)
+    noise = normal(key, mean.shape, mean.dtype)
     return mean + jnp.sqrt(variance + jnp.finfo(variance.dtype).tiny ** 0.5) * noise
 
 
@@ -199,7 +199,7 @@ class MNFLinear(AbstractMNF):
         shape = check_positive_int(in_dim, "in_dim"), check_positive_int(out_dim, "out_dim")
         self.in_shape, self.out_shape = (in_dim,), (out_dim,)
         options: dict[str, Any] = {"family": family, "num_layers": num_layers, "hidden": hidden}
-        self._build(KERNEL_INIT(rngs.params(), shape), **options, max_std=max_std, rngs=rngs)
+        self._build(lecun_normal(rngs.params(), shape), **options, max_std=max_std, rngs=rngs)
 
     def __call__(self, x: Array, key: Array | None = None) -> Array:
         x = check_event(x, self.in_shape, "x")

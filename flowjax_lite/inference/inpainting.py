@@ -19,6 +19,7 @@ from flowjax_lite.core.checks import (
 from flowjax_lite.core.recipe import known_numbers
 from flowjax_lite.distributions import Dequantized, Flow, FlowMixture
 from flowjax_lite.distributions.flow import aligned_rows, at_least_default, batch_shape
+from flowjax_lite.numerics.random import normal, uniform
 
 _ACCEPTANCE = 0.574  # the best rate of Langevin steps in many dimensions (Roberts, Rosenthal 1998)
 _DECAY = 0.6  # of the rate at which steps adapt, with the number of steps made
@@ -120,7 +121,7 @@ def _inpaint(
 ) -> Array:
     if isinstance(model, Dequantized):
         of_noise, key = jax.random.split(key)
-        u = jax.random.uniform(of_noise, x.shape)
+        u = uniform(of_noise, x.shape)
         y = _inpaint(model.flow, x + u, known, conditions, key, num_steps=num_steps)
         return jnp.where(known, x, model.quantized(y).astype(x.dtype))
 
@@ -158,7 +159,7 @@ def _last_of_chain(
         number, key = inputs
         of_noise, of_choice = jax.random.split(key)
         scale = jnp.exp(state.log_size) / jnp.sqrt(state.power)
-        noise = jnp.where(moves, jax.random.normal(of_noise, start.shape, start.dtype), 0.0)
+        noise = jnp.where(moves, normal(of_noise, start.shape, start.dtype), 0.0)
         x = state.x + scale**2 / 2 * state.gradient + scale * noise
         log_p, gradient = evaluate(x)
         # The noise that would lead back, up to its sign, beside that which led here.

@@ -9,6 +9,7 @@ from jax import Array
 
 from flowjax_lite.core.checks import Shape, check_event_shape
 from flowjax_lite.distributions.bases.base import AbstractBase, check_number
+from flowjax_lite.numerics.random import uniform
 
 
 @final
@@ -39,7 +40,7 @@ class Uniform(AbstractBase):
         return _within(inside, z, jnp.full_like(z, -math.log(self.high - self.low)))
 
     def sample(self, key: Array, condition: Array | None = None) -> Array:
-        return jax.random.uniform(key, self.event_shape, minval=self.low, maxval=self.high)
+        return uniform(key, self.event_shape, low=self.low, high=self.high)
 
 
 @final

@@ -10,6 +10,7 @@ from jax import Array
 from flowjax_lite.core.checks import Shape, check_event_shape, check_positive_int
 from flowjax_lite.distributions.bases.base import AbstractBase
 from flowjax_lite.distributions.bases.normal import LOG_SCALE_BOUND, log_normal
+from flowjax_lite.numerics.random import normal
 from flowjax_lite.numerics.scalar import log_scale
 
 
@@ -34,7 +35,7 @@ class GaussianMixture(AbstractBase):
         count = check_positive_int(num_components, "num_components")
         shape = (count, *self.event_shape)
         self.logits = nnx.Param(jnp.zeros(count))
-        self.locs = nnx.Param(jax.random.normal(rngs.params(), shape))
+        self.locs = nnx.Param(normal(rngs.params(), shape))
         self.raw_scales = nnx.Param(jnp.zeros(shape))
 
     def log_prob(self, z: Array, condition: Array | None = None) -> Array:
@@ -47,5 +48,5 @@ class GaussianMixture(AbstractBase):
         key_of_choice, key_of_noise = jax.random.split(key)
         component = jax.random.categorical(key_of_choice, self.logits[...])
         loc, raw_scale = self.locs[...][component], self.raw_scales[...][component]
-        noise = jax.random.normal(key_of_noise, self.event_shape, loc.dtype)
+        noise = normal(key_of_noise, self.event_shape, loc.dtype)
         return loc + jnp.exp(log_scale(raw_scale, LOG_SCALE_BOUND)) * noise

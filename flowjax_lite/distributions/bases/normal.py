@@ -4,7 +4,6 @@ import math
 from abc import abstractmethod
 from typing import final
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -12,6 +11,7 @@ from jax import Array
 from flowjax_lite.conditioners.mlp import MLP
 from flowjax_lite.core.checks import Shape, check_event_shape, check_float, check_positive_int
 from flowjax_lite.distributions.bases.base import AbstractBase
+from flowjax_lite.numerics.random import normal
 from flowjax_lite.numerics.scalar import log_scale
 
 LOG_SCALE_BOUND = 10.0  # scales stay within exp(±10), whatever their raw values
@@ -39,7 +39,7 @@ class StandardNormal(AbstractBase):
         return jnp.sum(log_normal(z))
 
     def sample(self, key: Array, condition: Array | None = None) -> Array:
-        return jax.random.normal(key, self.event_shape)
+        return normal(key, self.event_shape)
 
     def center(self, condition: Array | None = None) -> Array:
         return jnp.zeros(self.event_shape)
@@ -58,7 +58,7 @@ class _AbstractScaledNormal(AbstractBase):
 
     def sample(self, key: Array, condition: Array | None = None) -> Array:
         loc, log_scales = self._loc_and_log_scale(condition)
-        noise = jax.random.normal(key, self.event_shape, loc.dtype)
+        noise = normal(key, self.event_shape, loc.dtype)
         return loc + jnp.exp(log_scales) * noise
 
     def center(self, condition: Array | None = None) -> Array:
