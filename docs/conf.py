@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,29 +85,43 @@ ROOMS = (
 
 def write_api() -> None:
     """One page for each room with a line for every public name, which has a page of its own."""
-    folder = HERE / "api"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     modules = {room: importlib.import_module(f"flowjax_lite.{room}") for room in ROOMS}
-    rooms = {}
+    pages, rooms = {}, {}
     for room, module in modules.items():
         names = [name for name in module.__all__ if _is_documented(module, name)]
         rooms |= {id(getattr(module, name)): (room, name) for name in names}
-        _write_page(folder / f"{room}.md", f"fl.{room}", module, sorted(names))
+        pages[f"{room}.md"] = _page(f"fl.{room}", module, sorted(names))
     # What `import flowjax_lite as fl` shows by itself lies in a room, with few exceptions.
     top = [name for name in flowjax_lite.__all__ if _is_documented(flowjax_lite, name)]
     own = [name for name in top if id(getattr(flowjax_lite, name)) not in rooms]
-    path = folder / "top.md"
-    _write_page(path, "fl", flowjax_lite, own)
     links = ["", "From the rooms, for short:", ""]
     for name in top:
         if name not in own:
             room, there = rooms[id(getattr(flowjax_lite, name))]
             links.append(f"- {{py:obj}}`fl.{name} <flowjax_lite.{room}.{there}>`")
-    path.write_text(path.read_text(encoding="utf-8") + "\n".join([*links, ""]), encoding="utf-8")
+    pages["top.md"] = _page("fl", flowjax_lite, own) + "\n".join([*links, ""])
+    _fill(HERE / "api", {name: text.encode() for name, text in pages.items()})
+    # Sphinx writes the page of a name, and leaves it when the name is gone.
+    written = {f"flowjax_lite.{room}.{name}" for room, name in rooms.values()}
+    written |= {f"flowjax_lite.{name}" for name in own}
+    for path in (HERE / "api" / "names").glob("*.rst"):
+        if path.stem not in written:
+            path.unlink()
 
 
-def _write_page(path: Path, title: str, module: Any, names: list[str]) -> None:
+def _fill(folder: Path, files: dict[str, bytes]) -> None:
+    """Let a folder hold these files. One that is as it was keeps its date: it is not read again."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in files:
+            path.unlink()
+    for name, content in files.items():
+        path = folder / name
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+def _page(title: str, module: Any, names: list[str]) -> str:
     lines = [
         f"# `{title}`",
         "",
@@ -125,7 +138,7 @@ def _write_page(path: Path, title: str, module: Any, names: list[str]) -> None:
         "```",
         "",
     ]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    return "\n".join(lines)
 
 
 def _is_documented(module: object, name: str) -> bool:
@@ -135,12 +148,9 @@ def _is_documented(module: object, name: str) -> bool:
 
 def copy_results() -> None:
     """The tables and pictures of the benchmarks, which link to each other."""
-    folder = HERE / "results"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for path in sorted((REPOSITORY / "benchmarks" / "results").iterdir()):
-        if path.suffix in (".md", ".png"):
-            shutil.copy(path, folder / path.name)
+    results = (REPOSITORY / "benchmarks" / "results").iterdir()
+    kept = {path.name: path.read_bytes() for path in results if path.suffix in (".md", ".png")}
+    _fill(HERE / "results", kept)
 
 
 def add_download(app: Any, docname: str, source: list[str]) -> None:
