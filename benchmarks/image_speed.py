@@ -31,7 +31,7 @@ FLOWS: dict[str, dict[str, Any]] = {
     "flowpp_image": {"channels": 32},
 }
 DEPTHS = (8, 32)
-METHODS = ("cached", "jacobi", "sequential")
+METHODS = ("cached", "blocks", "jacobi", "sequential")
 
 
 def make(name: str, **options: Any) -> fl.Flow:

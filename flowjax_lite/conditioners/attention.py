@@ -78,18 +78,23 @@ class AbstractTokenNet(AbstractConditioner):
         self.norm = _norm(width, rngs)
         self.last = Dense(width, num_params * out_features, zero=True, **options)
 
-    def _at_once(self, h: Array, condition: Array | None, seen: Array | None) -> Array:
-        """(num_params, tokens, out_features), from embedded tokens without their places.
+    def _at_once(self, h: Array, seen: Array | None, activations: Any) -> tuple[Any, Array]:
+        """Keys and values of each layer, and (num_params, tokens, out_features).
 
         Args:
-            h: (tokens, width).
-            condition: (condition_dim,).
+            h: (tokens, width), embedded tokens with their places.
             seen: as in `_Layer`.
+            activations: of each layer, keys and values of the tokens before these.
         """
-        h = h + self._places(range(len(h)), condition)
-        for layer in self.layers:
-            h = layer(h, seen)
-        return jnp.moveaxis(jax.vmap(self._params)(h), 0, 1)
+        kept = []
+        for layer, known in zip(self.layers, activations, strict=True):
+            h, keys = layer(h, seen, known)
+            kept.append(keys)
+        return tuple(kept), jnp.moveaxis(jax.vmap(self._params)(h), 0, 1)
+
+    def no_activations(self) -> Any:
+        """Keys and values of each layer where no token is known."""
+        return tuple(layer.no_keys() for layer in self.layers)
 
     def _places(self, steps: range, condition: Array | None) -> Array:
         """(steps, width), what says where a token stands, and of which condition."""
@@ -158,11 +163,16 @@ class CausalTransformer(AbstractTokenNet, AbstractCausal):
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         x = check_event(x, self.in_shape, "x")
         condition = check_condition(condition, self.condition_shape)
-        before = jnp.concatenate([self.start[...][None], jax.vmap(self.embed)(x[:-1])])
-        return self._at_once(before, condition, jnp.tril(jnp.ones((len(x), len(x)), bool)))
+        return self.chunk(range(len(x)), x, self.no_activations(), condition)[1]
 
-    def no_activations(self) -> Any:
-        return tuple(layer.no_keys() for layer in self.layers)
+    def chunk(
+        self, steps: range, x: Array, activations: Any, condition: Array | None = None
+    ) -> tuple[Any, Array]:
+        before = jax.vmap(self.embed)(x[max(steps.start - 1, 0) : -1])
+        if steps.start == 0:
+            before = jnp.concatenate([self.start[...][None], before])
+        seen = jnp.tril(jnp.ones((len(steps), steps.stop), bool), steps.start)
+        return self._at_once(before + self._places(steps, condition), seen, activations)
 
     def begin(
         self, steps: range, x: Array, activations: Any, condition: Array | None = None
@@ -244,7 +254,8 @@ class VisionTransformer(AbstractTokenNet):
         """Map x (tokens, features) and the condition to an array of out_shape."""
         x = check_event(x, self.in_shape, "x")
         condition = check_condition(condition, self.condition_shape)
-        return self._at_once(jax.vmap(self.embed)(x), condition, None)
+        h = jax.vmap(self.embed)(x) + self._places(range(len(x)), condition)
+        return self._at_once(h, None, self.no_activations())[1]
 
 
 class _Layer(nnx.Module):
@@ -259,21 +270,25 @@ class _Layer(nnx.Module):
         self.expand = Dense(width, _EXPANSION * width, **options)
         self.contract = Dense(_EXPANSION * width, width, **options)
 
-    def __call__(self, h: Array, seen: Array | None) -> Array:
-        """(tokens, width), all at once.
+    def __call__(
+        self, h: Array, seen: Array | None, known: tuple[Array, Array]
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """(tokens, width), all at once, and their keys and values.
 
         Args:
             h: (tokens, width).
-            seen: (tokens, tokens), whether a token, by row, sees another, by column; None where
-                each sees all.
+            seen: (tokens, known + tokens), whether a token, by row, sees another, by column; None
+                where each sees all.
+            known: keys and values of tokens before these, (known, heads, features) each.
         """
-        queries, keys, values = jax.vmap(self._heads)(h)
+        queries, *own = jax.vmap(self._heads)(h)
+        keys, values = (jnp.concatenate(pair) for pair in zip(known, own, strict=True))
         scores = _einsum("thd,shd->hts", queries, keys)
         if seen is not None:
             scores = jnp.where(seen[None], scores, -jnp.inf)
         weights = jax.nn.softmax(scores)
         attended = _einsum("hts,shd->thd", weights, values)
-        return jax.vmap(self._added)(h, attended)
+        return jax.vmap(self._added)(h, attended), (own[0], own[1])
 
     def step(
         self, h: Array, known: Any, fresh: Any, index: Array

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from typing import Any
 
+import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.conditioners.base import AbstractConditioner
@@ -34,6 +35,27 @@ class AbstractCausal(AbstractConditioner):
         Returns:
             (num_params, rows, ...); those of row i depend on x[:i] and the condition.
         """
+
+    def chunk(
+        self, steps: range, x: Array, activations: Any, condition: Array | None = None
+    ) -> tuple[Any, Array]:
+        """Parameters of the rows of one chunk, all at once, where those before it are known.
+
+        A network that keeps nothing for later chunks, as here, takes a pass over all rows.
+
+        Args:
+            steps: the rows of the chunk.
+            x: (steps.stop, ...), the rows before the chunk, and its own.
+            activations: those of the chunks before, joined on axis 0.
+            condition: (condition_dim,).
+
+        Returns:
+            The chunk's activations, and (num_params, steps, ...); those of row i depend on x[:i]
+            and the condition.
+        """
+        missing = jnp.zeros((self.in_shape[0] - len(x), *x.shape[1:]), x.dtype)
+        params = self(jnp.concatenate([x, missing]), condition)
+        return self.no_activations(), params[:, steps.start : steps.stop]
 
     @abstractmethod
     def no_activations(self) -> Any:

@@ -8,7 +8,7 @@ from jax import Array
 
 from flowjax_lite.conditioners.causal import AbstractCausal
 from flowjax_lite.core.buffer import Buffer
-from flowjax_lite.core.checks import check_condition, default_dtype
+from flowjax_lite.core.checks import check_condition, check_event, default_dtype
 from flowjax_lite.core.recipe import known_numbers
 
 
@@ -48,9 +48,18 @@ class Guided(AbstractCausal):
         self.condition_shape = network.condition_shape
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        given, without = (self.network(x, each) for each in self._conditions(condition))
-        weights = self._weights().reshape(-1, *[1] * (given.ndim - 2))
-        return given + weights[None] * (given - without)
+        x = check_event(x, self.in_shape, "x")
+        return self.chunk(range(len(x)), x, self.no_activations(), condition)[1]
+
+    def chunk(
+        self, steps: range, x: Array, activations: Any, condition: Array | None = None
+    ) -> tuple[Any, Array]:
+        (fresh_given, given), (fresh_without, without) = (
+            self.network.chunk(steps, x, known, each)
+            for known, each in zip(activations, self._conditions(condition), strict=True)
+        )
+        weights = self._weights()[steps.start : steps.stop].reshape(-1, *[1] * (given.ndim - 2))
+        return (fresh_given, fresh_without), given + weights[None] * (given - without)
 
     def no_activations(self) -> Any:
         return self.network.no_activations(), self.network.no_activations()

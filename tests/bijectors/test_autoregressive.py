@@ -64,6 +64,7 @@ def full_passes(
     ("method", "case"),
     [
         *(("cached", case) for case in CASES),
+        *(("blocks", case) for case in ("plain, condition", "residual, spline")),
         *(("jacobi", case) for case in ("plain, condition", "residual, spline")),
         *(("sequential", case) for case in ("plain, condition", "residual, spline")),
     ],
@@ -125,7 +126,7 @@ def test_starts_as_the_identity():
         assert log_det == 0
 
 
-@pytest.mark.parametrize("method", ["cached", "jacobi", "sequential"])
+@pytest.mark.parametrize("method", ["cached", "blocks", "jacobi", "sequential"])
 def test_gradients_of_samples(method: str, x64: None):
     """Catches gradients of samples that miss what an entry does to the entries after it."""
     layer = build("plain, condition", method=method)
@@ -171,7 +172,7 @@ def test_jacobi_does_not_wait_for_the_last_bit():
 def test_mistakes_are_named():
     """Catches a network with too many or too few outputs, and a method that does not exist."""
     network = MADE(3, num_params=2, hidden=(8,), rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="method is 'cache'; expected one of 'cached', 'jacobi'"):
+    with pytest.raises(ValueError, match="method is 'cache'; expected one of 'cached', 'blocks'"):
         MaskedAutoregressive(Affine(), network, method="cache")
     with pytest.raises(ValueError, match="num_params is 2; Additive expects 1"):
         MaskedAutoregressive(Additive(), network)

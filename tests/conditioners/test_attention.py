@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,7 +83,7 @@ def test_a_layer_is_the_textbook_one(network: type, x64: None):
     assert got.shape == (2, TOKENS, FEATURES if causal else OUT_FEATURES)
 
 
-def test_steps_give_what_one_pass_gives(x64: None):
+def test_steps_and_chunks_give_what_one_pass_gives(x64: None):
     """Catches keys that are lost between chunks, and a step that reads a token too far."""
     network, condition = make(), jnp.asarray(CONDITION)
     x = jax.random.normal(jax.random.key(0), (TOKENS, FEATURES))
@@ -97,6 +98,10 @@ def test_steps_give_what_one_pass_gives(x64: None):
             block = jax.tree.map(lambda stacked, i=i: stacked[i], blocks)
             fresh, params = network.step(fresh, known, block, activations)
             columns.append(params)
+        at_once = network.chunk(steps, x[: steps.stop], activations, condition)
+        chex.assert_trees_all_close(
+            at_once, (fresh, jnp.stack(columns[steps.start :], axis=1)), rtol=1e-10
+        )
         activations = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), activations, fresh)
     assert len(chunks(TOKENS)) > 2
     at_once = network(x, condition)

@@ -241,7 +241,7 @@ for _method in ("jacobi", "sequential"):
     BIJECTORS[f"MaskedAutoregressive, {_method}|condition"] = Item(
         partial(autoregressive, condition_dim=CONDITION_DIM, method=_method)
     )
-for _method in ("cached", "jacobi", "sequential"):
+for _method in ("cached", "blocks", "jacobi", "sequential"):
     BIJECTORS[f"MaskedAutoregressive, tokens, {_method}|condition"] = Item(
         lambda rngs, method=_method: Flat(
             b.MaskedAutoregressive(Affine(), attention(rngs), method=method)
@@ -251,13 +251,16 @@ for _method in ("cached", "jacobi", "sequential"):
         dtypes=("float64", "float32") if _method == "cached" else ("float64",),
         second_order=False,
     )
-BIJECTORS["MaskedAutoregressive, tokens, guided|condition"] = Item(
-    lambda rngs: Flat(b.MaskedAutoregressive(Affine(), Guided(attention(rngs), 1.5))),
-    latent=SQUARED,
-    data=SQUARED,
-    dtypes=("float64",),
-    second_order=False,
-)
+for _method in ("cached", "blocks"):
+    BIJECTORS[f"MaskedAutoregressive, tokens, guided, {_method}|condition"] = Item(
+        lambda rngs, method=_method: Flat(
+            b.MaskedAutoregressive(Affine(), Guided(attention(rngs), 1.5), method=method)
+        ),
+        latent=SQUARED,
+        data=SQUARED,
+        dtypes=("float64",),
+        second_order=False,
+    )
 for _gradient in ("recompute", "invert"):
     BIJECTORS[f"Repeat, {_gradient}|condition"] = Item(
         lambda rngs, gradient=_gradient: b.Repeat(
