@@ -28,7 +28,8 @@ define make_venv
 endef
 # A file runs on one worker, and files start in their order: the longest do not come last.
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-PIP_INSTALL := -m pip install -q --disable-pip-version-check --no-input
+# Bytecode of what is imported is written then; that of all packages would take as long as the rest.
+PIP_INSTALL := -m pip install -q --disable-pip-version-check --no-input --no-compile
 
 .PHONY: help demo test lint format format-check types test-newest docs notebooks release-check clean
 
