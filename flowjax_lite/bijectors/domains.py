@@ -12,10 +12,10 @@ from jax import Array
 
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.core.checks import suggest
-from flowjax_lite.numerics.scalar import sigmoid_log_derivative, wrap_angle
+from flowjax_lite.numerics.scalar import sigmoid_log_derivative, softplus_inverse, wrap_angle
 
 _WORDS = ("real", "positive", "interval", "circular", "integer")
-_EXPECTED = "'real', 'positive', 'interval(a, b)', 'circular' or 'integer'"
+_EXPECTED = "'real', 'positive', 'interval(a, b)', 'circular', 'integer' or 'integer(a, b)'"
 _FAR = 1e9  # its square is finite in float32, and dwarfs one in float64
 
 
@@ -34,13 +34,20 @@ class Domain(NamedTuple):
     high: float = math.inf
     centre: float = 0.0
 
+    @property
+    def map(self) -> str:
+        """Which map it has: the domain's word, or for whole numbers what their ends ask for."""
+        if self.word != "integer" or self.low == -math.inf:
+            return self.word
+        return "counts" if self.high == math.inf else "interval"
+
 
 def read_domains(columns: Sequence[str]) -> list[Domain]:
     """Understand the words for the domains of columns.
 
     Args:
         columns: for each column "real", "positive", "interval(a, b)", "circular",
-            "circular(centre)" or "integer".
+            "circular(centre)", "integer" or "integer(a, b)".
 
     Returns:
         A domain for each column.
@@ -64,18 +71,30 @@ def _read_domain(text: str, name: str) -> Domain:
         raise ValueError(f"{name} is {text!r}; expected {_EXPECTED}.{suggest(word, _WORDS)}")
     if word == "circular":
         return _read_circle(text, name)
-    if word != "interval":
-        if text != word:
-            raise ValueError(f"{name} is {text!r}; expected {word!r} alone")
-        return Domain(word, 0.0) if word == "positive" else Domain(word)
-    ends = re.fullmatch(r"interval\(([^,]+),([^,]+)\)", text)
+    if word == "interval" or (word == "integer" and text != word):
+        return _read_ends(text, name)
+    if text != word:
+        raise ValueError(f"{name} is {text!r}; expected {word!r} alone")
+    return Domain(word, 0.0) if word == "positive" else Domain(word)
+
+
+def _read_ends(text: str, name: str) -> Domain:
+    ends = re.fullmatch(r"(interval|integer)\(([^,]+),([^,]+)\)", text)
     try:
-        low, high = map(float, ends.groups() if ends else ())
+        low, high = map(float, ends.groups()[1:] if ends else ())
     except ValueError:
-        raise ValueError(f"{name} is {text!r}; expected two numbers: 'interval(0, 1)'") from None
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(f"{name} is {text!r}; expected finite ends, the lower one first")
-    return Domain(word, low, high)
+        example = "integer(1, inf)" if text.startswith("integer") else "interval(0, 1)"
+        raise ValueError(f"{name} is {text!r}; expected two numbers: {example!r}") from None
+    if text.startswith("interval"):
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"{name} is {text!r}; expected finite ends, the lower one first")
+        return Domain("interval", low, high)
+    if not (low.is_integer() and low < high and (high.is_integer() or high == math.inf)):
+        raise ValueError(
+            f"{name} is {text!r}; expected the lowest and the highest whole number, which may be "
+            "inf: 'integer(1, inf)'"
+        )
+    return Domain("integer", low, high + 1)  # with noise, the highest number ends before the next
 
 
 def _read_circle(text: str, name: str) -> Domain:
@@ -105,7 +124,9 @@ class Domains(AbstractElementwise):
       `"circular(c)"` projects from the point opposite to the angle c instead, which belongs where
       no data lie. Its angles are in [-π, π), too. `data.domain_map` chooses c from data.
     - `"integer"`: the identity, for whole numbers with noise in [0, 1) added; see
-      `data.dequantize_integers`.
+      `data.dequantize_integers`. `"integer(a, b)"`, from a to b, both included, has the map of an
+      interval. `"integer(a, inf)"`, for counts, has a softplus moved to a, which is straight but
+      for the first few.
     """
 
     def __init__(self, columns: Sequence[str]) -> None:
@@ -127,12 +148,22 @@ class Domains(AbstractElementwise):
         return np.array(low), np.array(high)
 
     def _forward(self, x: Array) -> tuple[Array, Array]:
-        maps = {"positive": _exp, "interval": _to_interval, "circular": _to_angle}
+        maps = {
+            "positive": _exp,
+            "interval": _to_interval,
+            "circular": _to_angle,
+            "counts": _to_counts,
+        }
         y, log_derivative = self._apply(x, maps)
         return self._turned(y, 1.0), log_derivative
 
     def _inverse(self, y: Array) -> tuple[Array, Array]:
-        maps = {"positive": _log, "interval": _from_interval, "circular": _from_angle}
+        maps = {
+            "positive": _log,
+            "interval": _from_interval,
+            "circular": _from_angle,
+            "counts": _from_counts,
+        }
         return self._apply(self._turned(y, -1.0), maps)
 
     def _turned(self, y: Array, sign: float) -> Array:
@@ -142,10 +173,11 @@ class Domains(AbstractElementwise):
         return y.at[at].set(wrap_angle(wrap_angle(y[at]) + sign * centres[at]))
 
     def _apply(self, value: Array, maps: Mapping[str, "_Map"]) -> tuple[Array, Array]:
-        words, low, high, _ = zip(*read_domains(self.columns), strict=True)
+        domains = read_domains(self.columns)
+        _, low, high, _ = zip(*domains, strict=True)
         result, log_derivative = value, jnp.zeros_like(value)
         for word, function in maps.items():
-            at = np.flatnonzero(np.equal(words, word))
+            at = np.flatnonzero([domain.map == word for domain in domains])
             ends = (np.asarray(end, value.dtype)[at] for end in (low, high))
             part, log_part = function(value[at], *ends)
             result = result.at[at].set(part)
@@ -163,6 +195,15 @@ def _exp(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
 
 def _log(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
     return jnp.log(y), -jnp.log(y)
+
+
+def _to_counts(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
+    return jax.nn.softplus(x) + low, -jax.nn.softplus(-x)
+
+
+def _from_counts(y: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:
+    x = softplus_inverse(y - low)
+    return x, jax.nn.softplus(-x)
 
 
 def _to_interval(x: Array, low: np.ndarray, high: np.ndarray) -> tuple[Array, Array]:

@@ -26,8 +26,8 @@ def domain_map(columns: Sequence[str], x: ArrayLike, *, checks: str = "error") -
 
     Args:
         columns: For each column "real", "positive", "interval(a, b)", "circular" (angles in
-            radians, projected from the middle of the widest gap between them) or "integer"; see
-            `bijectors.Domains`.
+            radians, projected from the middle of the widest gap between them), "integer" or
+            "integer(a, b)"; see `bijectors.Domains`.
         x: Training data, `(n, d)`, an array or a frame, of a float type; whole numbers with noise
             added, as by `dequantize_integers`.
         checks: "error", "warn" or "off", as for `check_data`. Domains always count.
@@ -137,13 +137,13 @@ def dequantize_integers(
     too_large = np.abs(levels) >= 2.0 ** np.finfo(table.dtype).nmant
     _refuse(too_large, table, lambda j: f"too large for fractions in {table.dtype}: rescale it")
     noise = np.random.default_rng(seed).random(table.shape)
-    # A level plus a draw just below 1 may round up to the next level.
-    noisy = np.minimum((levels + noise).astype(table.dtype), np.nextafter(levels + 1, levels))
-    return np.where(whole, noisy, table)
+    # A level plus a draw near 0 or 1 may round to a whole number, which may be the domain's end.
+    inside = np.nextafter(levels, levels + 1), np.nextafter(levels + 1, levels)
+    return np.where(whole, np.clip((levels + noise).astype(table.dtype), *inside), table)
 
 
 def quantize_integers(columns: Sequence[str], x: ArrayLike) -> np.ndarray:
-    """Round columns of whole numbers down, as samples of a flow need it.
+    """Round columns of whole numbers down, as samples of a flow need it, within their domains.
 
     Args:
         columns: The domain of each column, as for `domain_map`.
@@ -156,8 +156,12 @@ def quantize_integers(columns: Sequence[str], x: ArrayLike) -> np.ndarray:
         ValueError: An unknown domain or another number of columns.
     """
     table = as_array(x, name="x")
-    whole = [domain.word == "integer" for domain in _domains(columns, table)]
-    return np.where(whole, np.floor(table), table)
+    domains = _domains(columns, table)
+    whole = [domain.word == "integer" for domain in domains]
+    # Next to its upper end a sample may round to that end.
+    below = np.floor(table)
+    ends = np.array([(domain.low, domain.high - 1) for domain in domains], below.dtype)
+    return np.where(whole, np.clip(below, *ends.T), table)
 
 
 def _domains(columns: Sequence[str], table: np.ndarray) -> list[Domain]:

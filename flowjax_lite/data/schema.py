@@ -141,7 +141,7 @@ class Schema:
         table: dict[str, np.ndarray] = {}
         for (name, kind), part in zip(self.kinds.items(), parts, strict=False):
             if isinstance(kind, str):
-                is_whole = kind == "integer" and np.isfinite(part).all()
+                is_whole = kind.startswith("integer") and np.isfinite(part).all()
                 table[name] = part[:, 0].astype(np.int64 if is_whole else part.dtype)
             else:
                 table[name] = np.array(kind)[part.argmax(axis=1)]
@@ -154,6 +154,10 @@ def infer_schema(table: Any) -> Schema:
     Whole numbers are "integer", other numbers "real", and a column of at most 50 different words,
     or of flags, has these as its words. Left out, with a warning, are columns of more words or of
     dates, and those that number the rows.
+
+    What values do not tell, such as that none is below 1, is said afterwards:
+
+        schema = fl.data.Schema(schema.kinds | {"rooms": "integer(1, inf)"}, schema.frame)
 
     Args:
         table: A frame of pandas or polars, a mapping from names to columns, an array, or the path

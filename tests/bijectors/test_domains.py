@@ -11,19 +11,27 @@ from scipy import special
 import flowjax_lite as fl
 from flowjax_lite.bijectors import Domains
 
-ALL = ("real", "positive", "interval(-1, 2)", "circular", "integer")
+ALL = (
+    "real",
+    "positive",
+    "interval(-1, 2)",
+    "circular",
+    "integer",
+    "integer(3, inf)",
+    "integer(-2, 7)",
+)
 
 
 def test_known_values(dtype: np.dtype):
     """Catches columns in the wrong order, and another map or scale for a domain."""
-    x = jnp.asarray([0.7, 0.7, 0.7, 0.7, 0.7], dtype)
+    x = jnp.full(len(ALL), 0.7, dtype)
     y, log_det = Domains(ALL).forward_and_log_det(x)
     u = special.expit(0.7)
     rounding = 8 * jnp.finfo(dtype).eps
     x = float(x[0])
-    expected = [x, np.exp(x), 3 * u - 1, 2 * np.arctan(x), x]
+    expected = [x, np.exp(x), 3 * u - 1, 2 * np.arctan(x), x, 3 + np.log1p(np.exp(x)), 10 * u - 2]
     np.testing.assert_allclose(y, expected, rtol=rounding if dtype == "float32" else 1e-7)
-    slopes = [1, np.exp(x), 3 * u * (1 - u), 2 / (1 + x**2), 1]
+    slopes = [1, np.exp(x), 3 * u * (1 - u), 2 / (1 + x**2), 1, u, 10 * u * (1 - u)]
     np.testing.assert_allclose(log_det, np.sum(np.log(slopes)), rtol=rounding * 8)
 
 
@@ -110,6 +118,10 @@ def test_a_circle_around_another_centre(centre: float):
         (["interval(2, 1)"], ValueError, "expected finite ends, the lower one first"),
         (["interval(0, inf)"], ValueError, "expected finite ends"),
         (["interval(0, nan)"], ValueError, "expected finite ends"),
+        (["integer(1)"], ValueError, r"expected two numbers: 'integer\(1, inf\)'"),
+        (["integer(0.5, 3)"], ValueError, "expected the lowest and the highest whole number"),
+        (["integer(3, 3)"], ValueError, "expected the lowest and the highest whole number"),
+        (["integer(-inf, 3)"], ValueError, "expected the lowest and the highest whole number"),
         (["circular(4)"], ValueError, r"the centre of the projection.*'circular\(1.5\)'"),
         (["circular(one)"], ValueError, "the centre of the projection"),
     ],

@@ -127,6 +127,22 @@ def test_integers_survive_noise(dtype: type):
     np.testing.assert_array_equal(again, noisy)
 
 
+def test_integers_stay_within_their_ends():
+    """Catches a count below its lowest, above its highest, or noise that is on the end itself."""
+    columns = ("integer(1, inf)", "integer(0, 2)", "integer")
+    rng = np.random.default_rng(0)
+    counts = np.stack([1 + rng.poisson(0.3, 500), *rng.integers(0, 3, (2, 500))], axis=1)
+    x = dequantize_integers(columns, counts, seed=0)
+    flow = fl.flows.maf(dim=3, data_map=domain_map(columns, x), rngs=nnx.Rngs(0))
+    assert np.isfinite(flow.log_prob(x)).all()
+    drawn = quantize_integers(columns, flow.sample(0, 5000))
+    assert drawn[:, 0].min() == 1 and drawn[:, 0].max() > 2
+    assert set(drawn[:, 1]) == {0, 1, 2}
+    assert drawn[:, 2].min() < 0, "the twin: without ends, samples go beyond"
+    # What rounds to the end of the domain belongs to the last number.
+    np.testing.assert_array_equal(quantize_integers(["integer(0, 2)"], [[3.0], [0.0]]), [[2], [0]])
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
