@@ -195,7 +195,7 @@ def sos(
     num_layers: int = 5,
     num_polynomials: int = 3,
     degree: int = 4,
-    bound: float = 10.0,
+    half_width: float = 3.0,
     **options: Unpack[NetworkOptions],
 ) -> Flow:
     """Polynomial autoregressive layers, increasing as the integral of a sum of squares.
@@ -207,10 +207,10 @@ def sos(
     Args:
         num_polynomials: number of squares that each slope is the sum of.
         degree: degree of each polynomial that is squared.
-        bound: the polynomials act on [-bound, bound], in units of the latent, with straight
-            tails outside.
+        half_width: w; the polynomials act on [-w, w], in units of the latent, with straight tails
+            outside. Most data should lie within.
     """
-    polynomial = SumOfSquares(num_polynomials, degree, bound)
+    polynomial = SumOfSquares(num_polynomials, degree, half_width)
     return autoregressive(polynomial, num_layers=num_layers, **options)
 
 

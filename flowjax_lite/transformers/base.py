@@ -91,14 +91,14 @@ def with_linear_tails(
     return jnp.where(finite, image + slope * beyond, value), jnp.log(slope)
 
 
-def check_bound(bound: float) -> None:
+def check_bound(bound: float, name: str = "bound") -> None:
     """Raise unless the half-width of an interval is positive.
 
     Raises:
         ValueError: it is not.
     """
     if not bound > 0:
-        raise ValueError(f"bound is {bound}; expected a positive number")
+        raise ValueError(f"{name} is {bound}; expected a positive number")
 
 
 def check_min_slope(min_slope: float) -> None:

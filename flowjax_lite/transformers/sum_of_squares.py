@@ -11,13 +11,12 @@ from flowjax_lite.numerics.scalar import soft_clip
 from flowjax_lite.transformers.base import AbstractNumericalForward, check_bound, with_linear_tails
 
 _MIN_SLOPE = 1e-3
-_MAX_COEFFICIENT = 100.0  # of a power of y / bound; the slope stays far from overflow
-_USUAL = 1 / 3  # the part of the bound that holds most data; there all degrees matter alike
+_MAX_COEFFICIENT = 100.0  # of a power of y / half_width; the slope stays far from overflow
 
 
 @dataclass(frozen=True)
 class SumOfSquares(AbstractNumericalForward):
-    """The inverse of x = shift + ∫₀ʸ Σ pₖ(t)² dt, polynomials on [-bound, bound], tangents outside.
+    """The inverse of x = shift + ∫₀ʸ Σ pₖ(t)² dt, polynomials on [-w, w], tangents outside.
 
     SOS flows: Jaini, Selby and Yu, 2019, arXiv:1905.02325, written on the side of
     densities. The integral is a Gauss-Legendre sum, which is exact for a polynomial and has
@@ -33,17 +32,18 @@ class SumOfSquares(AbstractNumericalForward):
     Attributes:
         num_polynomials: number of squares; two can add up to every positive polynomial.
         degree: of each polynomial; that of the slope is twice as large.
-        bound: half-width B of the interval; most data should lie within B / 3.
+        half_width: w, within which most data should lie. Beyond the data a polynomial grows by its
+            highest power, so that a wide interval would make rare rows improbable beyond measure.
     """
 
     num_polynomials: int = 3
     degree: int = 4
-    bound: float = 10.0
+    half_width: float = 3.0
 
     def __post_init__(self) -> None:
         check_positive_int(self.num_polynomials, "num_polynomials")
         check_positive_int(self.degree, "degree")
-        check_bound(self.bound)
+        check_bound(self.half_width, "half_width")
 
     @property
     def num_params(self) -> int:
@@ -55,20 +55,20 @@ class SumOfSquares(AbstractNumericalForward):
         fractions = [*(0.5 + 0.5 * nodes), 1.0]
 
         def integral(y: Array) -> tuple[Array, Array]:
-            s = jnp.multiply.outer(jnp.asarray(fractions, y.dtype), y / self.bound)
+            s = jnp.multiply.outer(jnp.asarray(fractions, y.dtype), y / self.half_width)
             *inner, slope = _slope(coefficients, s)
             mean = sum(0.5 * w * f for w, f in zip(weights.tolist(), inner, strict=True))
             return shift + y * mean, slope
 
-        return with_linear_tails(integral, y, self.bound)
+        return with_linear_tails(integral, y, self.half_width)
 
     def _coefficients(self, raw: Array) -> Array:
-        """Coefficients of powers of y / bound, (degree + 1, num_polynomials, ...)."""
+        """Coefficients of powers of y / w, (degree + 1, num_polynomials, ...)."""
         shape = self.num_polynomials, self.degree + 1
         k, power = np.indices(shape)
         # Under equal gains the gradients would be equal too, and all polynomials one for ever.
         speed = (1 + (k + power) % self.num_polynomials) * 2 / (self.num_polynomials + 1)
-        gains = jnp.asarray(speed / _USUAL**power, raw.dtype).reshape(-1, *[1] * (raw.ndim - 1))
+        gains = jnp.asarray(speed, raw.dtype).reshape(-1, *[1] * (raw.ndim - 1))
         bounded = soft_clip(gains * raw, _MAX_COEFFICIENT)
         return jnp.swapaxes(bounded.reshape(*shape, *raw.shape[1:]), 0, 1)
 

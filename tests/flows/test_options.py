@@ -41,6 +41,7 @@ CHANGES: dict[str, Any] = {
     "num_polynomials": 4,
     "degree": 5,
     "bound": 2.0,
+    "half_width": 2.0,
     "nonlinearity": "leaky_relu",
     "form": "triangular",
     "rank": 2,

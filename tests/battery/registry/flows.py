@@ -20,8 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gaussianization": {"num_components": 3},
     "nsf_coupling": {"num_bins": 2, "bound": 2.0},
     "nsf_autoregressive": {"num_bins": 2, "bound": 2.0},
-    # A smaller bound makes random densities sharper than a grid of the tests can follow.
-    "sos": {"num_polynomials": 2, "degree": 2, "bound": 6.0},
+    "sos": {"num_polynomials": 2, "degree": 2, "half_width": 2.0},
     "bernstein": {"degree": 3, "bound": 2.0},
     "naf": {"num_units": 2, "num_sigmoid_layers": 1},
     "unaf": {"integrand_hidden": (2,), "bound": 2.0, "num_nodes": 8},

@@ -34,7 +34,7 @@ CORE: dict[str, AbstractTransformer] = {
 }
 # Real numbers to real numbers; tried in one kind of layer.
 MONOTONE: dict[str, AbstractTransformer] = {
-    "SumOfSquares": SumOfSquares(num_polynomials=2, degree=2, bound=2.0),
+    "SumOfSquares": SumOfSquares(num_polynomials=2, degree=2, half_width=2.0),
     "Bernstein": Bernstein(degree=3, bound=2.0),
     "SinhArcsinh": SinhArcsinh(),
     "Power": Power(),
