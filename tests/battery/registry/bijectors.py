@@ -137,6 +137,11 @@ BIJECTORS = {
         latent=LOGARITHMIC,
         data=UNIT._replace(outside=POSITIVE.outside),  # of the first column
     ),
+    "Domains, whole numbers": Item(
+        lambda rngs: b.Domains(["integer(0, inf)", "integer(-2, 7)", "integer"]),
+        latent=LOGARITHMIC,
+        data=UNIT._replace(outside=POSITIVE.outside),
+    ),
     "Independent|condition": Item(
         lambda rngs: b.Independent(
             Affine(),
