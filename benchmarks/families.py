@@ -76,8 +76,8 @@ end. These three were timed beside other work.
 `circular_nsf` is a flow for angles and not among them.
 
 The tails of `sos` start where its data end since version 0.2; before, its polynomials went on to 10
-and test rows far out took its mean to -18,148. `naf`, `unaf`, `flowpp` and `nsf_coupling` overfit these 1300 images
-after two to four epochs.
+and test rows far out took its mean to -18,148. `naf`, `unaf`, `flowpp` and `nsf_coupling` overfit
+these 1300 images after two to four epochs.
 
 """
 
