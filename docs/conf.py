@@ -53,7 +53,7 @@ nb_execution_show_tb = True
 nb_merge_streams = True  # lines that are printed one after the other are one block
 nb_output_stderr = "warn"  # a warning in a notebook is one of the site
 
-autosummary_generate = True
+autosummary_generate = False
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"
 autodoc_typehints = "none"  # the signature of a flow has thirty of them; the text says them
@@ -68,7 +68,6 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 # As text: "(..., dim), in nats: more" names no type before its colon.
 napoleon_custom_sections = ["Returns"]
-templates_path = ["_templates"]
 
 # The rooms of the package, what a reader looks for first at the top.
 ROOMS = (
@@ -93,11 +92,12 @@ ROOMS = (
 def write_api() -> None:
     """One page for each room with a line for every public name, which has a page of its own."""
     modules = {room: importlib.import_module(f"flowjax_lite.{room}") for room in ROOMS}
-    pages, rooms = {}, {}
+    pages, described, rooms = {}, {}, {}
     for room, module in modules.items():
         names = [name for name in module.__all__ if _is_documented(module, name)]
         rooms |= {id(getattr(module, name)): (room, name) for name in names}
         pages[f"{room}.md"] = _page(f"fl.{room}", module, sorted(names))
+        described |= {f"{module.__name__}.{name}.rst": _described(module, name) for name in names}
     # What `import flowjax_lite as fl` shows by itself lies in a room, with few exceptions.
     top = [name for name in flowjax_lite.__all__ if _is_documented(flowjax_lite, name)]
     own = [name for name in top if id(getattr(flowjax_lite, name)) not in rooms]
@@ -107,13 +107,9 @@ def write_api() -> None:
             room, there = rooms[id(getattr(flowjax_lite, name))]
             links.append(f"- {{py:obj}}`fl.{name} <flowjax_lite.{room}.{there}>`")
     pages["top.md"] = _page("fl", flowjax_lite, own) + "\n".join([*links, ""])
-    _fill(HERE / "api", {name: text.encode() for name, text in pages.items()})
-    # Sphinx writes the page of a name, and leaves it when the name is gone.
-    written = {f"flowjax_lite.{room}.{name}" for room, name in rooms.values()}
-    written |= {f"flowjax_lite.{name}" for name in own}
-    for path in (HERE / "api" / "names").glob("*.rst"):
-        if path.stem not in written:
-            path.unlink()
+    described |= {f"flowjax_lite.{name}.rst": _described(flowjax_lite, name) for name in own}
+    for folder, texts in ((HERE / "api", pages), (HERE / "api" / "names", described)):
+        _fill(folder, {name: text.encode() for name, text in texts.items()})
 
 
 def _fill(folder: Path, files: dict[str, bytes]) -> None:
@@ -138,11 +134,33 @@ def _page(title: str, module: Any, names: list[str]) -> str:
         f".. currentmodule:: {module.__name__}",
         "",
         ".. autosummary::",
-        "   :toctree: names",
-        "   :template: object.rst",
         "",
         *(f"   {name}" for name in names),
         "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _described(module: Any, name: str) -> str:
+    """The page of a name, which the sidebar leaves out: hundreds of names would be on each page."""
+    room = module.__name__.removeprefix("flowjax_lite.")
+    title, page = ("fl", "top") if module is flowjax_lite else (f"fl.{room}", room)
+    value = getattr(module, name)
+    is_type, is_alias = isinstance(value, type), hasattr(value, "__origin__")
+    kind = "class" if is_type else "data" if is_alias else "function"
+    lines = [
+        ":orphan:",
+        "",
+        name,
+        "=" * len(name),
+        "",
+        f"Of :doc:`{title} </api/{page}>`.",
+        "",
+        f".. currentmodule:: {module.__name__}",
+        "",
+        f".. auto{kind}:: {name}",
+        *["   :members:", "   :show-inheritance:"] * is_type,
         "",
     ]
     return "\n".join(lines)
