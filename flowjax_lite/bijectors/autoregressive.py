@@ -31,8 +31,8 @@ class MaskedAutoregressive(AbstractBijector):
     - `"cached"`: one step for each entry, together the work of about one pass.
     - `"jacobi"`: passes over all entries at once until nothing changes, at most one for each
       entry. Fewer where entries depend on each other weakly: for many dimensions and few events.
-    - `"blocks"`: such passes over a quarter of the entries at a time, with what earlier quarters
-      left kept. For tokens that depend on their neighbours strongly, on a GPU.
+    - `"blocks"`: such passes over a quarter of the entries at a time. Of tokens, keys and values of
+      earlier quarters are kept, so that a pass is over the quarter alone.
     - `"sequential"`: one pass for each entry, the plain definition.
 
     MAF: Papamakarios, Pavlakou and Murray, 2017, arXiv:1705.07057, section 3. Passes over blocks:
