@@ -75,8 +75,8 @@ for 80 epochs: it has no validation likelihood on the way, so its line in the pi
 end. These three were timed beside other work.
 `circular_nsf` is a flow for angles and not among them.
 
-The tails of `sos` start where its data end since version 0.2; before, its polynomials went on to 10
-and test rows far out took its mean to -18,148. `naf`, `unaf`, `flowpp` and `nsf_coupling` overfit
+The tails of `sos` now start where its data end; when its polynomials went on to 10, test rows far
+out took its mean to -18,148. `naf`, `unaf`, `flowpp` and `nsf_coupling` overfit
 these 1300 images after two to four epochs.
 
 """

@@ -24,6 +24,7 @@ from jax.scipy.special import betainc, log_ndtr, ndtr, ndtri
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import as_dim, before_scale, given_array
 from flowjax_lite.core.checks import check_positive_int, default_dtype
+from flowjax_lite.numerics.random import normal
 from flowjax_lite.numerics.root import monotone_root
 from flowjax_lite.numerics.scalar import log_scale
 
@@ -109,7 +110,7 @@ class GaussianMixtureCDF(AbstractElementwise):
         super().__init__(dim)
         shape = (check_positive_int(num_components, "num_components"), *self.event_shape)
         self.logits = nnx.Param(jnp.zeros(shape))
-        self.locs = nnx.Param(jax.random.normal(rngs.params(), shape))
+        self.locs = nnx.Param(normal(rngs.params(), shape))
         self.raw_scales = nnx.Param(jnp.zeros(shape))
 
     @classmethod

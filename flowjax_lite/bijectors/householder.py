@@ -2,7 +2,6 @@
 
 from typing import Any, Self
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -12,6 +11,7 @@ from flowjax_lite.bijectors.given import given_array
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
 from flowjax_lite.core.checks import check_positive_int, default_dtype
+from flowjax_lite.numerics.random import normal
 from flowjax_lite.numerics.reflections import reflect
 
 
@@ -57,7 +57,7 @@ class Householder(AbstractBijector):
         """
         self.event_shape = (check_positive_int(dim, "dim", minimum=2),)
         check_positive_int(num_reflections, "num_reflections")
-        different = jax.random.normal(rngs.params(), ((num_reflections + 1) // 2, dim))
+        different = normal(rngs.params(), ((num_reflections + 1) // 2, dim))
         self.params = AmortizedParams(
             jnp.repeat(different, 2, axis=0)[:num_reflections],
             condition_dim=condition_dim,

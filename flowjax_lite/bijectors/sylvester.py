@@ -2,7 +2,6 @@
 
 from typing import Any, Literal, Self, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -13,6 +12,7 @@ from flowjax_lite.bijectors.given import before_soft_clip, given_array, orthonor
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
 from flowjax_lite.core.checks import check_choice, check_positive_int, default_dtype
+from flowjax_lite.numerics.random import normal
 from flowjax_lite.numerics.reflections import reflect
 from flowjax_lite.numerics.residual import (
     before_slope_factor,
@@ -84,7 +84,7 @@ class Sylvester(AbstractBijector):
             "householder": num_reflections,
             "triangular": 0,
         }[form]
-        vectors = jax.random.normal(rngs.params(), (self.num_reflections, dim))
+        vectors = normal(rngs.params(), (self.num_reflections, dim))
         factors = jnp.zeros((self.rank + 2, self.rank)).at[-2].set(1.0)
         self.params = AmortizedParams(
             jnp.concatenate([vectors.ravel(), factors.ravel()]),

@@ -102,7 +102,7 @@ class AbstractMNF(RecordedModule, kind="mnf"):
         base.raw_scale[...] = jnp.full(dim, math.log(_FIRST_STD_OF_Z))
         self.flow: Flow = make(base=base, **options)
         self.auxiliary = make_auxiliary(**options).bijector
-        self.directions = nnx.Param(jax.random.normal(rngs.params(), (3, dim)) / math.sqrt(dim))
+        self.directions = nnx.Param(normal(rngs.params(), (3, dim)) / math.sqrt(dim))
 
     @abstractmethod
     def __call__(self, x: Array, key: Array | None = None) -> Array:
@@ -136,7 +136,7 @@ class AbstractMNF(RecordedModule, kind="mnf"):
         weight_mean = z[:, None] * mean
         given_z = jnp.sum(0.5 * (std**2 + weight_mean**2 - 1) - jnp.log(std))
         c, b1, b2 = self.directions[...]
-        noise = jax.random.normal(of_w, mean.shape[1:], mean.dtype)
+        noise = normal(of_w, mean.shape[1:], mean.dtype)
         projected = c @ weight_mean + jnp.sqrt(c**2 @ std**2) * noise
         signal = jnp.mean(jnp.tanh(projected))
         latent, log_det = self.auxiliary.inverse_and_log_det(z)
