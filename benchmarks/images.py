@@ -29,7 +29,7 @@ from sklearn.datasets import load_digits
 import flowjax_lite as fl
 from flowjax_lite.data.dataset import Split, split
 
-SAMPLES = 20  # of the noise, for the bound on the test images
+SAMPLES = 10  # of the noise, for the bound on the test images
 DRAWN = 24
 PROBE = 500  # images that set the normalisations
 ONE_HOT = np.eye(10, dtype=np.float32)
@@ -43,6 +43,19 @@ class Images(NamedTuple):
     validation: Split
     test: Split
     num_levels: int
+
+
+def unit_scale(images: Images, logit: float) -> fl.bijectors.AbstractBijector:
+    """The map from unit scale to the pixels, as vectors, by the same logit as in image flows."""
+    levels = images.num_levels
+    x = images.train.x[:PROBE].reshape(PROBE, -1)
+    dim = x.shape[1]
+    scale = levels / (1 - 2 * logit)
+    pixels = [fl.bijectors.Sigmoid(dim), fl.bijectors.Standardize(dim, -logit * scale, scale)]
+    to_pixels = fl.bijectors.Chain(pixels)
+    noisy = x + np.random.default_rng(0).uniform(size=x.shape).astype(np.float32)
+    z, _ = jax.vmap(to_pixels.inverse_and_log_det)(noisy)
+    return fl.bijectors.Chain([fl.bijectors.Standardize.from_data(np.asarray(z)), *pixels])
 
 
 def digits(data_dir: Path | None) -> Images:
@@ -63,17 +76,27 @@ def mnist_images(data_dir: Path | None) -> Images:
     return Images(train[:-2000], train[-2000:], test, 256)
 
 
-Maker = Callable[[tuple[int, int, int], int], fl.distributions.Dequantized]
+def cifar10(data_dir: Path | None) -> Images:
+    """20,000 of the training images of CIFAR-10, the last 1,000 held out, and all test images."""
+    assert data_dir is not None, "cifar10 needs --data-dir"
+    parts = [np.load(data_dir / "cifar10" / f"{name}.npz") for name in ("train_20k", "test")]
+    train, test = (Split(part["x"], ONE_HOT[part["label"]]) for part in parts)
+    return Images(train[:-1000], train[-1000:], test, 256)
+
+
+# From the images and the logit of their pixels.
+Maker = Callable[[Images, float], fl.distributions.Dequantized]
 
 
 def of_images(name: str, *, variational: bool = False, **options: Any) -> Maker:
     """A maker of an image flow."""
 
-    def make(shape: tuple[int, int, int], num_levels: int) -> fl.distributions.Dequantized:
-        rngs = nnx.Rngs(0)
-        flow = fl.flows.IMAGES[name](image_shape=shape, num_levels=num_levels, rngs=rngs, **options)
+    def make(images: Images, logit: float) -> fl.distributions.Dequantized:
+        shape, levels, rngs = images.train.x.shape[1:], images.num_levels, nnx.Rngs(0)
+        given = {"image_shape": shape, "num_levels": levels, "logit": logit, "rngs": rngs}
+        flow = fl.flows.IMAGES[name](**given, **options)
         noise = fl.flows.dequantizer(shape, num_layers=4, rngs=rngs) if variational else None
-        return fl.distributions.Dequantized(flow, num_levels=num_levels, noise=noise)
+        return fl.distributions.Dequantized(flow, num_levels=levels, noise=noise)
 
     return make
 
@@ -81,22 +104,33 @@ def of_images(name: str, *, variational: bool = False, **options: Any) -> Maker:
 def of_vectors(name: str, **options: Any) -> Maker:
     """A maker of a flow of vectors."""
 
-    def make(shape: tuple[int, int, int], num_levels: int) -> fl.distributions.Dequantized:
-        dim = math.prod(shape)
-        middle = fl.bijectors.Standardize(dim, loc=num_levels / 2, scale=num_levels / 4)
+    def make(images: Images, logit: float) -> fl.distributions.Dequantized:
+        dim, middle = math.prod(images.train.x.shape[1:]), unit_scale(images, logit)
         flow = fl.flows.NAMED[name](dim=dim, data_map=middle, rngs=nnx.Rngs(0), **options)
-        return fl.distributions.Dequantized(flow, num_levels=num_levels)
+        return fl.distributions.Dequantized(flow, num_levels=images.num_levels)
 
     return make
 
 
-# For each data set: its images, the size of a batch, the optimizer, and what is trained.
-SETS: dict[str, tuple[Callable[..., Images], int, fl.AdamW, dict[str, Maker]]] = {
-    "digits": (
+class Experiment(NamedTuple):
+    """How the flows of one data set are trained, all of them alike."""
+
+    load: Callable[[Path | None], Images]
+    logit: float  # of pixels
+    batch_size: int
+    optimizer: fl.AdamW
+    mirrored: bool  # half of the images, by chance, where a flow takes images
+    makers: dict[str, Maker]
+
+
+EXPERIMENTS = {
+    "digits": Experiment(
         digits,
-        100,
-        fl.AdamW(1e-3, weight_decay=1.0, clip=1.0),
-        {
+        logit=0.01,
+        batch_size=100,
+        optimizer=fl.AdamW(1e-3, weight_decay=1.0, clip=1.0),
+        mirrored=False,
+        makers={
             "maf": of_vectors("maf", hidden=(128,)),
             "nsf_autoregressive": of_vectors("nsf_autoregressive", hidden=(128,)),
             "realnvp_image": of_images("realnvp_image", channels=32, normalization="act"),
@@ -104,11 +138,13 @@ SETS: dict[str, tuple[Callable[..., Images], int, fl.AdamW, dict[str, Maker]]] =
             "flowpp_image": of_images("flowpp_image", num_layers=2, channels=32, num_blocks=1),
         },
     ),
-    "mnist": (
+    "mnist": Experiment(
         mnist_images,
-        100,
-        fl.AdamW(1e-3, clip=1.0),
-        {
+        logit=1e-6,
+        batch_size=32,
+        optimizer=fl.AdamW(1e-3, clip=1.0),
+        mirrored=False,
+        makers={
             "maf": of_vectors("maf", hidden=(512, 512)),
             "nsf_coupling": of_vectors("nsf_coupling", hidden=(256, 256)),
             "realnvp_image": of_images("realnvp_image", channels=32, normalization="act"),
@@ -117,6 +153,20 @@ SETS: dict[str, tuple[Callable[..., Images], int, fl.AdamW, dict[str, Maker]]] =
             "glow, variational": of_images("glow", num_layers=8, channels=64, variational=True),
             "tarflow, given the class": of_images("tarflow", condition_dim=10),
             "jet": of_images("jet", patch_size=2, num_layers=3),
+        },
+    ),
+    "cifar10": Experiment(
+        cifar10,
+        logit=0.01,
+        batch_size=32,
+        optimizer=fl.AdamW(1e-3, clip=1.0),
+        mirrored=True,
+        makers={
+            "maf": of_vectors("maf", num_layers=3, hidden=(512,)),
+            "glow": of_images("glow", num_scales=3, num_layers=8, channels=64),
+            "realnvp_image, as published": of_images(
+                "realnvp_image", num_scales=2, channels=64, num_blocks=8
+            ),
         },
     ),
 }
@@ -142,9 +192,7 @@ def accuracy(model: fl.distributions.Dequantized, x: np.ndarray, classes: np.nda
 def trained(
     model: fl.distributions.Dequantized,
     images: Images,
-    *,
-    batch_size: int,
-    optimizer: fl.AdamW,
+    experiment: Experiment,
     minutes: float,
 ) -> fl.FitResult[fl.distributions.Dequantized]:
     """The best epoch of a run of so many minutes.
@@ -154,10 +202,13 @@ def trained(
     x, condition = as_taken(images.train, model)
     held_out = as_taken(images.validation, model)
     model = fl.initialize(model, x[:PROBE], None if condition is None else condition[:PROBE])
+    batch_size, loss = experiment.batch_size, fl.losses.bits_per_dim
+    if experiment.mirrored and len(model.event_shape) == 3:
+        loss = fl.losses.flipped(loss)
     options: dict[str, Any] = {
         "key": 0,
-        "loss": fl.losses.bits_per_dim,
-        "optimizer": optimizer,
+        "loss": loss,
+        "optimizer": experiment.optimizer,
         "batch_size": batch_size,
         "validation": held_out,
         "patience": None,
@@ -244,7 +295,9 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
     return markdown_table([*header, "Bayes' rule is right"], rows)
 
 
-def report(kept: dict[str, dict[str, Any]], data: str, images: Images, batch_size: int) -> str:
+def report(
+    kept: dict[str, dict[str, Any]], data: str, images: Images, experiment: Experiment
+) -> str:
     """The page of a data set."""
     return f"""# Image flows on {data}
 
@@ -253,9 +306,10 @@ def report(kept: dict[str, dict[str, Any]], data: str, images: Images, batch_siz
 Upper bounds on the test images, of {images.num_levels} levels, by uniform noise, or by that of a
 flow where the name says so, with one sample and with {SAMPLES}; lower is better. Where the class is
 given, those of the images alone are at most log 10 nats an image higher, and Bayes' rule takes one
-sample for each class. {len(images.train):,} training images in batches of {batch_size}; an average
-of the parameters with a decay of 0.998; the epoch that is best on {len(images.validation):,} images
-held out.
+sample for each class. {len(images.train):,} training images in batches of
+{experiment.batch_size}{", half of them mirrored" * experiment.mirrored}; pixels by a logit with
+{experiment.logit}; an average of the parameters with a decay of 0.998; the epoch that is best on
+{len(images.validation):,} images held out.
 
 [Samples](images_{data}.png), [bits against minutes](images_{data}_curves.png).
 
@@ -266,31 +320,29 @@ held out.
 def main() -> None:
     """Train flows of a data set, and write its table and pictures, with those trained before."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", choices=SETS)
+    parser.add_argument("data", choices=EXPERIMENTS)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, for each flow")
     parser.add_argument("--flows", nargs="*", help="those to train; all by default")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
-    load, batch_size, optimizer, makers = SETS[arguments.data]
-    images = load(arguments.data_dir)
-    shape = images.train.x.shape[1:]
+    experiment = EXPERIMENTS[arguments.data]
+    images, makers = experiment.load(arguments.data_dir), experiment.makers
     store = arguments.results / f"images_{arguments.data}.json"
     kept = json.loads(store.read_text()) if store.exists() else {}
     for name in makers if arguments.flows is None else arguments.flows:
-        model = makers[name](shape, images.num_levels)
-        options = {"batch_size": batch_size, "optimizer": optimizer, "minutes": arguments.minutes}
-        result = trained(model, images, **options)
+        model = makers[name](images, experiment.logit)
+        result = trained(model, images, experiment, arguments.minutes)
         kept[name] = measured(result.flow, result.history, images)
         store.write_text(json.dumps(kept, indent=1) + "\n")
     kept = {name: kept[name] for name in makers if name in kept}
-    text = report(kept, arguments.data, images, batch_size)
+    text = report(kept, arguments.data, images, experiment)
     print(text)
     store.with_suffix(".md").write_text(text)
     samples = {"data": images.test.x[:DRAWN]}
     for name, flow in kept.items():
         levels = np.frombuffer(zlib.decompress(b64decode(flow["samples"])), np.uint8)
-        samples[name] = levels.reshape(DRAWN, *shape)
+        samples[name] = levels.reshape(samples["data"].shape)
     draw(samples, images.num_levels).savefig(store.with_suffix(".png"), dpi=120)
     path = arguments.results / f"images_{arguments.data}_curves.png"
     curves(kept).savefig(path, dpi=120)

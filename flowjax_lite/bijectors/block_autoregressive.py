@@ -13,8 +13,8 @@ from jax.scipy.special import logsumexp
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners.activations import INCREASING, Activation, get_activation_among
 from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
-from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.core.checks import check_positive_int
+from flowjax_lite.numerics.product import check_compute_dtype, product
 from flowjax_lite.numerics.random import lecun_normal
 from flowjax_lite.numerics.root import monotone_root
 from flowjax_lite.numerics.scalar import log_scale, soft_clip

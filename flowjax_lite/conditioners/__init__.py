@@ -18,7 +18,7 @@ from flowjax_lite.conditioners.lipschitz import LipschitzMLP
 from flowjax_lite.conditioners.made import MADE, ResidualMADE
 from flowjax_lite.conditioners.mlp import MLP, ResidualMLP
 from flowjax_lite.conditioners.periodic import Periodic
-from flowjax_lite.conditioners.product import COMPUTE_DTYPES, check_compute_dtype
+from flowjax_lite.numerics.product import COMPUTE_DTYPES, check_compute_dtype
 
 __all__ = [
     "ACTIVATIONS",

@@ -11,7 +11,6 @@ from jax import Array, lax
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.causal import AbstractCausal
 from flowjax_lite.conditioners.mlp import Dense, condition_shape
-from flowjax_lite.conditioners.product import check_compute_dtype
 from flowjax_lite.core.checks import (
     Shape,
     check_condition,
@@ -19,6 +18,7 @@ from flowjax_lite.core.checks import (
     check_positive_int,
     default_dtype,
 )
+from flowjax_lite.numerics.product import check_compute_dtype
 from flowjax_lite.numerics.random import normal
 
 _SMALL = 0.02  # standard deviation of places and of the start token, at first

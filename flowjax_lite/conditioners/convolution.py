@@ -27,6 +27,7 @@ from flowjax_lite.core.checks import (
 )
 from flowjax_lite.numerics.convolution import Padding, convolution
 from flowjax_lite.numerics.pixels import space_to_depth
+from flowjax_lite.numerics.product import check_compute_dtype
 from flowjax_lite.numerics.random import lecun_normal
 
 
@@ -41,16 +42,17 @@ class Conv(nnx.Module):
         size: int = 3,
         stride: int = 1,
         padding: Padding = "SAME",
+        compute_dtype: str = "float32",
         zero: bool = False,
         rngs: nnx.Rngs,
     ) -> None:
         shape = size, size, in_channels, out_channels
         self.kernel = nnx.Param(jnp.zeros(shape) if zero else lecun_normal(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros(out_channels))
-        self.stride, self.padding = stride, padding
+        self.options = stride, padding, compute_dtype
 
     def __call__(self, x: Array) -> Array:
-        y = convolution(x, self.kernel[...], self.stride, self.padding)
+        y = convolution(x, self.kernel[...], *self.options)
         return y + self.bias[...][None, None]
 
 
@@ -66,13 +68,15 @@ class GatedBlock(nnx.Module):
         *,
         condition_dim: int | None,
         activation: Activation,
+        compute_dtype: str,
         rngs: nnx.Rngs,
     ) -> None:
         precise: Any = {"use_fast_variance": False, "param_dtype": default_dtype()}
+        options: dict[str, Any] = {"compute_dtype": compute_dtype, "rngs": rngs}
         self.norm = nnx.LayerNorm(channels, **precise, rngs=rngs)
-        self.inner = Conv(channels, channels, rngs=rngs)
-        self.outer = Conv(channels, 2 * channels, size=1, zero=True, rngs=rngs)
-        self.by_condition = _by_condition(condition_dim, channels, rngs)
+        self.inner = Conv(channels, channels, **options)
+        self.outer = Conv(channels, 2 * channels, size=1, zero=True, **options)
+        self.by_condition = _by_condition(condition_dim, channels, **options)
         self.activation = activation
 
     def __call__(self, x: Array, condition: Array | None) -> Array:
@@ -93,22 +97,24 @@ class WeightNormConv(nnx.Module):
         in_channels: int,
         out_channels: int,
         *,
-        size: int = 3,
+        compute_dtype: str,
         zero: bool = False,
         rngs: nnx.Rngs,
     ) -> None:
-        shape = size, size, in_channels, out_channels
+        shape = 3, 3, in_channels, out_channels
         self.direction = nnx.Param(lecun_normal(rngs.params(), shape))
         norms = jnp.sqrt(jnp.sum(self.direction[...] ** 2, axis=(0, 1, 2)))
         self.length = nnx.Param(jnp.zeros_like(norms) if zero else norms)
         self.bias = nnx.Param(jnp.zeros(out_channels))
+        self.compute_dtype = compute_dtype
 
     def __call__(self, x: Array) -> Array:
         direction = self.direction[...]
         squares = jnp.sum(direction**2, axis=(0, 1, 2), keepdims=True)
         tiny = jnp.finfo(squares.dtype).tiny
         kernel = direction * lax.rsqrt(squares + tiny) * self.length[...][None, None, None]
-        return convolution(x, kernel) + self.bias[...][None, None]
+        y = convolution(x, kernel, compute_dtype=self.compute_dtype)
+        return y + self.bias[...][None, None]
 
 
 class WeightNormBlock(nnx.Module):
@@ -118,11 +124,18 @@ class WeightNormBlock(nnx.Module):
     """
 
     def __init__(
-        self, channels: int, *, condition_dim: int | None, activation: Activation, rngs: nnx.Rngs
+        self,
+        channels: int,
+        *,
+        condition_dim: int | None,
+        activation: Activation,
+        compute_dtype: str,
+        rngs: nnx.Rngs,
     ) -> None:
-        self.inner = WeightNormConv(channels, channels, rngs=rngs)
-        self.outer = WeightNormConv(channels, channels, zero=True, rngs=rngs)
-        self.by_condition = _by_condition(condition_dim, channels, rngs)
+        options: dict[str, Any] = {"compute_dtype": compute_dtype, "rngs": rngs}
+        self.inner = WeightNormConv(channels, channels, **options)
+        self.outer = WeightNormConv(channels, channels, zero=True, **options)
+        self.by_condition = _by_condition(condition_dim, channels, **options)
         self.activation = activation
 
     def __call__(self, x: Array, condition: Array | None) -> Array:
@@ -184,15 +197,17 @@ class AbstractResidualConvNet(AbstractImageNet):
         num_blocks: int,
         condition_dim: int | None,
         activation: str | Activation,
+        compute_dtype: str,
         rngs: nnx.Rngs,
     ) -> None:
         check_positive_int(channels, "channels")
         number = check_positive_int(num_blocks, "num_blocks")
-        options = _block_options(condition_dim, activation, rngs)
+        options = _block_options(condition_dim, activation, compute_dtype, rngs)
         self.activation = options["activation"]
-        self.first = self.convolution(self.in_shape[-1], channels, rngs=rngs)
+        ends: dict[str, Any] = {"compute_dtype": compute_dtype, "rngs": rngs}
+        self.first = self.convolution(self.in_shape[-1], channels, **ends)
         self.blocks = nnx.List([self.block(channels, **options) for _ in range(number)])
-        self.last = self.convolution(channels, self.last_channels, zero=True, rngs=rngs)
+        self.last = self.convolution(channels, self.last_channels, zero=True, **ends)
 
     def _image(self, x: Array, condition: Array | None) -> Array:
         h = self.first(x)
@@ -220,6 +235,7 @@ class ConvNet(AbstractResidualConvNet):
         num_blocks: int = 2,
         condition_dim: int | None = None,
         activation: str | Activation = "elu",
+        compute_dtype: str = "float32",
         rngs: nnx.Rngs,
     ) -> None:
         """Build the blocks.
@@ -233,6 +249,8 @@ class ConvNet(AbstractResidualConvNet):
             num_blocks: number of residual blocks.
             condition_dim: length of the condition, which enters every block; None for none.
             activation: name or function.
+            compute_dtype: of products with weights: "float32", "tensorfloat32" or "bfloat16"; see
+                `check_compute_dtype`.
             rngs: source of the initial weights.
         """
         self._set_shapes(image_shape, out_channels, num_params, condition_dim)
@@ -241,6 +259,7 @@ class ConvNet(AbstractResidualConvNet):
             num_blocks=num_blocks,
             condition_dim=condition_dim,
             activation=activation,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
 
@@ -264,6 +283,7 @@ class WeightNormConvNet(AbstractResidualConvNet):
         num_blocks: int = 2,
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
+        compute_dtype: str = "float32",
         rngs: nnx.Rngs,
     ) -> None:
         """Build the blocks.
@@ -276,6 +296,7 @@ class WeightNormConvNet(AbstractResidualConvNet):
             num_blocks: as there; each holds two convolutions.
             condition_dim: as there.
             activation: as there.
+            compute_dtype: as there.
             rngs: as there.
         """
         self._set_shapes(image_shape, out_channels, num_params, condition_dim)
@@ -284,6 +305,7 @@ class WeightNormConvNet(AbstractResidualConvNet):
             num_blocks=num_blocks,
             condition_dim=condition_dim,
             activation=activation,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
 
@@ -304,6 +326,7 @@ class GlowNet(AbstractImageNet):
         channels: int = 64,
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
+        compute_dtype: str = "float32",
         rngs: nnx.Rngs,
     ) -> None:
         """Build the layers.
@@ -315,15 +338,20 @@ class GlowNet(AbstractImageNet):
             channels: as there; 512 in the paper.
             condition_dim: as there; it moves the channels after the first convolution.
             activation: as there.
+            compute_dtype: as there.
             rngs: as there.
         """
         self._set_shapes(image_shape, out_channels, num_params, condition_dim)
         check_positive_int(channels, "channels")
+        options: dict[str, Any] = {
+            "compute_dtype": check_compute_dtype(compute_dtype),
+            "rngs": rngs,
+        }
         self.activation = get_activation(activation)
-        self.first = Conv(self.in_shape[-1], channels, rngs=rngs)
-        self.by_condition = _by_condition(condition_dim, channels, rngs)
-        self.middle = Conv(channels, channels, size=1, rngs=rngs)
-        self.last = Conv(channels, self.last_channels, zero=True, rngs=rngs)
+        self.first = Conv(self.in_shape[-1], channels, **options)
+        self.by_condition = _by_condition(condition_dim, channels, **options)
+        self.middle = Conv(channels, channels, size=1, **options)
+        self.last = Conv(channels, self.last_channels, zero=True, **options)
 
     def _image(self, x: Array, condition: Array | None) -> Array:
         h = self.activation(_moved(self.first(x), self.by_condition, condition))
@@ -343,6 +371,7 @@ class ZeroConvNet(AbstractImageNet):
         out_channels: int,
         num_params: int | None = None,
         condition_dim: int | None = None,
+        compute_dtype: str = "float32",
         rngs: nnx.Rngs,
     ) -> None:
         """Build the layer.
@@ -352,11 +381,17 @@ class ZeroConvNet(AbstractImageNet):
             out_channels: as there.
             num_params: as there.
             condition_dim: as there; it moves the channels of the output.
+            compute_dtype: as there.
             rngs: as there.
         """
         self._set_shapes(image_shape, out_channels, num_params, condition_dim)
-        self.last = Conv(self.in_shape[-1], self.last_channels, zero=True, rngs=rngs)
-        self.by_condition = _by_condition(condition_dim, self.last_channels, rngs, zero=True)
+        options: dict[str, Any] = {
+            "compute_dtype": check_compute_dtype(compute_dtype),
+            "zero": True,
+            "rngs": rngs,
+        }
+        self.last = Conv(self.in_shape[-1], self.last_channels, **options)
+        self.by_condition = _by_condition(condition_dim, self.last_channels, **options)
 
     def _image(self, x: Array, condition: Array | None) -> Array:
         return _moved(self.last(x), self.by_condition, condition)
@@ -434,7 +469,7 @@ class ConvEncoder(AbstractConditioner):
         height, width, last = self.in_shape
         self.out_shape = tuple(out_shape)
         self.condition_shape = condition_shape(condition_dim)
-        options = _block_options(condition_dim, activation, rngs)
+        options = _block_options(condition_dim, activation, "float32", rngs)
         self.activation = options["activation"]
         downs, blocks = [], []
         for number in check_hidden(channels):
@@ -499,7 +534,7 @@ class ConvDecoder(AbstractConditioner):
                 f"and width: expected multiples of {factor}; give fewer channels, one a stage"
             )
         self.condition_shape = condition_shape(condition_dim)
-        options = _block_options(condition_dim, activation, rngs)
+        options = _block_options(condition_dim, activation, "float32", rngs)
         self.activation = options["activation"]
         self.small_shape = height // factor, width // factor, channels[0]
         self.first = Dense(in_dim, math.prod(self.small_shape), compute_dtype="float32", rngs=rngs)
@@ -532,22 +567,31 @@ def check_image_shape(shape: Any, name: str = "image_shape") -> Shape:
 
 
 def _block_options(
-    condition_dim: int | None, activation: str | Activation, rngs: nnx.Rngs
+    condition_dim: int | None,
+    activation: str | Activation,
+    compute_dtype: str,
+    rngs: nnx.Rngs,
 ) -> dict[str, Any]:
     return {
         "condition_dim": condition_dim,
         "activation": get_activation(activation),
+        "compute_dtype": check_compute_dtype(compute_dtype),
         "rngs": rngs,
     }
 
 
 def _by_condition(
-    condition_dim: int | None, channels: int, rngs: nnx.Rngs, *, zero: bool = False
+    condition_dim: int | None,
+    channels: int,
+    *,
+    compute_dtype: str,
+    zero: bool = False,
+    rngs: nnx.Rngs,
 ) -> Dense | None:
     """The map from a condition to what moves the channels, if there is one."""
     if condition_dim is None:
         return None
-    return Dense(condition_dim, channels, compute_dtype="float32", zero=zero, rngs=rngs)
+    return Dense(condition_dim, channels, compute_dtype=compute_dtype, zero=zero, rngs=rngs)
 
 
 def _moved(h: Array, by_condition: Dense | None, condition: Array | None) -> Array:

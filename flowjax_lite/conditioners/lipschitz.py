@@ -11,8 +11,8 @@ from jax import Array
 from flowjax_lite.conditioners.activations import LIPSCHITZ, Activation, get_activation_among
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.mlp import Dense, check_hidden, condition_shape
-from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.core.checks import check_condition, check_event, check_positive_int
+from flowjax_lite.numerics.product import check_compute_dtype, product
 from flowjax_lite.numerics.random import lecun_normal
 from flowjax_lite.numerics.scalar import log_scale
 from flowjax_lite.numerics.spectral import spectral_norm_bound

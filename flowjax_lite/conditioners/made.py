@@ -17,8 +17,8 @@ from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.causal import AbstractCausal
 from flowjax_lite.conditioners.masked import MaskedLinear, hidden_units, output_units
 from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
-from flowjax_lite.conditioners.product import check_compute_dtype
 from flowjax_lite.core.checks import check_condition, check_event, check_positive_int
+from flowjax_lite.numerics.product import check_compute_dtype
 
 
 class MADE(AbstractCausal):

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jax import Array, lax
 
-from flowjax_lite.conditioners.product import product
+from flowjax_lite.numerics.product import product
 from flowjax_lite.numerics.random import lecun_normal
 
 

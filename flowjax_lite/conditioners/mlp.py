@@ -10,8 +10,8 @@ from jax import Array
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.base import AbstractConditioner
-from flowjax_lite.conditioners.product import check_compute_dtype, product
 from flowjax_lite.core.checks import Shape, check_condition, check_event, check_positive_int
+from flowjax_lite.numerics.product import check_compute_dtype, product
 from flowjax_lite.numerics.random import lecun_normal
 
 

@@ -12,9 +12,9 @@ from jax import Array
 from flowjax_lite.conditioners import MLP, ResidualMLP, get_activation
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.mlp import Dense, check_hidden, condition_shape
-from flowjax_lite.conditioners.product import check_compute_dtype
 from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.core.recipe import RecordedModule
+from flowjax_lite.numerics.product import check_compute_dtype
 
 
 class AbstractDynamics(RecordedModule, ABC, kind="dynamics"):

@@ -23,7 +23,6 @@ from flowjax_lite.bijectors import (
 )
 from flowjax_lite.conditioners import MLP, Periodic, ResidualMLP
 from flowjax_lite.conditioners.activations import Activation
-from flowjax_lite.conditioners.product import ComputeDtype
 from flowjax_lite.core.checks import check_choice, check_columns, check_positive_int
 from flowjax_lite.distributions import AbstractBase, Flow, Product, StandardNormal, Uniform
 from flowjax_lite.flows.options import (
@@ -35,6 +34,7 @@ from flowjax_lite.flows.options import (
     without_effect,
 )
 from flowjax_lite.flows.stacking import Order, stack
+from flowjax_lite.numerics.product import ComputeDtype
 from flowjax_lite.transformers import (
     AbstractTransformer,
     Additive,

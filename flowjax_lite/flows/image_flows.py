@@ -33,13 +33,18 @@ from flowjax_lite.conditioners import ConvNet, GivenImage, GlowNet, WeightNormCo
 from flowjax_lite.conditioners.convolution import AbstractImageNet, check_image_shape
 from flowjax_lite.core.checks import Shape, check_choice, check_positive_int
 from flowjax_lite.distributions import Flow, StandardNormal
-from flowjax_lite.flows.options import PIXELS, ImageOptions, ScaleOptions, flow_factory
+from flowjax_lite.distributions.bases.base import check_number
+from flowjax_lite.flows.options import (
+    ImageOptions,
+    ScaleOptions,
+    amortizer_options,
+    flow_factory,
+)
+from flowjax_lite.numerics.product import ComputeDtype
 from flowjax_lite.transformers import AbstractTransformer, Affine, LogisticMixture
 
 Normalization = Literal["batch", "act"]
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
-# Pixels keep this distance from 0 and 1, where the logarithm of odds is infinite.
-_ALPHA = 0.05
 # Standard deviation of a logistic variable, whose sigmoid is uniform.
 _LOGISTIC = math.pi / math.sqrt(3)
 # Standard deviation of a uniform level, nearly, as a part of all levels.
@@ -174,7 +179,6 @@ def glow(*, num_layers: int = 8, channels: int = 64, **options: Unpack[ScaleOpti
         The flow, up to the fixed order of channels and the map of pixels the identity at
         initialisation.
     """
-    condition_dim = options["condition_dim"]
 
     def make_scale(shape: Shape, scale: int, rest: AbstractBijector | None) -> AbstractBijector:
         height, width, depth = shape
@@ -191,10 +195,8 @@ def glow(*, num_layers: int = 8, channels: int = 64, **options: Unpack[ScaleOpti
         rngs = options["rngs"]
         steps = Repeat(make_step, num_layers, gradient=options["gradient"], rngs=rngs)
         if rest is None:
-            given: Any = (
-                {} if condition_dim is None else {"condition_dim": condition_dim, "rngs": rngs}
-            )
-            prior = [spread(Independent(Affine(), depth, **given))]
+            given = amortizer_options(options)
+            prior = [spread(Independent(Affine(), depth, **given, rngs=rngs))]
         else:
             prior = [rest, Coupling(Affine(), ZeroConvNet(**half, rngs=rngs))]
         return Squeezed(Chain([*prior, steps]))
@@ -209,6 +211,7 @@ def dequantizer(
     channels: int = 32,
     num_blocks: int = 2,
     gradient: Gradient = "store",
+    compute_dtype: ComputeDtype = "float32",
     rngs: nnx.Rngs,
 ) -> Flow:
     """Noise in (0, 1) given an image, for variational dequantisation: see `Dequantized`.
@@ -223,6 +226,7 @@ def dequantizer(
         channels: of their networks.
         num_blocks: number of residual blocks of each network.
         gradient: as for `glow`.
+        compute_dtype: as for `glow`.
         rngs: source of the initial weights.
 
     Returns:
@@ -241,6 +245,7 @@ def dequantizer(
             num_params=2,
             channels=channels,
             num_blocks=num_blocks,
+            compute_dtype=compute_dtype,
             rngs=rngs,
         )
         reverse = Channelwise(Reverse(depth), (height, width))
@@ -291,6 +296,7 @@ def _of_half(
         "out_channels": depth // 2,
         "num_params": transformer.num_params,
         "condition_dim": options["condition_dim"],
+        "compute_dtype": options["compute_dtype"],
     }
 
 
@@ -313,12 +319,20 @@ def _squeezed(shape: Shape, num_scales: int) -> Shape:
 def of_pixels(bijector: AbstractBijector, options: ImageOptions) -> Flow:
     """A flow of images in [0, num_levels), from a bijector of images of unit scale."""
     shape, levels = bijector.event_shape, check_positive_int(options["num_levels"], "num_levels")
-    if check_choice(options["pixels"], PIXELS, "pixels") == "centre":
-        to_pixels: list[AbstractBijector] = [
-            Standardize(shape, loc=levels / 2, scale=_UNIT * levels)
+    inside = options["logit"]
+    to_pixels: list[AbstractBijector]
+    if inside is None:
+        to_pixels = [Standardize(shape, loc=levels / 2, scale=_UNIT * levels)]
+    elif 0 < check_number(inside, "logit") < 0.5:
+        scale = levels / (1 - 2 * inside)
+        to_pixels = [
+            Standardize(shape, loc=0.0, scale=_LOGISTIC),
+            Sigmoid(shape),
+            Standardize(shape, loc=-inside * scale, scale=scale),
         ]
     else:
-        scale = levels / (1 - 2 * _ALPHA)
-        to_pixels = [Sigmoid(shape), Standardize(shape, loc=-_ALPHA * scale, scale=scale)]
+        raise ValueError(
+            f"logit is {inside}; expected a number above 0 and below 0.5, such as 0.01, or None"
+        )
     chain = Chain([bijector, *to_pixels])
     return Flow(StandardNormal(shape), chain, condition_map=options["condition_map"])

@@ -17,12 +17,12 @@ from flax import nnx
 from flowjax_lite.bijectors import AbstractBijector
 from flowjax_lite.bijectors.repeat import Gradient
 from flowjax_lite.conditioners.activations import Activation
-from flowjax_lite.conditioners.product import ComputeDtype
 from flowjax_lite.continuous import Solver
 from flowjax_lite.continuous.solver import Adjoint, SolverMethod
 from flowjax_lite.core.checks import check_rngs, suggest
 from flowjax_lite.core.recipe import remembers_recipe
 from flowjax_lite.distributions import AbstractBase, Flow
+from flowjax_lite.numerics.product import ComputeDtype
 from flowjax_lite.transformers import AbstractTransformer
 
 Factory = TypeVar("Factory", bound=Callable[..., Flow])
@@ -30,8 +30,6 @@ Factory = TypeVar("Factory", bound=Callable[..., Flow])
 DivergenceName = Literal["exact", "hutchinson", "hutch++"]
 DIVERGENCES: tuple[str, ...] = get_args(DivergenceName)
 Network = Literal["mlp", "residual"]
-Pixels = Literal["logit", "centre"]
-PIXELS: tuple[str, ...] = get_args(Pixels)
 
 
 class FlowOptions(TypedDict, total=False):
@@ -126,21 +124,25 @@ class ImageOptions(TypedDict, total=False):
             unconditional flow.
         num_levels: number of levels of a pixel: an event holds numbers in [0, num_levels), such
             as 256 for bytes with noise, see `Dequantized`; 1 for numbers in [0, 1).
-        pixels: the fixed map to unit scale: "logit" by a logarithm of odds, beyond whose ends,
-            a twentieth of the levels further out, there are no samples; or "centre" by a shift and
-            a scale alone.
+        logit: the fixed map of pixels x, of which 1 are all levels, to unit scale: the logarithm of
+            the odds of logit + (1 - 2 logit) x, a number below 0.5 that keeps 0 and 1 at a
+            distance from where it is infinite, as in the paper on RealNVP. The smaller it is, the
+            more room have the darkest and the brightest levels. None for a shift and a scale.
         condition_map: fixed bijector from unit scale to the conditions.
         gradient: what a backward pass keeps of each layer: "store" all that it needs,
             "recompute" its input, "invert" nothing; see `Repeat`.
+        compute_dtype: precision of the networks' products: "float32", "tensorfloat32" or
+            "bfloat16"; see `conditioners.check_compute_dtype`.
         rngs: source of the initial weights, such as `nnx.Rngs(0)`.
     """
 
     image_shape: Required[tuple[int, int, int]]
     condition_dim: int | None
     num_levels: int
-    pixels: Pixels
+    logit: float | None
     condition_map: AbstractBijector | None
     gradient: Gradient
+    compute_dtype: ComputeDtype
     rngs: Required[nnx.Rngs]
 
 
@@ -160,13 +162,10 @@ class AttentionOptions(ImageOptions, total=False):
     Args:
         width: of the activations of a patch, a multiple of num_heads.
         num_heads: number of heads of each attention.
-        compute_dtype: precision of products with weights: "float32", "tensorfloat32" or
-            "bfloat16"; see `conditioners.check_compute_dtype`.
     """
 
     width: int
     num_heads: int
-    compute_dtype: ComputeDtype
 
 
 SOLVER: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Solver)}
@@ -187,14 +186,14 @@ DEFAULTS: dict[str, Any] = {
     "width": 128,
     "num_heads": 4,
     "num_levels": 256,
-    "pixels": "logit",
+    "logit": 0.01,
 }
 
 # The order of a signature: these, then what a flow has for itself, then the last ones.
 _FIRST = ("dim", "image_shape", "condition_dim", "num_scales", "num_layers", "hidden")
 _LAST = (
     "num_levels",
-    "pixels",
+    "logit",
     "base",
     "data_map",
     "condition_map",
@@ -287,13 +286,13 @@ def check_transformer(transformer: Any) -> AbstractTransformer:
     return transformer
 
 
-def network_options(options: NetworkOptions | AttentionOptions) -> dict[str, Any]:
+def network_options(options: NetworkOptions | ImageOptions) -> dict[str, Any]:
     """The options that go to each layer's network."""
     names = ("hidden", "width", "num_heads", "condition_dim", "activation", "compute_dtype")
     return {name: value for name, value in options.items() if name in names}
 
 
-def amortizer_options(options: AmortizedOptions) -> dict[str, Any]:
+def amortizer_options(options: AmortizedOptions | ImageOptions) -> dict[str, Any]:
     """The options that go to each layer's network, none where there is no condition."""
     return {} if options["condition_dim"] is None else network_options(options)
 

@@ -139,10 +139,10 @@ def test_images_of_several_channels(tmp_path: Path) -> None:
     ("source", "sections", "message"),
     [
         ("moons", {}, "glow takes images of whole levels, which moons is not"),
-        ("digits", {"data": ", logit: 0.05"}, "give flow.pixels instead"),
+        ("digits", {"data": ", logit: 0.05"}, "give flow.logit instead"),
         ("digits", {"training": ", loss: flow_matching"}, "glow takes likelihood"),
         ("digits", {"flow": "family: glow, hidden: [4]"}, "unknown key 'flow.hidden'"),
-        ("digits", {"flow": "family: glow, pixels: log"}, "unknown pixels 'log'"),
+        ("digits", {"flow": "family: glow, logit: 0.5"}, "a number above 0 and below 0.5"),
         ("digits", {"flow": "family: glow, num_scales: 4"}, "multiples of 16"),
         ("colour.npy", {"flow": REALNVP}, "realnvp takes rows of columns.*expected one of.*glow"),
     ],

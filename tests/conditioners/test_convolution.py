@@ -24,7 +24,9 @@ def test_shapes_and_starts():
 
 def test_a_block_starts_as_the_identity_and_sees_neighbours_alone():
     """Catches a norm over pixels, through which every pixel would see all others."""
-    block = GatedBlock(2, condition_dim=None, activation=jnp.tanh, rngs=nnx.Rngs(0))
+    block = GatedBlock(
+        2, condition_dim=None, activation=jnp.tanh, compute_dtype="float32", rngs=nnx.Rngs(0)
+    )
     x = jax.random.normal(jax.random.key(0), (5, 5, 2))
     apply = jax.jit(lambda block, x: block(x, None))
     np.testing.assert_array_equal(apply(block, x), x)

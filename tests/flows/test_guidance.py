@@ -19,7 +19,7 @@ CONDITION = jnp.array([1.0, 0.0])
 
 def tarflow(condition_dim: int | None = 2, num_layers: int = 2) -> fl.Flow:
     """A small one with random weights."""
-    sizes = {"patch_size": 2, "width": 4, "num_attentions": 1, "num_heads": 2, "pixels": "centre"}
+    sizes = {"patch_size": 2, "width": 4, "num_attentions": 1, "num_heads": 2, "logit": None}
     options = {"image_shape": (4, 4, 1), "condition_dim": condition_dim, "num_layers": num_layers}
     return randomised(fl.flows.tarflow(**sizes, **options, rngs=nnx.Rngs(0)))
 

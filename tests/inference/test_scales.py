@@ -26,7 +26,7 @@ def test_each_scale_leaves_half_behind(name: str):
 
 def test_what_a_scale_hands_on_does_not_see_what_it_leaves_behind():
     """Catches entries in other places; the twin draws the coarse ones anew."""
-    options = {"num_scales": 2, "num_layers": 1, "channels": 2, "pixels": "centre"}
+    options = {"num_scales": 2, "num_layers": 1, "channels": 2, "logit": None}
     flow = randomised(fl.flows.glow(image_shape=SHAPE, **options, rngs=nnx.Rngs(0)))
     is_fine = scales(flow) == 0
     within = flow.bijector.bijectors[0].bijector.bijectors[0]  # Squeezed around the coarser scale

@@ -51,12 +51,41 @@ def test_values_and_derivatives_are_those_of_xla(x64: None, size: int, stride: i
             np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10, err_msg=mode)
 
 
+@pytest.mark.parametrize(("compute_dtype", "digits"), [("tensorfloat32", 24), ("bfloat16", 8)])
+def test_factors_are_rounded_and_sums_are_not(compute_dtype: str, digits: int):
+    """Catches another precision than was asked for, in values or in gradients (here on CPU)."""
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((8, 8, 50), (3, 3, 50, 4)))
+
+    def values(x: Array, kernel: Array, compute_dtype: str) -> Array:
+        return convolution(x, kernel, compute_dtype=compute_dtype)
+
+    def gradients(x: Array, kernel: Array, compute_dtype: str) -> tuple[Array, ...]:
+        y, back = jax.vjp(lambda *inputs: values(*inputs, compute_dtype), x, kernel)
+        return back(jnp.cos(jnp.arange(y.size)).reshape(y.shape))
+
+    for function in (values, gradients):
+        ours, full = (
+            np.concatenate([np.ravel(each) for each in jax.tree.leaves(function(x, kernel, kind))])
+            for kind in (compute_dtype, "float32")
+        )
+        assert ours.dtype == np.float32
+        error = np.linalg.norm(ours - full) / np.linalg.norm(full)
+        assert error < 2.0**-digits
+        assert (error > 2.0 ** -(digits + 3)) == (compute_dtype == "bfloat16")
+    rounded = (np.asarray(jnp.asarray(m, jnp.bfloat16), np.float32) for m in (x, kernel))
+    expected = reference(*(jnp.asarray(m) for m in rounded), 1, "SAME")
+    np.testing.assert_allclose(values(x, kernel, "bfloat16"), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_wrong_tangent_is_found():
     """The twin: products with another stride are another convolution."""
     x, kernel = jnp.arange(36.0).reshape(6, 6, 1), jnp.ones((3, 3, 1, 1))
     right = reference(x, kernel, 2, "SAME")
-    np.testing.assert_allclose(_products(x, kernel, 2, "SAME"), right, rtol=1e-6)
-    wrong = _products(x, kernel, 1, "SAME")[::2, ::2]  # windows that begin a pixel too early
+    np.testing.assert_allclose(_products(x, kernel, 2, "SAME", "float32"), right, rtol=1e-6)
+    wrong = _products(x, kernel, 1, "SAME", "float32")[
+        ::2, ::2
+    ]  # windows that begin a pixel too early
     assert np.abs(wrong - right).max() > 1
 
 

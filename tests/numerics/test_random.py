@@ -1,14 +1,13 @@
 """Random arrays drawn as vectors: the numbers of `jax.random`, and no bits of several axes."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.extend.core import jaxprs_in_params
+from helpers.programs import equations
 
 import flowjax_lite as fl
 from flowjax_lite.numerics.random import lecun_normal, normal, rademacher, uniform
@@ -46,18 +45,10 @@ def test_the_same_numbers(name: str, dtype: np.dtype):
         np.testing.assert_array_equal(got, expected)
 
 
-def drawn_shapes(jaxpr: Any) -> Iterator[tuple[int, ...]]:
-    """The shape of each draw of random bits, in a program and those inside of it."""
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "random_bits":
-            yield equation.params["shape"]
-        for inner in jaxprs_in_params(equation.params):
-            yield from drawn_shapes(inner)
-
-
-def shapes_of(function: Callable) -> list[tuple[int, ...]]:
-    """Of a function of a key."""
-    return list(drawn_shapes(jax.make_jaxpr(function)(jax.random.key(0)).jaxpr))
+def shapes_of(draw: Callable) -> list[tuple[int, ...]]:
+    """The shape of each draw of random bits, in a function of a key."""
+    found = equations(draw, jax.random.key(0))
+    return [each.params["shape"] for each in found if each.primitive.name == "random_bits"]
 
 
 @pytest.mark.parametrize("family", fl.flows.IMAGES)

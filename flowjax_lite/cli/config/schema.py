@@ -67,6 +67,7 @@ _BELOW = {
     "data.validation": 1.0,
     "data.test": 1.0,
     "data.logit": 0.5,
+    "flow.logit": 0.5,
     "data.num": 10**8 + 1,
     "data.noise_copies": 10**4 + 1,
     "training.ema": 1.0,

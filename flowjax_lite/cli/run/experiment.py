@@ -141,7 +141,7 @@ def _image_flow(config: Config, data: Dataset) -> Dequantized:
         )
     if config.data["logit"] is not None:
         raise OptionError(
-            "data.logit", f"data.logit: {family} maps pixels by itself: give flow.pixels instead"
+            "data.logit", f"data.logit: {family} maps pixels by itself: give flow.logit instead"
         )
     if config.training["loss"] != "likelihood":
         raise OptionError(

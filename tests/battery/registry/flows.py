@@ -108,7 +108,7 @@ def image_flow(rngs: nnx.Rngs, name: str, condition_dim: int | None = None) -> F
         image_shape=(4, 4, 1),
         condition_dim=condition_dim,
         num_levels=2,
-        pixels="centre",
+        logit=None,
         rngs=rngs,
         **settings,
     )

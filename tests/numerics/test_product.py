@@ -12,11 +12,13 @@ import pytest
 from battery.measure import input_dim, randomised
 from battery.registry import BIJECTORS, CONDITIONERS, made, mlp
 from flax import nnx
+from helpers.programs import equations
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import COMPUTE_DTYPES, MADE, MLP
-from flowjax_lite.conditioners.product import product
-from flowjax_lite.flows import NAMED
+from flowjax_lite.distributions import Flow
+from flowjax_lite.flows import IMAGES, NAMED, dequantizer
+from flowjax_lite.numerics.product import product
 
 EPS = {"float32": 2.0**-24, "tensorfloat32": 2.0**-24, "bfloat16": 2.0**-9}  # on CPU
 DIM = 6
@@ -79,7 +81,7 @@ def test_no_linear_map_rounds_in_secret(name: str):
 def check_all_products_are_full(function: Callable, x: Any) -> str:
     """Look at every product of a program, and return it."""
     program = str(jax.make_jaxpr(function)(x))
-    products = re.findall(r"dot_general\[(.*?)\] ", program, re.DOTALL)
+    products = re.findall(r"(?:dot_general|conv_general_dilated)\[(.*?)\] ", program, re.DOTALL)
     assert products
     for line in products:
         assert "precision=(Precision.HIGHEST, Precision.HIGHEST)" in line, line
@@ -106,6 +108,47 @@ def test_every_flow_hands_the_precision_on(name: str):
     flow = NAMED[name](**settings, compute_dtype="bfloat16", rngs=nnx.Rngs(0))
     program = jax.jit(flow.log_prob).lower(jnp.zeros((1, DIM)), jnp.zeros((1, 2))).as_text()
     assert any("bf16" in line for line in program.splitlines() if "dot" in line)
+
+
+def image_flow(name: str, compute_dtype: str) -> Flow:
+    """A small image flow with a condition, or the flow of its noise, which sees an image."""
+    rngs = nnx.Rngs(0)
+    if name == "dequantizer":
+        return dequantizer((4, 4, 1), channels=4, compute_dtype=compute_dtype, rngs=rngs)
+    settings = {"image_shape": (4, 4, 1), "condition_dim": 2, "num_layers": 1}
+    settings |= {"channels": 4} if name in AT_SCALES else {"patch_size": 2, "width": 8}
+    return IMAGES[name](**settings, compute_dtype=compute_dtype, rngs=rngs)
+
+
+AT_SCALES = ("realnvp_image", "glow", "flowpp_image")
+
+
+@pytest.mark.parametrize("name", [*IMAGES, "dequantizer"])
+def test_every_image_flow_hands_the_precision_on(name: str):
+    """Catches a convolution, or a product with a condition, of another precision than asked for."""
+
+    def kinds(compute_dtype: str) -> dict[str, set[str]]:
+        """The types and precisions of factors, by operation."""
+        flow = image_flow(name, compute_dtype)
+        x, given = jnp.full((1, 4, 4, 1), 0.5), jnp.zeros((1, *flow.condition_shape))
+        found: dict[str, set[str]] = {"conv_general_dilated": set(), "dot_general": set()}
+        for each in equations(flow.log_prob, x, given):
+            if each.primitive.name in found:
+                precision = each.params["precision"]
+                kind = f"{each.invars[1].aval.dtype} {precision and precision[0].name}"
+                found[each.primitive.name].add(kind)
+        return found
+
+    full, fast, half = (kinds(compute_dtype) for compute_dtype in COMPUTE_DTYPES)
+    convolutions, products = "conv_general_dilated", "dot_general"
+    if name in (*AT_SCALES, "dequantizer"):  # every one, and the products with a condition
+        assert full[convolutions] == {"float32 HIGHEST"}
+        assert fast[convolutions] == {"float32 HIGH"}
+        assert half[convolutions] == {"bfloat16 HIGHEST"}
+    if name != "dequantizer":  # products within attention and linear maps stay as they are
+        assert full[products] == {"float32 HIGHEST"}
+        assert fast[products] >= {"float32 HIGH"}
+        assert half[products] >= {"bfloat16 None"}
 
 
 # One for each kind of network, and of what is done with its output.
