@@ -15,6 +15,7 @@ from flowjax_lite.core.checks import check_choice, listed, suggest
 from flowjax_lite.data.arrays import as_array, frame_columns
 from flowjax_lite.data.dataset import Dataset, Split, split
 from flowjax_lite.data.domains import dequantize
+from flowjax_lite.data.labels import LABEL, read_labels, schema_of
 from flowjax_lite.data.named.benchmarks import bsds300, uci
 from flowjax_lite.data.named.embedded import EMBEDDED
 from flowjax_lite.data.named.toys import TOYS, toy
@@ -44,6 +45,7 @@ _DIVIDED = "files, tables and toys; others have splits of their own"
 _PURPOSES = {
     "data_dir": "bsds300 and uci/NAME",
     "array": "npz files, without a schema",
+    "labels": "digits, and files and arrays of numbers",
     "validation": _DIVIDED,
     "test": _DIVIDED,
     "num": "toy densities",
@@ -59,6 +61,7 @@ def load(
     columns: Sequence[str] | None = None,
     condition_columns: Sequence[str] | None = None,
     array: str | None = None,
+    labels: str | PathLike[str] | np.ndarray | None = None,
     schema: str | None = None,
     missing: str = "error",
     validation: float | int = 0.1,
@@ -79,6 +82,9 @@ def load(
         columns: Columns of a table that make x; all but `condition_columns` by default.
         condition_columns: Columns of a table that make the condition.
         array: Name of the array in an npz file that holds more than one.
+        labels: Classes of the rows, whole numbers, which become the condition, one-hot: a file such
+            as `train-labels-idx1-ubyte.gz`, the name of their array in an npz file (in `digits`
+            `target`), or an array.
         schema: "auto" finds out what the columns of a frame, or a csv or parquet file, hold (see
             `infer_schema`): whole numbers get noise, so that they have a density, and words are
             taken one-hot as the condition, or left out where `condition_columns` does not name
@@ -113,11 +119,15 @@ def load(
         taken = {*options} - {"data_dir", "num", "noise_copies"}
         if not is_path or schema is not None:
             taken.remove("array")
+        if schema is not None:
+            taken.remove("labels")
     for option in sorted(options.keys() - taken - {"seed", "checks"}):
         value = options[option]
-        if value != signature(load).parameters[option].default:
+        if np.any(value != signature(load).parameters[option].default):
+            is_array = isinstance(value, np.ndarray)
+            told = f"an array of shape {value.shape}" if is_array else repr(value)
             raise ValueError(
-                f"{option} is {value!r}, which has no effect on {name}: it is for "
+                f"{option} is {told}, which has no effect on {name}: it is for "
                 f"{_PURPOSES.get(option, 'files and tables')}. Leave it out."
             )
     if load_named is not None:
@@ -129,7 +139,7 @@ def load(
     table = Path(source) if is_path else source
     with naming(name):
         if schema is None:
-            data = _numbers(table, name, columns, condition_columns, array, seed)
+            data = _numbers(table, name, columns, condition_columns, array, labels, seed)
         else:
             data = _by_schema(table, name, columns, condition_columns, missing, seed)
     every = _check(data, "train", name, checks)
@@ -157,10 +167,18 @@ def _named(name: str) -> Callable[..., Dataset] | None:
 
 
 def _numbers(
-    source: Any, name: str, columns: _Names, condition_columns: _Names, array: str | None, seed: int
+    source: Any,
+    name: str,
+    columns: _Names,
+    condition_columns: _Names,
+    array: str | None,
+    labels: Any,
+    seed: int,
 ) -> Dataset:
     """The columns of a table of numbers, or images."""
     given = tuple(condition_columns or ())
+    if given and labels is not None:
+        raise TableError("labels and condition_columns are both the condition: give one of them.")
     wanted = (*columns, *given) if columns else None
     if isinstance(source, Path):
         table = read_table(source, columns=wanted, array=array)
@@ -185,6 +203,14 @@ def _numbers(
         x = dequantize(x, num_levels, seed=seed)
     kind = frame_kind(source)
     schema, given_schema = (Schema(dict.fromkeys(part, "real"), kind) for part in (names, given))
+    if labels is not None:
+        classes = read_labels(labels, source)
+        given_schema = schema_of(classes)
+        condition = given_schema.to_array({LABEL: classes})
+        if len(condition) != len(x):
+            raise TableError(
+                f"has {len(x)} rows, and there are {len(condition)} labels: expected one for each."
+            )
     data = _undivided(name, Split(x, condition), schema, given_schema)
     return replace(data, image_shape=image_shape, num_levels=num_levels)
 

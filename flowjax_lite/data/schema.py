@@ -264,7 +264,7 @@ def _numbers(name: str, kind: str | Sequence[str], values: np.ndarray) -> np.nda
         if values.dtype.kind not in "fiub":
             raise ValueError(f"column {name!r} holds {str(values[0])!r}; expected numbers ({kind})")
         return values[:, None].astype(np.float64)
-    words = np.array([str(value) for value in values.tolist()], object)
+    words = np.array([_word(value) for value in values.tolist()], object)
     one_hot = words[:, None] == np.array(kind, object)
     unknown = np.flatnonzero(~one_hot.any(axis=1))
     if unknown.size:
@@ -273,3 +273,8 @@ def _numbers(name: str, kind: str | Sequence[str], values: np.ndarray) -> np.nda
             f"expected one of {listed(kind, most=10)}"
         )
     return one_hot.astype(np.float64)
+
+
+def _word(value: Any) -> str:
+    """A cell as one of the words of its column; a csv file has whole numbers with a point."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)

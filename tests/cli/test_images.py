@@ -120,6 +120,36 @@ def test_flows_of_images_and_of_vectors_stand_in_one_table(
     assert (tmp_path / "out" / ROWS).exists()
 
 
+def test_classes_are_conditions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Would catch classes of other images, in training, in a file or in samples."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(400) % 2  # dark and bright
+    x = (60 + 120 * classes[:, None, None] + rng.normal(0, 10, (400, 4, 4))).astype(np.uint8)
+    np.savez(tmp_path / "train.npz", x=x, label=classes)
+    np.savez(tmp_path / "test.npz", x=x[::2], label=classes[::2])
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "wrong.npy", 1 - classes)
+    config = write_config(
+        tmp_path,
+        str(tmp_path / "train.npz"),
+        data=", array: x, labels: label",
+        training=", learning_rate: 1e-2",
+    )
+    assert main(["fit", str(config), "--training.max-epochs", "20"]) == 0
+    directory = tmp_path / "runs" / "a"
+    right = evaluate(directory, data=str(tmp_path / "test.npz"))
+    swapped = {"data": str(tmp_path / "x.npy"), "labels": str(tmp_path / "wrong.npy")}
+    wrong = evaluate(directory, **swapped)
+    assert len(right) == 200 and right.mean() > wrong.mean() + 5
+    assert main(["evaluate", str(directory), "--data", str(tmp_path / "x.npy")]) == 2
+    assert "name those of" in capsys.readouterr().err
+    assert main(["evaluate", str(directory), "--labels", str(tmp_path / "wrong.npy")]) == 2
+    (tmp_path / "classes.csv").write_text("label\n1\n0\n")
+    given = {"condition": tmp_path / "classes.csv", "out": tmp_path / "s.npy"}
+    bright, dark = sample(directory, num=20, **given).reshape(2, 20, -1).mean((1, 2))
+    assert bright > dark + 30
+
+
 def test_images_of_several_channels(tmp_path: Path) -> None:
     """Would catch channels that are lost, or levels that are not those of the file."""
     x = images(4, 4, 3)

@@ -16,6 +16,7 @@ from flowjax_lite.cli.run import directory, experiment, output
 from flowjax_lite.cli.run.directory import Run
 from flowjax_lite.core.files import writing_whole
 from flowjax_lite.data import Dataset, DataWarning, Schema, Split, join
+from flowjax_lite.data.labels import LABEL, read_labels
 from flowjax_lite.diagnostics import Diagnosis
 
 TABLES = (".npy", ".csv")
@@ -27,6 +28,7 @@ def evaluate(
     run: str | Path,
     *,
     data: str | None = None,
+    labels: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> np.ndarray:
@@ -36,6 +38,7 @@ def evaluate(
         run: The run directory.
         data: A named data set or a file, every row of which is evaluated; by default the test
             split of the run's own data.
+        labels: The classes of the rows of a file, as `data.labels` of a config.
         out: Where to write a table, .npy or .csv: for each row its number, its log-likelihood, and
             its rank, 1 for the least likely; for a file, in the order of its rows.
         overwrite: Replace the table if it exists.
@@ -49,7 +52,7 @@ def evaluate(
     if out is not None:
         _check_out(out, TABLES, overwrite=overwrite)
     trained = directory.read(run)
-    dataset = _data(trained, data)
+    dataset = _data(trained, data, labels)
     log_prob = experiment.log_prob(trained.flow, dataset.test)
     mean = float(log_prob.mean())
     cells = {
@@ -70,12 +73,15 @@ def evaluate(
     return log_prob
 
 
-def diagnose(run: str | Path, *, data: str | None = None, num: int = 1000) -> Diagnosis:
+def diagnose(
+    run: str | Path, *, data: str | None = None, labels: str | None = None, num: int = 1000
+) -> Diagnosis:
     """Print what cannot be trusted of the numbers of a run's flow.
 
     Args:
         run: The run directory.
         data: A named data set or a file; by default the test split of the run's own data.
+        labels: The classes of the rows of a file, as `data.labels` of a config.
         num: The most rows that are looked at, from the first on.
 
     Returns:
@@ -87,7 +93,7 @@ def diagnose(run: str | Path, *, data: str | None = None, num: int = 1000) -> Di
     if num < 1:
         raise ValueError(f"--num is {num}; expected at least 1")
     trained = directory.read(run)
-    dataset = _data(trained, data)
+    dataset = _data(trained, data, labels)
     flow, examined, _ = experiment.density(trained.flow, dataset.test[:num])
     diagnosis = fl.diagnose(flow, examined.x, examined.condition)
     print(f"{dataset.name}\n{diagnosis}")
@@ -156,23 +162,33 @@ def sample(
     return samples
 
 
-def _data(run: Run, source: str | None) -> Dataset:
+def _data(run: Run, source: str | None, labels: str | None) -> Dataset:
     """Return a data set whose test split holds the rows that a run is asked about."""
     section, told = run.config.data, run.summary
+    of_file = source is not None and (Path(source).is_file() or bool(Path(source).suffix))
+    if labels is not None and not (of_file and section["labels"] is not None):
+        raise ValueError(
+            "--labels is for the rows of a file, --data FILE, and a run with data.labels: leave it "
+            "out"
+        )
     if source is None:
         data = experiment.load_data(section)
         data = dataclasses.replace(data, name=f"{data.name}, test")
-    elif Path(source).is_file() or Path(source).suffix:
-        given, seed, array = None, section["seed"], section["array"]
+    elif of_file:
+        given, seed = None, section["seed"]
+        array = section["array"] if Path(source).suffix == ".npz" else None
         levels = told.num_levels
         x = _read(source, told.columns, told.schema, array=array, seed=seed, num_levels=levels)
-        if told.condition_columns:
+        if section["labels"] is not None:
+            given = _read_labels(run, source, labels)
+        elif told.condition_columns:
             given = _read(source, told.condition_columns, told.condition_schema, array=array)
         every = Split(x, given)
         name = Path(source).name
         data = Dataset(name, every, every, every, told.columns, num_levels=levels)
     else:
-        kept = section if source in fl.data.TOYS else ("data_dir", "seed", "checks", "logit")
+        few = ("data_dir", "seed", "labels", "checks", "logit")
+        kept = section if source in fl.data.TOYS else few
         data = experiment.load_data({name: section[name] for name in kept} | {"source": source})
         every = join(data.train, data.validation, data.test)
         data = dataclasses.replace(data, name=f"{data.name}, all", test=every)
@@ -183,6 +199,19 @@ def _data(run: Run, source: str | None) -> Dataset:
         )
     experiment.check_logit(data, section["logit"])
     return data
+
+
+def _read_labels(run: Run, source: str, labels: str | None) -> np.ndarray:
+    """Return the classes of the rows of a file as conditions of a run's flow."""
+    if labels is None and Path(source).suffix == ".npz":
+        labels = run.config.data["labels"]  # the name of an array, which other files have, too
+    if labels is None:
+        raise ValueError(
+            f"the flow of {run.directory} is given classes: name those of {source} by --labels"
+        )
+    assert run.summary.condition_schema is not None, "written with data.labels"
+    schema = Schema(run.summary.condition_schema)
+    return schema.to_array({LABEL: read_labels(labels, source)})
 
 
 def _read(

@@ -53,7 +53,7 @@ def init(
         data["columns"] = list(dataset.columns)
         if dataset.condition_schema is not None:
             data["condition_columns"] = list(dataset.condition_schema.kinds)
-    if dataset.num_levels is not None:
+    if dataset.num_levels is not None and family not in fl.flows.IMAGES:
         data["logit"] = 0.05
     batch_size = int(np.clip(2 ** int(np.log2(max(rows / 20, 1))), 32, 256))
     training = {"learning_rate": 1e-3, "batch_size": min(batch_size, rows)}

@@ -137,7 +137,8 @@ def _image_flow(config: Config, data: Dataset) -> Dequantized:
         raise OptionError(
             "flow.family",
             f"flow.family: {family} takes images of whole levels, which {data.name} is not; "
-            "expected digits, or images of bytes in an idx, npy or npz file, without conditions",
+            "expected digits, or images of bytes in an idx, npy or npz file, whose classes "
+            "data.labels may name",
         )
     if config.data["logit"] is not None:
         raise OptionError(
@@ -150,6 +151,8 @@ def _image_flow(config: Config, data: Dataset) -> Dequantized:
     height, width, *channels = data.image_shape
     shape = height, width, *(channels or [1])
     levels, rngs = data.num_levels, nnx.Rngs(config.training["seed"])
+    if data.train.condition is not None:
+        options["condition_dim"] = data.train.condition.shape[1]
     flow = fl.flows.IMAGES[family](image_shape=shape, num_levels=levels, rngs=rngs, **options)
     return Dequantized(flow, num_levels=levels)
 

@@ -118,8 +118,10 @@ def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
         }
         for epoch, (train, validation, seconds) in enumerate(epochs, start=1)
     ]
-    inferred = experiment.config.data["schema"] is not None
-    schema, given = (data.schema, data.condition_schema) if inferred else (None, None)
+    section = experiment.config.data
+    schema = None if section["schema"] is None else data.schema
+    has_words = section["schema"] is not None or section["labels"] is not None
+    given = data.condition_schema if has_words else None
     summary = run.Summary(
         best_epoch=outcome.result.best_epoch + 1,
         parameters=experiment.num_parameters,

@@ -4,14 +4,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+from flowjax_lite.core.checks import check_choice
 from flowjax_lite.core.extra import import_extra
 from flowjax_lite.data.dataset import Dataset, Split, split
 from flowjax_lite.data.domains import dequantize
+from flowjax_lite.data.labels import LABEL, schema_of
 
 NUM_LEVELS = 17  # of the digits' pixels
 
 
-def digits(seed: int = 0, *, noise_copies: int = 1) -> Dataset:
+def digits(seed: int = 0, *, noise_copies: int = 1, labels: str | None = None) -> Dataset:
     """1797 handwritten digits of 8 × 8 pixels with 17 grey levels, dequantised.
 
     Args:
@@ -19,15 +21,25 @@ def digits(seed: int = 0, *, noise_copies: int = 1) -> Dataset:
         noise_copies: How often each training image appears, each time with noise of its own;
             more copies keep a flow from learning the noise. Validation and test images appear
             once.
+        labels: "target" takes the digit that each image shows as the condition, one-hot.
 
     Returns:
         The data set, 64 columns in [0, 1).
+
+    Raises:
+        ValueError: labels is another word.
     """
     bunch = import_extra("sklearn.datasets", "data").load_digits()
-    first, *others = split(bunch.data, seed=seed, validation=200, test=297)
-    levels = np.tile(first.x, (noise_copies, 1)), *(part.x for part in others)
+    schema, condition = None, None
+    if labels is not None:
+        check_choice(labels, ("target",), "labels")
+        schema = schema_of(bunch.target)
+        condition = schema.to_array({LABEL: bunch.target})
+    first, *others = split(bunch.data, condition=condition, seed=seed, validation=200, test=297)
+    copies = first[np.tile(np.arange(len(first)), noise_copies)]
     train, validation, test = (
-        Split(dequantize(part, NUM_LEVELS, seed=[seed, i])) for i, part in enumerate(levels)
+        Split(dequantize(part.x, NUM_LEVELS, seed=[seed, i]), part.condition)
+        for i, part in enumerate((copies, *others))
     )
     return Dataset(
         "digits",
@@ -35,6 +47,8 @@ def digits(seed: int = 0, *, noise_copies: int = 1) -> Dataset:
         validation,
         test,
         columns=tuple(bunch.feature_names),
+        condition_columns=() if schema is None else schema.columns,
+        condition_schema=schema,
         image_shape=(8, 8),
         num_levels=NUM_LEVELS,
     )
