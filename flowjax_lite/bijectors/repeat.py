@@ -47,6 +47,7 @@ class Repeat(AbstractBijector):
         num_layers: int,
         *,
         gradient: str = "store",
+        unroll: int = 1,
         rngs: nnx.Rngs,
     ) -> None:
         """Build the layers.
@@ -55,12 +56,15 @@ class Repeat(AbstractBijector):
             make_layer: builds one layer; it is called once, mapped over num_layers keys.
             num_layers: number of layers, at least 1.
             gradient: "store", "recompute" or "invert".
+            unroll: how many layers stand in one round of the scan, as in `jax.lax.scan`: with more
+                of them small layers run faster, and the program takes longer to compile.
             rngs: source of each layer's initial state.
 
         Raises:
-            ValueError: num_layers is below 1, or gradient is none of the three.
+            ValueError: num_layers or unroll is below 1, or gradient is none of the three.
         """
         check_positive_int(num_layers, "num_layers")
+        self.unroll = check_positive_int(unroll, "unroll")
         keys = jax.random.split(rngs.params(), num_layers)
         self.num_layers = num_layers
         self.gradient = check_choice(gradient, GRADIENTS, "gradient")
@@ -96,13 +100,17 @@ class Repeat(AbstractBijector):
             function = bijector.forward if forward else bijector.inverse
             return function(value, condition_of(bijector, condition)), None
 
-        return lax.scan(body, value, self.layers, length=self.num_layers, reverse=not forward)[0]
+        return lax.scan(body, value, self.layers, **self._over_layers(forward))[0]
+
+    def _over_layers(self, forward: bool) -> dict[str, Any]:
+        """How the scan goes over the layers."""
+        return {"length": self.num_layers, "reverse": not forward, "unroll": self.unroll}
 
     def _scan(
         self, value: Array, condition: Array | None, key: Array | None, *, forward: bool
     ) -> tuple[Array, Array]:
         layers = self.layers, None if key is None else jax.random.split(key, self.num_layers)
-        over_layers: dict[str, Any] = {"length": self.num_layers, "reverse": not forward}
+        over_layers = self._over_layers(forward)
         if self.gradient == "invert":
             stages = _stages(self.layers, forward=forward)
             return reversible_scan(stages, layers, value, condition, **over_layers)
@@ -131,9 +139,7 @@ class Repeat(AbstractBijector):
 
         if self.gradient != "store":  # a layer cannot be run back before its statistics are known
             body = jax.checkpoint(body, prevent_cse=False)
-        batch, layers = lax.scan(
-            body, batch, self.layers, length=self.num_layers, reverse=not forward
-        )
+        batch, layers = lax.scan(body, batch, self.layers, **self._over_layers(forward))
         return with_parts(self, layers=layers), batch
 
     def __len__(self) -> int:

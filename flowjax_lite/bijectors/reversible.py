@@ -33,6 +33,7 @@ def reversible_scan(
     *,
     length: int,
     reverse: bool,
+    unroll: int,
 ) -> tuple[Array, Array]:
     """Run layers one after the other; in a backward pass, run them back.
 
@@ -48,6 +49,7 @@ def reversible_scan(
         condition: what all layers share, or None.
         length: number of layers.
         reverse: whether the last layer comes first.
+        unroll: number of layers in one round of the scan.
 
     Returns:
         The last layer's output, and the sum of the log-determinants.
@@ -72,6 +74,7 @@ def reversible_scan(
         inverses=tuple(on_parts(inverse) for _, inverse in stages),
         length=length,
         reverse=reverse,
+        unroll=unroll,
         event_ndim=x.ndim,
     )
     y, log_det, _ = _bind(_run_p, scan, _Inputs(weights, others, x, condition))
@@ -85,6 +88,7 @@ class _Scan(NamedTuple):
     inverses: tuple[Callable[..., tuple[Array, Array]], ...]
     length: int
     reverse: bool
+    unroll: int
     event_ndim: int
 
     def apply(
@@ -134,7 +138,12 @@ def _run(scan: _Scan, inputs: _Inputs) -> tuple[Array, Array, Array]:
         return y, (log_det, _fingerprint(x, scan.event_ndim))
 
     y, (log_dets, fingerprints) = lax.scan(
-        body, inputs.x, (inputs.weights, inputs.others), length=scan.length, reverse=scan.reverse
+        body,
+        inputs.x,
+        (inputs.weights, inputs.others),
+        length=scan.length,
+        reverse=scan.reverse,
+        unroll=scan.unroll,
     )
     return y, jnp.sum(log_dets, axis=0), fingerprints
 
@@ -159,6 +168,7 @@ def _push(scan: _Scan, inputs: _Inputs, kept: _Kept, tangents: _Tangents) -> tup
         (inputs.weights, inputs.others, tangents.weights),
         length=scan.length,
         reverse=scan.reverse,
+        unroll=scan.unroll,
     )
     return of_y, jnp.sum(of_log_dets, axis=0)
 
@@ -193,6 +203,7 @@ def _pull(scan: _Scan, inputs: _Inputs, kept: _Kept, cotangents: tuple[Array, Ar
         (inputs.weights, inputs.others, kept.fingerprints),
         length=scan.length,
         reverse=not scan.reverse,
+        unroll=scan.unroll,
     )
     return _Tangents(of_weights, of_x, of_condition)
 
