@@ -30,7 +30,8 @@ import flowjax_lite as fl
 from flowjax_lite.data.dataset import Split, split
 
 SAMPLES = 10  # of the noise, for the bound on the test images
-DRAWN = 24
+COLUMNS = 12  # of pictures
+DRAWN = 2 * COLUMNS
 PROBE = 500  # images that set the normalisations
 ONE_HOT = np.eye(10, dtype=np.float32)
 PROBE_STEPS = 50  # at most, that say how long an epoch takes
@@ -51,7 +52,10 @@ def unit_scale(images: Images, logit: float) -> fl.bijectors.AbstractBijector:
     x = images.train.x[:PROBE].reshape(PROBE, -1)
     dim = x.shape[1]
     scale = levels / (1 - 2 * logit)
-    pixels = [fl.bijectors.Sigmoid(dim), fl.bijectors.Standardize(dim, -logit * scale, scale)]
+    pixels = [
+        fl.bijectors.Sigmoid(dim),
+        fl.bijectors.Standardize(dim, loc=-logit * scale, scale=scale),
+    ]
     to_pixels = fl.bijectors.Chain(pixels)
     noisy = x + np.random.default_rng(0).uniform(size=x.shape).astype(np.float32)
     z, _ = jax.vmap(to_pixels.inverse_and_log_det)(noisy)
@@ -81,6 +85,7 @@ def cifar10(data_dir: Path | None) -> Images:
     assert data_dir is not None, "cifar10 needs --data-dir"
     parts = [np.load(data_dir / "cifar10" / f"{name}.npz") for name in ("train_20k", "test")]
     train, test = (Split(part["x"], ONE_HOT[part["label"]]) for part in parts)
+    test = test[np.random.default_rng(0).permutation(len(test))]  # they are sorted by class
     return Images(train[:-1000], train[-1000:], test, 256)
 
 
@@ -223,13 +228,30 @@ def trained(
     return fl.fit(model, x, condition=condition, max_epochs=epochs, **options)
 
 
-def draw(samples: dict[str, np.ndarray], num_levels: int, *, columns: int = 12) -> Figure:
+def uses(model: fl.distributions.Dequantized, images: Images) -> np.ndarray:
+    """Two rows of images: from one test image to another, and lower halves that are filled in.
+
+    Of each of three images the half that is given stands first, on black.
+    """
+    some = images.test.x[:5].astype(np.float32)
+    middle = fl.inference.interpolate(model.flow, some[0] + 0.5, some[1] + 0.5, COLUMNS)
+    between = np.clip(np.floor(middle), 0, images.num_levels - 1).astype(np.uint8)
+    is_upper = np.arange(some.shape[1])[:, None, None] < some.shape[1] // 2
+    halves = np.where(is_upper, some[2:], 0).astype(np.uint8)
+    copies = np.repeat(halves[:, None], COLUMNS // len(halves) - 1, axis=1)
+    known = np.broadcast_to(is_upper, some.shape[1:])
+    filled = np.asarray(fl.inference.inpaint(model, copies, known, 2))
+    given = np.concatenate([halves[:, None], filled], axis=1).reshape(between.shape)
+    return np.stack([between, given]).astype(np.uint8)
+
+
+def draw(samples: dict[str, np.ndarray], num_levels: int) -> Figure:
     """Images of each kind in rows."""
     figure = Figure(figsize=(9, 1.6 * len(samples)), layout="constrained")
     for axes, (name, images) in zip(
         np.atleast_1d(figure.subplots(len(samples), 1)), samples.items(), strict=True
     ):
-        rows = [np.concatenate(list(images[i : i + columns]), axis=1) for i in (0, columns)]
+        rows = [np.concatenate(list(images[i : i + COLUMNS]), axis=1) for i in (0, COLUMNS)]
         tiles = np.concatenate(rows, axis=0) / (num_levels - 1)
         axes.imshow(tiles if tiles.shape[-1] == 3 else tiles[..., 0], cmap="gray", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
@@ -265,16 +287,29 @@ def measured(
     else:
         right = accuracy(model, x, condition)
         drawn = model.sample(1, (), np.resize(ONE_HOT, (DRAWN, len(ONE_HOT))))
-    return {
+    kept = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))),
         "minutes": [second / 60 for second in history["seconds"]],
         "validation": history["validation"],
         "bits": one,
         "bits_of_many": many,
         "accuracy": right,
-        "samples": b64encode(zlib.compress(np.asarray(drawn).astype(np.uint8).tobytes())).decode(),
+        "samples": packed(np.asarray(drawn)),
         "environment": environment(),
     }
+    if condition is None and len(model.event_shape) == 3:
+        kept["uses"] = packed(uses(model, images))
+    return kept
+
+
+def packed(images: np.ndarray) -> str:
+    """Images of whole levels as text."""
+    return b64encode(zlib.compress(images.astype(np.uint8).tobytes())).decode()
+
+
+def unpacked(text: str) -> np.ndarray:
+    """Whole levels, flat, of `packed`."""
+    return np.frombuffer(zlib.decompress(b64decode(text)), np.uint8)
 
 
 def table(kept: dict[str, dict[str, Any]]) -> str:
@@ -341,8 +376,7 @@ def main() -> None:
     store.with_suffix(".md").write_text(text)
     samples = {"data": images.test.x[:DRAWN]}
     for name, flow in kept.items():
-        levels = np.frombuffer(zlib.decompress(b64decode(flow["samples"])), np.uint8)
-        samples[name] = levels.reshape(samples["data"].shape)
+        samples[name] = unpacked(flow["samples"]).reshape(samples["data"].shape)
     draw(samples, images.num_levels).savefig(store.with_suffix(".png"), dpi=120)
     path = arguments.results / f"images_{arguments.data}_curves.png"
     curves(kept).savefig(path, dpi=120)

@@ -82,8 +82,8 @@ def load(
         columns: Columns of a table that make x; all but `condition_columns` by default.
         condition_columns: Columns of a table that make the condition.
         array: Name of the array in an npz file that holds more than one.
-        labels: Classes of the rows, whole numbers, which become the condition, one-hot: a file such
-            as `train-labels-idx1-ubyte.gz`, the name of their array in an npz file (in `digits`
+        labels: Classes of the rows, whole numbers, which become the condition, one-hot: a file of
+            them, such as the idx file of MNIST, the name of their array in an npz file (in `digits`
             `target`), or an array.
         schema: "auto" finds out what the columns of a frame, or a csv or parquet file, hold (see
             `infer_schema`): whole numbers get noise, so that they have a density, and words are
