@@ -264,8 +264,11 @@ def _numbers(name: str, kind: str | Sequence[str], values: np.ndarray) -> np.nda
         if values.dtype.kind not in "fiub":
             raise ValueError(f"column {name!r} holds {str(values[0])!r}; expected numbers ({kind})")
         return values[:, None].astype(np.float64)
-    words = np.array([_word(value) for value in values.tolist()], object)
-    one_hot = words[:, None] == np.array(kind, object)
+    words = np.array([str(value) for value in values.tolist()], object)
+    if values.dtype.kind in "fiu":  # as a csv file has classes: 1 is 1.0
+        one_hot = values[:, None] == np.array([_number(word) for word in kind])
+    else:
+        one_hot = words[:, None] == np.array(kind, object)
     unknown = np.flatnonzero(~one_hot.any(axis=1))
     if unknown.size:
         raise ValueError(
@@ -275,6 +278,9 @@ def _numbers(name: str, kind: str | Sequence[str], values: np.ndarray) -> np.nda
     return one_hot.astype(np.float64)
 
 
-def _word(value: Any) -> str:
-    """A cell as one of the words of its column; a csv file has whole numbers with a point."""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+def _number(word: str) -> float:
+    """The number that a word spells; NaN, which equals nothing, where it spells none."""
+    try:
+        return float(word)
+    except ValueError:
+        return np.nan

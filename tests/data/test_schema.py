@@ -94,6 +94,20 @@ def test_kinds_that_are_none(kinds: Any, error: type, message: str) -> None:
         Schema(kinds)
 
 
+@pytest.mark.parametrize("kind", [[1, 2], [1.0, 2.0], ["1", "2"]])
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, object])
+def test_classes_that_are_numbers(kind: Any, dtype: type) -> None:
+    """Catches 1 and 1.0 taken for two classes, and numbers among words that lose their point."""
+    cells = (
+        np.array([2, 1], dtype)
+        if dtype is not object
+        else np.array([str(kind[1]), str(kind[0])], object)
+    )
+    np.testing.assert_array_equal(Schema({"a": kind}).to_array({"a": cells}), [[0, 1], [1, 0]])
+    mixed = {"a": np.array([1.0, "b", 1.0], object)}
+    np.testing.assert_array_equal(infer_schema(mixed).to_array(mixed)[:, 0], [1, 0, 1])
+
+
 def test_rows_that_do_not_fit_are_named() -> None:
     """Catches a new word taken for none of the known ones, which is a condition of zeros."""
     schema = Schema(KINDS)
