@@ -1,7 +1,7 @@
 """How near a flow's step is to what its matrix products and its optimizer take on this machine.
 
     python benchmarks/limit.py
-    python benchmarks/limit.py --repeats 5 --out /tmp/limit.md
+    python benchmarks/limit.py --repeats 5 --out limit.md
 
 Each product of a step is timed by itself, with operands of its shape: forward, for the gradient
 by the input, and for that by the weights. Their sum, and an update of Adam on the flow's own
@@ -21,15 +21,13 @@ import numpy as np
 import optax
 from common import environment, markdown_table
 from flax import nnx
+from frameworks import base
+from frameworks.with_flowjax_lite import make_flow
 from timing import interleaved
 
 import flowjax_lite as fl
-from flowjax_lite.bijectors import Chain, Coupling, MaskedAutoregressive, Repeat, Reverse
-from flowjax_lite.conditioners import MADE, MLP
-from flowjax_lite.transformers import Affine
 
-BATCH, HIDDEN = 512, (256, 256)
-NUM_LAYERS = {"coupling": 8, "maf": 5}
+KINDS = ("coupling", "maf")  # of the flows of `peers.py`
 UNROLLED = (1, 2, 4, 8)
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -37,22 +35,7 @@ HIGHEST = jax.lax.Precision.HIGHEST
 def widths(kind: str, dim: int) -> tuple[int, ...]:
     """Of a network's layers, input and output included."""
     kept, moved = (dim, dim) if kind == "maf" else (dim // 2, dim - dim // 2)
-    return kept, *HIDDEN, 2 * moved
-
-
-def ours(kind: str, dim: int, unroll: int) -> fl.Flow:
-    """The flow of public parts."""
-
-    def make_layer(rngs: nnx.Rngs) -> Chain:
-        if kind == "maf":
-            network = MADE(dim, num_params=2, hidden=HIDDEN, rngs=rngs)
-            return Chain([MaskedAutoregressive(Affine(), network), Reverse(dim)])
-        kept, *_, out = widths(kind, dim)
-        network = MLP(kept, out_shape=(2, out // 2), hidden=HIDDEN, rngs=rngs)
-        return Chain([Coupling(Affine(), network), Reverse(dim)])
-
-    layers = Repeat(make_layer, NUM_LAYERS[kind], unroll=unroll, rngs=nnx.Rngs(0))
-    return fl.Flow(fl.distributions.StandardNormal(dim), layers)
+    return kept, *base.CASES[kind].hidden, 2 * moved
 
 
 # By hand: the parameters of a layer are a list of (weight, bias), those of the flow a list of them.
@@ -76,7 +59,7 @@ def by_hand(kind: str, dim: int) -> tuple[list[Any], Callable[..., Any], Callabl
             (jnp.asarray(rng.normal(size=s) / np.sqrt(s[0]), jnp.float32), jnp.zeros(s[1]))
             for s in sizes
         ]
-        for _ in range(NUM_LAYERS[kind])
+        for _ in range(base.CASES[kind].num_layers)
     ]
     masks = _masks(dim) if kind == "maf" else [None] * len(sizes)
     kept = 0 if kind == "maf" else dim // 2
@@ -105,7 +88,7 @@ def by_hand(kind: str, dim: int) -> tuple[list[Any], Callable[..., Any], Callabl
 def _masks(dim: int) -> list[Any]:
     """Those of a masked network, for the order of the entries."""
     degrees = [np.arange(dim)]
-    degrees += [np.arange(n) % max(dim - 1, 1) for n in HIDDEN]
+    degrees += [np.arange(n) % (dim - 1) for n in base.CASES["maf"].hidden]
     masks = [b[None] >= a[:, None] for a, b in itertools.pairwise(degrees)]
     last = degrees[-1][:, None] < np.arange(dim)[None]
     return [jnp.asarray(mask, jnp.float32) for mask in (*masks, np.tile(last, 2))]
@@ -114,9 +97,9 @@ def _masks(dim: int) -> list[Any]:
 def products(kind: str, dim: int) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
     """Shapes of the factors of each product in a layer, and which pass it is of."""
     for into, out in itertools.pairwise(widths(kind, dim)):
-        yield "forward", (BATCH, into), (into, out)
-        yield "by input", (BATCH, out), (out, into)
-        yield "by weight", (into, BATCH), (BATCH, out)
+        yield "forward", (base.BATCH, into), (into, out)
+        yield "by input", (base.BATCH, out), (out, into)
+        yield "by weight", (into, base.BATCH), (base.BATCH, out)
 
 
 def limits(kind: str, dim: int, repeats: int) -> tuple[dict[str, float], float]:
@@ -139,13 +122,13 @@ def limits(kind: str, dim: int, repeats: int) -> tuple[dict[str, float], float]:
         passes[str(index)] = name
         flops += 2 * a[0] * a[1] * b[1]
     times = interleaved(functions, repeats, jax.block_until_ready)
-    layers = NUM_LAYERS[kind]
+    layers = base.CASES[kind].num_layers
     total = {name: 0.0 for name in dict.fromkeys(passes.values())}
     for index, milliseconds in times.items():
         total[passes[index]] += layers * milliseconds / many
     rate = layers * flops / sum(total.values()) / 1e6
     optimizer = optax.adam(1e-4)
-    params = nnx.state(ours(kind, dim, 1), nnx.Param)
+    params = nnx.state(make_flow(base.CASES[kind], dim), nnx.Param)
     state = optimizer.init(params)
 
     @jax.jit
@@ -159,7 +142,7 @@ def limits(kind: str, dim: int, repeats: int) -> tuple[dict[str, float], float]:
 
 def steps(kind: str, dim: int, repeats: int) -> dict[str, dict[str, float]]:
     """Milliseconds of densities, steps and samples, by hand and of ours."""
-    x = jax.random.normal(jax.random.key(0), (BATCH, dim))
+    x = jax.random.normal(jax.random.key(0), (base.BATCH, dim))
     optimizer = optax.adam(1e-4)
     params, log_prob, sampler = by_hand(kind, dim)
     state = optimizer.init(params)
@@ -179,12 +162,10 @@ def steps(kind: str, dim: int, repeats: int) -> dict[str, dict[str, float]]:
         drawn = jax.jit(lambda params, key: sampler(params, jax.random.normal(key, x.shape)))
         functions["sample"] = {"by hand": lambda: drawn(params, jax.random.key(1))}
     of_ours = jax.jit(lambda flow, x: flow.log_prob(x))
-    sample = jax.jit(lambda flow, key: flow.sample(key, (BATCH,)))
+    sample = jax.jit(lambda flow, key: flow.sample(key, (base.BATCH,)))
     train = jax.jit(fl.make_train_step(fl.negative_log_likelihood, optimizer))
     for unroll in UNROLLED:
-        if unroll > 1 and unroll >= 2 * NUM_LAYERS[kind]:
-            continue
-        flow, name = ours(kind, dim, unroll), f"ours, {unroll}"
+        flow, name = make_flow(base.CASES[kind], dim, unroll), f"ours, {unroll}"
         functions["density"][name] = lambda flow=flow: of_ours(flow, x)
         own = fl.TrainState.create(flow, optimizer)
         functions["step"][name] = lambda own=own: train(own, x)[1]
@@ -204,7 +185,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=default)
     arguments = parser.parse_args()
     parts = []
-    for kind, dim in itertools.product(NUM_LAYERS, arguments.dims):
+    for kind, dim in itertools.product(KINDS, arguments.dims):
         limit, rate = limits(kind, dim, arguments.repeats)
         total = sum(limit.values())
         told = ", ".join(f"{name} {ms:.1f}" for name, ms in limit.items())
@@ -216,7 +197,7 @@ def main() -> None:
                 rows.append([what, name, f"{ms:.2f}", *ratios])
         header = ["call", "layers in a round", "ms", "÷ by hand", "÷ limit"]
         parts += [
-            f"## {kind}, {NUM_LAYERS[kind]} × {HIDDEN}, D = {dim}",
+            f"## {base.CASES[kind]}, D = {dim}",
             "",
             f"Products and Adam of a step, ms: {told}; in all {total:.1f}, products at "
             f"{rate:.0f} GFLOP/s. Densities and samples have the forward products as their limit.",
@@ -228,7 +209,7 @@ def main() -> None:
     head = [
         "# Affine flows and the limit of the machine",
         "",
-        f"Batches of {BATCH}, float32, medians of {arguments.repeats} interleaved calls.",
+        f"Batches of {base.BATCH}, float32, medians of {arguments.repeats} interleaved calls.",
         "",
     ]
     arguments.out.write_text("\n".join([*head, *parts, environment(), ""]))

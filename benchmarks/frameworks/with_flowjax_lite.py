@@ -20,7 +20,7 @@ _log_prob = jax.jit(lambda flow, x: flow.log_prob(x))
 _sample = jax.jit(lambda flow, key: flow.sample(key, (base.BATCH,)))
 
 
-def make_flow(case: Case, dim: int) -> fl.Flow:
+def make_flow(case: Case, dim: int, unroll: int = 1) -> fl.Flow:
     """The flow of a case, also for the floor of the other JAX frameworks."""
     transformer = RationalQuadraticSpline(base.NUM_BINS, base.BOUND) if case.spline else Affine()
     num_params, kept = transformer.num_params, dim // 2
@@ -33,7 +33,7 @@ def make_flow(case: Case, dim: int) -> fl.Flow:
         network = MLP(kept, out_shape=shape, hidden=case.hidden, rngs=rngs)
         return Chain([Coupling(transformer, network), Reverse(dim)])
 
-    layers = Repeat(make_layer, case.num_layers, rngs=nnx.Rngs(0))
+    layers = Repeat(make_layer, case.num_layers, unroll=unroll, rngs=nnx.Rngs(0))
     return fl.Flow(StandardNormal(dim), layers)
 
 

@@ -47,8 +47,14 @@ def read_labels(labels: Any, source: Any) -> np.ndarray:
     return array.reshape(-1).astype(np.int64)
 
 
-def schema_of(labels: np.ndarray) -> Schema:
-    """Return the schema of a column of classes, `(n,)`, those that occur.
+def one_hot(labels: np.ndarray) -> tuple[Schema, np.ndarray]:
+    """Return the schema of a column of classes, those that occur, and the column by it.
+
+    Args:
+        labels: `(n,)`, whole numbers.
+
+    Returns:
+        The schema, and `(n, classes)`, float32.
 
     Raises:
         ValueError: They are as many as if they numbered the rows.
@@ -59,4 +65,5 @@ def schema_of(labels: np.ndarray) -> Schema:
             f"labels: there are {len(classes)} different ones; expected classes, at most "
             f"{_MOST_CLASSES}"
         )
-    return Schema({LABEL: [str(each) for each in classes]})
+    schema = Schema({LABEL: [str(each) for each in classes]})
+    return schema, schema.to_array({LABEL: labels})

@@ -15,7 +15,7 @@ from flowjax_lite.core.checks import check_choice, listed, suggest
 from flowjax_lite.data.arrays import as_array, frame_columns
 from flowjax_lite.data.dataset import Dataset, Split, split
 from flowjax_lite.data.domains import dequantize
-from flowjax_lite.data.labels import LABEL, read_labels, schema_of
+from flowjax_lite.data.labels import one_hot, read_labels
 from flowjax_lite.data.named.benchmarks import bsds300, uci
 from flowjax_lite.data.named.embedded import EMBEDDED
 from flowjax_lite.data.named.toys import TOYS, toy
@@ -204,9 +204,7 @@ def _numbers(
     kind = frame_kind(source)
     schema, given_schema = (Schema(dict.fromkeys(part, "real"), kind) for part in (names, given))
     if labels is not None:
-        classes = read_labels(labels, source)
-        given_schema = schema_of(classes)
-        condition = given_schema.to_array({LABEL: classes})
+        given_schema, condition = one_hot(read_labels(labels, source))
         if len(condition) != len(x):
             raise TableError(
                 f"has {len(x)} rows, and there are {len(condition)} labels: expected one for each."

@@ -124,10 +124,10 @@ class ImageOptions(TypedDict, total=False):
             unconditional flow.
         num_levels: number of levels of a pixel: an event holds numbers in [0, num_levels), such
             as 256 for bytes with noise, see `Dequantized`; 1 for numbers in [0, 1).
-        logit: the fixed map of pixels x, of which 1 are all levels, to unit scale: the logarithm of
-            the odds of logit + (1 - 2 logit) x, a number below 0.5 that keeps 0 and 1 at a
-            distance from where it is infinite, as in the paper on RealNVP. The smaller it is, the
-            more room have the darkest and the brightest levels. None for a shift and a scale.
+        logit: a number below 0.5 for the fixed map to unit scale: a pixel x, divided by
+            num_levels, becomes the logarithm of the odds of logit + (1 - 2 logit) x, as in the
+            paper on RealNVP. The smaller the number, the more room the darkest and the brightest
+            levels have. None for a shift and a scale alone.
         condition_map: fixed bijector from unit scale to the conditions.
         gradient: what a backward pass keeps of each layer: "store" all that it needs,
             "recompute" its input, "invert" nothing; see `Repeat`.

@@ -8,7 +8,7 @@ from flowjax_lite.core.checks import check_choice
 from flowjax_lite.core.extra import import_extra
 from flowjax_lite.data.dataset import Dataset, Split, split
 from flowjax_lite.data.domains import dequantize
-from flowjax_lite.data.labels import LABEL, schema_of
+from flowjax_lite.data.labels import one_hot
 
 NUM_LEVELS = 17  # of the digits' pixels
 
@@ -33,8 +33,7 @@ def digits(seed: int = 0, *, noise_copies: int = 1, labels: str | None = None) -
     schema, condition = None, None
     if labels is not None:
         check_choice(labels, ("target",), "labels")
-        schema = schema_of(bunch.target)
-        condition = schema.to_array({LABEL: bunch.target})
+        schema, condition = one_hot(bunch.target)
     first, *others = split(bunch.data, condition=condition, seed=seed, validation=200, test=297)
     copies = first[np.tile(np.arange(len(first)), noise_copies)]
     train, validation, test = (
