@@ -11,6 +11,7 @@ same flow written by hand: plain arrays, layers in a Python loop, nothing that a
 
 import argparse
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,10 @@ def limits(kind: str, dim: int, repeats: int) -> tuple[dict[str, float], float]:
     return total | {"Adam": adam}, rate
 
 
-def steps(kind: str, dim: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of densities, steps and samples, by hand and of ours."""
+def steps(
+    kind: str, dim: int, repeats: int
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """Milliseconds of densities, steps and samples, by hand and of ours, and seconds at first."""
     x = jax.random.normal(jax.random.key(0), (base.BATCH, dim))
     optimizer = optax.adam(1e-4)
     params, log_prob, sampler = by_hand(kind, dim)
@@ -171,9 +174,21 @@ def steps(kind: str, dim: int, repeats: int) -> dict[str, dict[str, float]]:
         functions["step"][name] = lambda own=own: train(own, x)[1]
         if kind == "coupling":
             functions["sample"][name] = lambda flow=flow: sample(flow, jax.random.key(1))
-    return {
+    first = {
+        what: {name: seconds(function) for name, function in each.items()}
+        for what, each in functions.items()
+    }
+    later = {
         what: interleaved(each, repeats, jax.block_until_ready) for what, each in functions.items()
     }
+    return later, first
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Of one call: if it is the first, nearly all of it compilation."""
+    start = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -190,12 +205,13 @@ def main() -> None:
         total = sum(limit.values())
         told = ", ".join(f"{name} {ms:.1f}" for name, ms in limit.items())
         rows = []
-        for what, times in steps(kind, dim, arguments.repeats).items():
+        later, first = steps(kind, dim, arguments.repeats)
+        for what, times in later.items():
             for name, ms in times.items():
                 least = total if what == "step" else limit["forward"]
                 ratios = f"{ms / times['by hand']:.2f}", f"{ms / least:.2f}"
-                rows.append([what, name, f"{ms:.2f}", *ratios])
-        header = ["call", "layers in a round", "ms", "÷ by hand", "÷ limit"]
+                rows.append([what, name, f"{ms:.2f}", *ratios, f"{first[what][name]:.1f}"])
+        header = ["call", "layers in a round", "ms", "÷ by hand", "÷ limit", "first call, s"]
         parts += [
             f"## {base.CASES[kind]}, D = {dim}",
             "",

@@ -20,8 +20,12 @@ _log_prob = jax.jit(lambda flow, x: flow.log_prob(x))
 _sample = jax.jit(lambda flow, key: flow.sample(key, (base.BATCH,)))
 
 
-def make_flow(case: Case, dim: int, unroll: int = 1) -> fl.Flow:
-    """The flow of a case, also for the floor of the other JAX frameworks."""
+def make_flow(case: Case, dim: int, unroll: int | None = None) -> fl.Flow:
+    """The flow of a case, also for the floor of the other JAX frameworks.
+
+    Layers stand in one round of their scan, or not, as in the named flows; or as unroll says.
+    """
+    unroll = unroll or (1 if case.spline else case.num_layers)
     transformer = RationalQuadraticSpline(base.NUM_BINS, base.BOUND) if case.spline else Affine()
     num_params, kept = transformer.num_params, dim // 2
 

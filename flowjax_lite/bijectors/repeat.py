@@ -57,7 +57,8 @@ class Repeat(AbstractBijector):
             num_layers: number of layers, at least 1.
             gradient: "store", "recompute" or "invert".
             unroll: how many layers stand in one round of the scan, as in `jax.lax.scan`: with more
-                of them small layers run faster, and the program takes longer to compile.
+                of them small layers run faster, the program takes longer to compile, and
+                "recompute" saves less memory, or none.
             rngs: source of each layer's initial state.
 
         Raises:

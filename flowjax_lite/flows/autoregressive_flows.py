@@ -29,6 +29,7 @@ from flowjax_lite.flows.options import (
 from flowjax_lite.flows.stacking import Order, stack
 from flowjax_lite.transformers import (
     AbstractTransformer,
+    Additive,
     Affine,
     Bernstein,
     DeepDenseSigmoid,
@@ -89,7 +90,8 @@ def autoregressive(
         layer = MaskedAutoregressive(transformer, conditioner)
         return Invert(layer) if invert else layer
 
-    return stack(make_layer, num_layers, options, order=order, linear=linear)
+    small = isinstance(transformer, Additive | Affine)
+    return stack(make_layer, num_layers, options, order=order, linear=linear, one_round=small)
 
 
 @flow_factory

@@ -76,7 +76,8 @@ def coupling(
         >>> flow = fl.flows.coupling(cubic, dim=4, network="residual", rngs=nnx.Rngs(0))
     """
     layer = _coupling_layer(check_transformer(transformer), network, options)
-    return stack(layer, num_layers, options, order=order, linear=linear)
+    small = isinstance(transformer, Additive | Affine)
+    return stack(layer, num_layers, options, order=order, linear=linear, one_round=small)
 
 
 def _coupling_layer(
@@ -144,7 +145,7 @@ def glow_1d(*, num_layers: int = 8, **options: Unpack[NetworkOptions]) -> Flow:
     def make_layer(rngs: nnx.Rngs) -> AbstractBijector:
         return Chain([make_coupling(rngs), LU(options["dim"]), ActNorm(options["dim"])])
 
-    return stack(make_layer, num_layers, options, order="random")
+    return stack(make_layer, num_layers, options, order="random", one_round=True)
 
 
 @flow_factory

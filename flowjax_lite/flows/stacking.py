@@ -16,10 +16,15 @@ from flowjax_lite.bijectors import (
     Reverse,
     Standardize,
 )
+from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.distributions import AbstractBase, Flow, StandardNormal
 from flowjax_lite.flows.options import FlowOptions
 
 Order = Literal["random", "reverse"]
+
+# Of more layers in one round of a scan a training step gains nothing, as measured in
+# `benchmarks/limit.py`, and compilation takes longer with each.
+MOST_IN_A_ROUND = 8
 
 
 def stack(
@@ -29,6 +34,7 @@ def stack(
     *,
     order: Order | None,
     linear: bool = False,
+    one_round: bool = False,
 ) -> Flow:
     """Repeat a layer, as a rule followed by a change of order, and close the flow.
 
@@ -42,6 +48,9 @@ def stack(
             layers that treat all entries alike. In two dimensions the reverse is the only other
             order.
         linear: also put a learned `LU` map between a layer and the change of order.
+        one_round: whether all layers stand in one round of their scan, if they are few and their
+            gradient is not meant to save memory. Where a layer does little beside its network, a
+            training step then takes two thirds to four fifths of the time.
     """
     dim = options["dim"]
 
@@ -53,7 +62,10 @@ def stack(
 
     base = StandardNormal(dim) if options["base"] is None else options["base"]
     make = make_layer if order is None else make_block
-    layers = Repeat(make, num_layers, gradient=options["gradient"], rngs=options["rngs"])
+    gradient = options["gradient"]
+    few = check_positive_int(num_layers, "num_layers") <= MOST_IN_A_ROUND
+    unroll = num_layers if one_round and few and gradient == "store" else 1
+    layers = Repeat(make, num_layers, gradient=gradient, unroll=unroll, rngs=options["rngs"])
     parts = [*_unbound(base, dim), layers]
     if options["data_map"] is not None:
         parts.append(options["data_map"])
