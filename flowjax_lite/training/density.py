@@ -66,7 +66,8 @@ def fit_density(
             never stops early.
         ema: as for `fit`, also the following five.
         metrics: as there.
-        monitor: "train", which is the mean loss over the steps of an epoch, or a metric.
+        monitor: "train", which is the mean loss over the steps of an epoch, or a metric, which a
+            loss that changes with the step needs.
         callbacks: as there.
         checkpoint: as there.
         progress: show a progress bar.

@@ -81,7 +81,8 @@ def fit(
         ema: decay of an exponential moving average of the parameters over the steps, such as
             0.999, which is then what is validated and returned; None validates the parameters.
         validation: fraction of rows to hold out, or their number; or an array x, or a pair
-            (x, condition), to validate on; or None to select by the training loss.
+            (x, condition), to validate on; or None to select by the training loss, which says
+            nothing where it warms up with the step: hold out rows, or monitor a metric, there.
         checks: what happens to data that a density does not fit: "error" raises, and warns of
             what deserves a look, "warn" warns of both, "off" looks at types and shapes alone;
             see `data.check_data`.

@@ -222,9 +222,12 @@ def _report(
 ) -> None:
     """Say at the end what has gone wrong on the way."""
     if result.best_epoch < 0:
+        advice = source.advice
+        if settings.monitor == "validation" and np.isfinite(result.history["train"]).all():
+            advice = "training was finite, so look at the rows held out for cells that are not"
         raise DivergedError(
             f"no epoch of {record.epoch} had a finite {settings.monitor!r}, so no parameters could "
-            f"be chosen; this error's `result.flow` is untrained: {source.advice}",
+            f"be chosen; this error's `result.flow` is untrained: {advice}",
             result,
         )
     if result.interrupted:
