@@ -59,6 +59,9 @@ def _run(argv: Sequence[str] | None, *, traceback: bool) -> int:
             known = sorted(set(re.findall(r"--[a-z][\w.-]+", parser.format_help())))
             hint = suggest(rest[0].partition("=")[0], known)
             raise ValueError(f"unknown arguments: {' '.join(rest)}.{hint} See {parser.prog} --help")
+        from flowjax_lite.cli.programs import keep_programs
+
+        keep_programs()
         command(**arguments)
     except EXPECTED as error:
         if traceback:
