@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from flowjax_lite.core.checks import as_key, check_positive_int
+from flowjax_lite.core.checks import as_key, check_choice, check_positive_int
 from flowjax_lite.core.mesh import Placement
 from flowjax_lite.distributions import Flow, FlowMixture
 from flowjax_lite.distributions.mixture import check_alike, member, one_for_each, stack
@@ -36,7 +36,7 @@ from flowjax_lite.training.epoch import (
 from flowjax_lite.training.loop import MOST_RETURNS
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.record import DivergedError, FitResult, Record
-from flowjax_lite.training.rows import divided_rows
+from flowjax_lite.training.rows import Rows, divided_rows, folded_rows
 from flowjax_lite.training.settings import Settings, as_flow, as_optimizer
 from flowjax_lite.training.sources import InMemory, Window
 from flowjax_lite.training.step import chosen
@@ -80,8 +80,8 @@ def fit_ensemble(
     small flows take about half the time that they take one by one.
 
     Each member is trained as `fit` would, with an order of the rows of its own, and ends where it
-    would end: it goes back, loses patience or fails without the others. All have the same rows
-    held out. An interrupt ends all of them, and returns the best model of each.
+    would end: it goes back, loses patience or fails without the others. An interrupt ends all of
+    them, and returns the best model of each.
 
     Lakshminarayanan, Pritzel and Blundell, 2017, arXiv:1612.01474.
 
@@ -100,7 +100,10 @@ def fit_ensemble(
         max_epochs: as there.
         patience: as there, for each member.
         ema: as there.
-        validation: as there.
+        validation: as there, the same for all; or "folds", and each member holds out a part of its
+            own, as large as those of the others, so that every row is trained on: of few rows a
+            better density. The rows are kept once for each member. Krogh and Vedelsby, 1995,
+            "Neural network ensembles, cross validation, and active learning".
         checks: as there.
         progress: show a progress bar.
 
@@ -127,13 +130,24 @@ def fit_ensemble(
     check_alike(flows)
     num = len(flows)
     factors = one_for_each(rates, "rates", num)
-    rows = divided_rows(
-        flows[0], data, condition, weights, validation=validation, key=settings.key, checks=checks
-    )
-    source = InMemory(rows, batch_size=settings.batch_size, placement=Placement())
+    given: Any = (flows[0], data, condition, weights)
+    options: Any = {"key": settings.key, "checks": checks}
+    if folds := isinstance(validation, str):
+        check_choice(validation, ("folds",), "validation")
+        rows = folded_rows(*given, num=num, **options)
+    else:
+        rows = [divided_rows(*given, validation=validation, **options)]
+    placed: Any = {"batch_size": settings.batch_size, "placement": Placement()}
+    sources = [InMemory(each, **placed) for each in rows]
     keys = jax.vmap(functools.partial(jax.random.fold_in, settings.key))(np.arange(num))
     groups = [
-        _Group([flows[i] for i in which], keys[which], factors[which], source, settings)
+        _Group(
+            [flows[i] for i in which],
+            keys[which],
+            factors[which],
+            [sources[i] for i in which] if folds else sources,
+            settings,
+        )
         for which in np.array_split(np.arange(num), num_groups(num))
     ]
     start, interrupted = time.perf_counter(), False
@@ -156,7 +170,7 @@ def fit_ensemble(
         for group in groups
         for i, record in enumerate(group.records)
     ]
-    return _checked_result(members, source.advice, interrupted)
+    return _checked_result(members, sources[0].advice, interrupted)
 
 
 def num_groups(num: int) -> int:
@@ -184,7 +198,7 @@ class _Group:
         flows: Sequence[Flow],
         keys: Array,
         rates: np.ndarray,
-        source: InMemory,
+        sources: Sequence[InMemory],
         settings: Settings,
     ) -> None:
         """Compile the program, if no other group has: in this thread, which knows JAX's settings.
@@ -193,20 +207,28 @@ class _Group:
             flows: the members.
             keys: randomness of each.
             rates: factors on the learning rate, one for each.
-            source: of batches, the same for all.
+            sources: of batches, one for all or one for each; these have rows of one shape.
             settings: of each run.
         """
         self.records, self.best = [Record() for _ in flows], stack(flows)
-        self._limits, self._num_steps = (settings.max_epochs, settings.patience), source.num_steps
+        self._num_steps = sources[0].num_steps
+        self._limits = settings.max_epochs, settings.patience
+        plans = [Plan.of(source, settings) for source in sources]
+        own = [
+            (source.window(0, 0), plan.validation)
+            for source, plan in zip(sources, plans, strict=True)
+        ]
+        rows = own[0] if len(own) == 1 else jax.tree.map(lambda *each: jnp.stack(each), *own)
         # As arrays, since another thread may have another precision for plain numbers.
-        plan, window = jax.tree.map(jnp.asarray, (Plan.of(source, settings), source.window(0, 0)))
+        plan, rows = jax.tree.map(jnp.asarray, (plans[0], rows))
         first = functools.partial(
-            first_state, num_steps=source.num_steps, averaged=settings.ema is not None
+            first_state, num_steps=self._num_steps, averaged=settings.ema is not None
         )
         states = jax.vmap(first, (0, None))(self.best, plan.optimizer)
         self._states = states._replace(rate=jnp.asarray(rates, states.rate.dtype))
-        self._inputs = keys, plan, window
-        self._program = _advance.lower(self._states, *self._next(), *self._inputs).compile()
+        self._inputs = keys, plan, rows
+        inputs = self._states, *self._next(), *self._inputs
+        self._program = _advance.lower(*inputs, alike=len(own) == 1).compile()
         self._outcome: Outcome  # of the last epoch
 
     @property
@@ -248,16 +270,28 @@ class _Group:
         return epochs, Span(begin, begin, np.where(self.going, end, 0), end)
 
 
-@functools.partial(jax.jit, donate_argnames=("states",))
+@functools.partial(jax.jit, donate_argnames=("states",), static_argnames=("alike",))
 def _advance(
-    states: FitState, epochs: Array, spans: Span, keys: Array, plan: Plan, window: Window
+    states: FitState,
+    epochs: Array,
+    spans: Span,
+    keys: Array,
+    plan: Plan,
+    rows: tuple[Window, Rows | None],
+    *,
+    alike: bool,
 ) -> tuple[FitState, Outcome]:
-    """`advance` for each member, which all look at the same rows."""
+    """`advance` for each member, which all look at the same rows, or each at its own."""
 
-    def one(state: FitState, epoch: Array, span: Span, key: Array) -> tuple[FitState, Outcome]:
-        return advance(state, dataclasses.replace(plan, key=key), epoch, span, window)
+    def one(
+        state: FitState, epoch: Array, span: Span, key: Array, rows: tuple[Window, Rows | None]
+    ) -> tuple[FitState, Outcome]:
+        window, validation = rows
+        own = dataclasses.replace(plan, key=key, validation=validation)
+        return advance(state, own, epoch, span, window)
 
-    advanced: tuple[FitState, Outcome] = jax.vmap(one)(states, epochs, spans, keys)
+    in_axes = 0, 0, 0, 0, None if alike else 0
+    advanced: tuple[FitState, Outcome] = jax.vmap(one, in_axes)(states, epochs, spans, keys, rows)
     return advanced
 
 

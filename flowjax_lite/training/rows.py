@@ -99,15 +99,64 @@ def divided_rows(
     if count is None:
         names = column_names(data), column_names(condition)
         return Divided(rows, _given_rows(flow, validation, checks=checks, names=names))
-    order = np.random.default_rng(key_data(key)).permutation(rows.num_rows)
-    training, held_out = rows.at(order[count:]), rows.at(order[:count])
-    for purpose, part in (("train", training), ("validate", held_out)):
+    order = _shuffled(rows, key)
+    return _divided(rows, order[count:], order[:count], f"validation={validation}")
+
+
+def folded_rows(
+    flow: AbstractModel,
+    data: Any,
+    condition: Any,
+    weights: Any,
+    *,
+    num: int,
+    key: Array,
+    checks: str,
+) -> list[Divided]:
+    """Check rows in memory, and divide them once for each member of an ensemble.
+
+    Each member holds out a part of its own. All parts are of one size; what rows remain beyond
+    them all members train on.
+
+    Args:
+        flow: as for `divided_rows`, also the three after it.
+        data: as there.
+        condition: as there.
+        weights: as there.
+        num: of members.
+        key: as there.
+        checks: as there.
+
+    Raises:
+        TypeError, ValueError: as `fit_ensemble`.
+    """
+    rows = check_rows(flow, data, condition, weights, checks=checks)
+    size = rows.num_rows // num
+    if num < 2 or not size:
+        raise ValueError(
+            f'validation="folds" holds out one of {num} parts for each of {num} members, of '
+            f"{rows.num_rows} rows: expected two members or more, and a row for each"
+        )
+    order, folds = _shuffled(rows, key), [slice(i * size, (i + 1) * size) for i in range(num)]
+    name = 'validation="folds"'
+    return [_divided(rows, np.delete(order, fold), order[fold], name) for fold in folds]
+
+
+def _shuffled(rows: Rows, key: Array) -> np.ndarray:
+    """A random order of rows."""
+    return np.random.default_rng(key_data(key)).permutation(rows.num_rows)
+
+
+def _divided(rows: Rows, training: np.ndarray, held_out: np.ndarray, setting: str) -> Divided:
+    """Rows by their numbers, neither part without weight; a message names the setting."""
+    parts = rows.at(training), rows.at(held_out)
+    for purpose, part in zip(("train", "validate"), parts, strict=True):
         if not part.weights.any():
             raise ValueError(
-                f"the rows to {purpose} on have no weight, after validation={validation} of them "
-                f"were drawn: leave rows of weight zero out, or give validation rows"
+                f"the rows to {purpose} on have no weight, after {setting} of them were drawn: "
+                f"leave rows of weight zero out, or give validation rows"
             )
-    return Divided(training, held_out)
+    return Divided(*parts)
 
 
 def check_rows(

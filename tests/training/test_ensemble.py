@@ -15,6 +15,7 @@ from scipy.special import expit
 import flowjax_lite as fl
 from flowjax_lite.distributions import FlowMixture
 from flowjax_lite.training import EnsembleResult, ensemble
+from flowjax_lite.training.rows import folded_rows
 
 KEY = jax.random.key(0)
 SETTINGS = {"batch_size": 16, "max_epochs": 4, "progress": False, "learning_rate": 1e-2}
@@ -67,6 +68,54 @@ def test_members_are_what_they_would_be_alone(monkeypatch: pytest.MonkeyPatch, g
         assert_same(members[i], alone)
     other = members[0].history["train"][-1]  # the twin
     assert members[1].history["train"][-1] != pytest.approx(other, rel=1e-3)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_each_member_holds_out_a_part_of_its_own(monkeypatch: pytest.MonkeyPatch, groups: int):
+    """Catches parts that overlap, rows held out that are trained on, and another member's rows."""
+    monkeypatch.setattr(ensemble, "num_groups", lambda num: groups)
+    flows = [tiny(seed) for seed in range(3)]
+    x = rows()
+    parts = folded_rows(
+        flows[0], x[:, :2], x[:, 2:], np.linspace(0, 2, 101), num=3, key=KEY, checks="error"
+    )
+    held_out = np.concatenate([part.validation.positions for part in parts])
+    assert len(set(held_out)) == len(held_out) == 99
+    for part in parts:
+        both = np.concatenate([part.training.positions, part.validation.positions])
+        assert sorted(both) == list(range(101))
+    result = train(flows, validation="folds")
+    for i, part in enumerate(parts):
+        alone = fl.fit(
+            flows[i],
+            part.training.x,
+            condition=part.training.condition,
+            weights=part.training.weights,
+            validation=(part.validation.x, part.validation.condition),
+            key=jax.random.fold_in(KEY, i),
+            **SETTINGS,
+        )
+        assert alone.best_epoch == result.members[i].best_epoch
+        chex.assert_trees_all_close(alone.flow, result.members[i].flow, rtol=1e-3, atol=1e-4)
+
+
+def test_parts_that_cannot_be_held_out_are_told():
+    """Catches one member whose part is all rows, and more members than rows."""
+    with pytest.raises(ValueError, match=r"validation is 'fold'; expected .*'folds'"):
+        train([tiny(), tiny(1)], validation="fold")
+    with pytest.raises(ValueError, match="for each of 1 members"):
+        train([tiny()], validation="folds")
+    x = rows(3)
+    with pytest.raises(ValueError, match="4 members, of 3 rows"):
+        fl.fit_ensemble(
+            [tiny(seed) for seed in range(4)],
+            x[:, :2],
+            condition=x[:, 2:],
+            key=KEY,
+            validation="folds",
+            checks="off",
+            **SETTINGS,
+        )
 
 
 def fails_where_wide(flow, x, condition=None, weights=None, key=None):
