@@ -1,10 +1,11 @@
 """Compiled programs, which one command keeps for the next."""
 
-import importlib
 import os
 from pathlib import Path
 
 import jax
+
+from flowjax_lite.core.extra import import_extra
 
 MOST_KEPT = 2**30  # bytes; beyond it those that were used longest ago are dropped
 
@@ -15,7 +16,7 @@ def keep_programs() -> None:
     A home that cannot be written to is left alone: every command compiles its own then.
 
     Raises:
-        ModuleNotFoundError: filelock is not installed, by which commands at one time share them.
+        ImportError: filelock is not installed, by which commands at one time share them.
     """
     given, allowed = "jax_compilation_cache_dir", "jax_enable_compilation_cache"
     if getattr(jax.config, given) or not getattr(jax.config, allowed):
@@ -28,7 +29,7 @@ def keep_programs() -> None:
         return
     if not os.access(directory, os.W_OK):
         return
-    importlib.import_module("filelock")
+    import_extra("filelock", "cli")
     jax.config.update(given, str(directory))
     jax.config.update("jax_compilation_cache_max_size", MOST_KEPT)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

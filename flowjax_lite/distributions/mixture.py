@@ -1,7 +1,7 @@
 """A mixture of flows that are built alike, evaluated as one."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from flowjax_lite.core.checks import Shape, as_key, default_dtype
 from flowjax_lite.core.recipe import RecordedModule, known_numbers
 from flowjax_lite.core.summary import as_html, as_text
 from flowjax_lite.distributions.flow import Flow, log_prob_in_slices
+
+Tree = TypeVar("Tree")
 
 
 class FlowMixture(RecordedModule):
@@ -168,9 +170,9 @@ def check_alike(flows: Sequence[Flow]) -> None:
             )
 
 
-def stack(flows: Sequence[Flow]) -> Flow:
-    """One flow whose arrays are those of several flows that are alike, side by side."""
-    stacked: Flow = jax.tree.map(lambda *arrays: jnp.stack(arrays), *flows)
+def stack(trees: Sequence[Tree]) -> Tree:
+    """One pytree, such as a flow, whose arrays are those of several alike, side by side."""
+    stacked: Tree = jax.tree.map(lambda *arrays: jnp.stack(arrays), *trees)
     return stacked
 
 

@@ -218,7 +218,7 @@ class _Group:
             (source.window(0, 0), plan.validation)
             for source, plan in zip(sources, plans, strict=True)
         ]
-        rows = own[0] if len(own) == 1 else jax.tree.map(lambda *each: jnp.stack(each), *own)
+        rows = own[0] if len(own) == 1 else stack(own)
         # As arrays, since another thread may have another precision for plain numbers.
         plan, rows = jax.tree.map(jnp.asarray, (plans[0], rows))
         first = functools.partial(

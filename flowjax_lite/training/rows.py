@@ -100,7 +100,9 @@ def divided_rows(
         names = column_names(data), column_names(condition)
         return Divided(rows, _given_rows(flow, validation, checks=checks, names=names))
     order = _shuffled(rows, key)
-    return _divided(rows, order[count:], order[:count], f"validation={validation}")
+    return _divided(
+        rows, order[count:], order[:count], f"validation={validation} of them were drawn"
+    )
 
 
 def folded_rows(
@@ -137,9 +139,9 @@ def folded_rows(
             f'validation="folds" holds out one of {num} parts for each of {num} members, of '
             f"{rows.num_rows} rows: expected two members or more, and a row for each"
         )
+    drawn = 'the parts of validation="folds" were drawn'
     order, folds = _shuffled(rows, key), [slice(i * size, (i + 1) * size) for i in range(num)]
-    name = 'validation="folds"'
-    return [_divided(rows, np.delete(order, fold), order[fold], name) for fold in folds]
+    return [_divided(rows, np.delete(order, fold), order[fold], drawn) for fold in folds]
 
 
 def _shuffled(rows: Rows, key: Array) -> np.ndarray:
@@ -147,13 +149,13 @@ def _shuffled(rows: Rows, key: Array) -> np.ndarray:
     return np.random.default_rng(key_data(key)).permutation(rows.num_rows)
 
 
-def _divided(rows: Rows, training: np.ndarray, held_out: np.ndarray, setting: str) -> Divided:
-    """Rows by their numbers, neither part without weight; a message names the setting."""
+def _divided(rows: Rows, training: np.ndarray, held_out: np.ndarray, drawn: str) -> Divided:
+    """Rows by their numbers, neither part without weight; a message says how they came about."""
     parts = rows.at(training), rows.at(held_out)
     for purpose, part in zip(("train", "validate"), parts, strict=True):
         if not part.weights.any():
             raise ValueError(
-                f"the rows to {purpose} on have no weight, after {setting} of them were drawn: "
+                f"the rows to {purpose} on have no weight, after {drawn}: "
                 f"leave rows of weight zero out, or give validation rows"
             )
     return Divided(*parts)
