@@ -61,7 +61,7 @@ class Plan:
             ema=settings.ema,
             validation=source.placement.put(source.validation),
             loss=settings.loss,
-            batch_size=settings.batch_size,
+            batch_size=source.batch_size,
             placement=source.placement,
         )
 

@@ -33,7 +33,7 @@ def fit(
     loss: Loss = negative_log_likelihood,
     optimizer: AdamW | optax.GradientTransformation | None = None,
     learning_rate: float | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     max_epochs: int = 100,
     patience: int | None = 20,
     ema: float | None = None,
@@ -74,7 +74,9 @@ def fit(
             None is `AdamW(learning_rate)`.
         learning_rate: of the default optimizer, 1e-3 unless it is given; another optimizer has its
             own.
-        batch_size: most rows per step; of fewer rows, each step has all.
+        batch_size: most rows per step; of fewer rows, each step has all. None is 256, or of fewer
+            than 4096 training rows a power of two, a sixteenth of them at most, but no less than
+            16.
         max_epochs: passes over the training rows.
         patience: stop after this many epochs without a lower value of what is monitored; None
             never stops early.
@@ -119,7 +121,7 @@ def fit(
         key=as_key(key),
         loss=loss,
         optimizer=as_optimizer(optimizer, learning_rate),
-        batch_size=check_positive_int(batch_size, "batch_size"),
+        batch_size=batch_size,
         max_epochs=check_positive_int(max_epochs, "max_epochs"),
         patience=patience,
         ema=ema,

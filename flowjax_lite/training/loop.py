@@ -174,7 +174,7 @@ def _checkpoints(
     # Two runs that agree in this are one, so that a checkpoint of one serves the other.
     identity = {
         "key": key_data(settings.key).tolist(),
-        "batch_size": settings.batch_size,
+        "batch_size": source.batch_size,
         "max_epochs": settings.max_epochs,
         "ema": settings.ema,
         "monitor": settings.monitor,

@@ -16,6 +16,7 @@ from flowjax_lite.losses.likelihood import negative_log_likelihood
 from flowjax_lite.training.optimizer import AdamW
 from flowjax_lite.training.rows import Rows, check_rows
 from flowjax_lite.training.settings import as_flow
+from flowjax_lite.training.sources import most_rows_of_a_batch
 from flowjax_lite.training.step import StepReport, TrainState, train_step
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(AdamW.clip), optax.adam(1.0))
@@ -46,7 +47,7 @@ def find_learning_rate(
     condition: Any = None,
     weights: Any = None,
     loss: Loss = negative_log_likelihood,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     lowest: float = 1e-6,
     highest: float = 1.0,
     num_steps: int = 300,
@@ -69,7 +70,7 @@ def find_learning_rate(
         condition: (rows, condition_dim) where the flow takes a condition.
         weights: (rows,), not negative; relative influence of each row.
         loss: as for `fit`.
-        batch_size: rows per step; that of the training to come.
+        batch_size: rows per step, that of the training to come; None as for `fit`.
         lowest: the rate of the first step.
         highest: the rate of the last step.
         num_steps: how many steps.
@@ -83,7 +84,8 @@ def find_learning_rate(
         ValueError: as for `fit`; or rates that do not grow, or a first step that is not finite.
     """
     flow, key = as_flow(flow), as_key(key)
-    check_positive_int(batch_size, "batch_size")
+    if batch_size is not None:
+        check_positive_int(batch_size, "batch_size")
     check_positive_int(num_steps, "num_steps")
     if not 0 < lowest < highest < np.inf:
         raise ValueError(
@@ -91,7 +93,7 @@ def find_learning_rate(
         )
     rows = check_rows(flow, data, condition, weights, checks=checks)
     rates = np.geomspace(lowest, highest, num_steps, dtype=rows.weights.dtype)
-    size = min(batch_size, rows.num_rows)
+    size = min(most_rows_of_a_batch(batch_size, rows.num_rows), rows.num_rows)
     reports = _climb(flow, jax.device_put(rows), rates, key, loss=loss, batch_size=size)
     skipped = np.flatnonzero(reports.skipped)
     num = skipped[0] if skipped.size else num_steps

@@ -29,7 +29,7 @@ class Settings:
     key: Array
     loss: Loss
     optimizer: AdamW | optax.GradientTransformation
-    batch_size: int = 1
+    batch_size: int | None = None
     max_epochs: int
     patience: int | None
     ema: float | None
@@ -45,6 +45,8 @@ class Settings:
                 f"loss is {self.loss!r}; expected a function of (flow, x, condition, weights, "
                 f"key), such as fl.negative_log_likelihood"
             )
+        if self.batch_size is not None:
+            check_positive_int(self.batch_size, "batch_size")
         if self.patience is not None:
             check_positive_int(self.patience, "patience")
         if self.ema is not None and not 0 < self.ema < 1:

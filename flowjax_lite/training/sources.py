@@ -91,6 +91,13 @@ def order_key(key: Array, epoch: int | Array, first: int | np.ndarray | Array) -
     return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, epoch), 0), first)
 
 
+def most_rows_of_a_batch(given: int | None, num_rows: int) -> int:
+    """What is given, or by the number of training rows: few, in large batches, are few steps."""
+    if given is not None:
+        return int(given)
+    return min(max(16, 2 ** ((num_rows // 16).bit_length() - 1)), 256)
+
+
 class AbstractSource(ABC):
     """Where the batches of a run come from, a window at a time.
 
@@ -99,6 +106,7 @@ class AbstractSource(ABC):
         validation: rows held out, on the host, or None.
         num_windows: of an epoch.
         batches: of a window.
+        batch_size: most rows of a batch, or of an evaluation at a time.
         advice: what to do where steps fail.
     """
 
@@ -106,6 +114,7 @@ class AbstractSource(ABC):
     validation: Rows | None = None
     num_windows: int = 1
     batches: int
+    batch_size: int = 1
     advice: str = "lower learning_rate, or check the data for outliers with Standardize.from_data"
 
     @property
@@ -171,14 +180,15 @@ class InMemory(AbstractSource):
 
     Args:
         rows: those to train on, and those held out.
-        batch_size: most rows of a batch.
+        batch_size: most rows of a batch, or None, as for `fit`.
         placement: the devices that divide them.
     """
 
-    def __init__(self, rows: Divided, *, batch_size: int, placement: Placement) -> None:
+    def __init__(self, rows: Divided, *, batch_size: int | None, placement: Placement) -> None:
         self._rows, self.validation, self.placement = rows, rows.validation, placement
         num_rows = rows.training.num_rows
-        self.batches = -(-num_rows // batch_size)
+        self.batch_size = most_rows_of_a_batch(batch_size, num_rows)
+        self.batches = -(-num_rows // self.batch_size)
         ends = batch_ends(num_rows, self.batches)
         window = Window(*jax.tree.map(lambda array: array[None], (rows.training, ends)))
         self._window = placement.put(window)
@@ -203,24 +213,25 @@ class Streamed(AbstractSource):
 
     Args:
         rows: those of the stream.
-        batch_size: most rows of a batch.
+        batch_size: most rows of a batch, or None, as for `fit`.
         placement: the devices that divide them.
 
     Raises:
         ValueError: a batch has fewer rows than there are devices.
     """
 
-    def __init__(self, rows: Blocks, *, batch_size: int, placement: Placement) -> None:
+    def __init__(self, rows: Blocks, *, batch_size: int | None, placement: Placement) -> None:
         self._rows, self.validation, self.placement = rows, rows.validation, placement
         num_rows, parts = int(rows.sizes.sum()), placement.num_parts
-        if min(num_rows, batch_size) < parts:
+        self.batch_size = size = most_rows_of_a_batch(batch_size, num_rows)
+        if min(num_rows, size) < parts:
             raise ValueError(
-                f"batch_size is {batch_size}, of {num_rows} training rows, and {parts} devices "
+                f"batch_size is {size}, of {num_rows} training rows, and {parts} devices "
                 f"divide a batch: give {parts} or more of both, so that each device has a row"
             )
-        self.num_windows = -(-num_rows // max(rows.buffer, batch_size))
+        self.num_windows = -(-num_rows // max(rows.buffer, size))
         self._capacity = -(-num_rows // (self.num_windows * parts))
-        self.batches = -(-self._capacity // (batch_size // parts))
+        self.batches = -(-self._capacity // (size // parts))
         self._cuts = batch_ends(num_rows, self.num_windows * parts)
         # Where JAX is told of a precision or a device for a while, only the own thread knows.
         self._precise = default_dtype() == np.float64

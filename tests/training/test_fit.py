@@ -131,6 +131,16 @@ def test_batches_hold_every_row_once_and_are_balanced(num_rows, batch_size):
     assert np.ptp(counts) <= 1
 
 
+@pytest.mark.parametrize(
+    ("num_rows", "steps"), [(10, 1), (100, 7), (1000, 32), (4095, 32), (4096, 16), (10_000, 40)]
+)
+def test_few_rows_come_in_small_batches(num_rows, steps):
+    """Catches a first fit of a small table that takes a step an epoch, and learns nothing."""
+    positions = np.arange(num_rows)
+    data = Rows(positions[:, None], None, np.ones(num_rows), positions)
+    assert InMemory(Divided(data, None), batch_size=None, placement=Placement()).num_steps == steps
+
+
 def test_epoch_losses_are_means_over_rows():
     """Catches a ragged batch that counts its padding: without training, losses are exact."""
     flow, x, held_out = tiny(), rows(101), rows(37, seed=1)
@@ -269,7 +279,7 @@ def test_images_train():
     x = (1 + 2 * rng.standard_normal((200, *shape))).astype(np.float32)
     layers = fl.bijectors.Channelwise(fl.bijectors.Affine(3), shape[:2])
     flow = fl.Flow(fl.distributions.StandardNormal(shape), layers)
-    result = fl.fit(flow, x, key=0, learning_rate=0.1, max_epochs=20, progress=False)
+    result = fl.fit(flow, x, key=0, learning_rate=0.01, max_epochs=20, progress=False)
     assert result.history["validation"][-1] < result.history["validation"][0] - 1.0
     with pytest.raises(ValueError, match=r"expects \(rows, 2, 2, 3\)"):
         fl.fit(flow, x.reshape(200, 2, 6), key=0, progress=False)

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 import flowjax_lite as fl
 from flowjax_lite.cli.config import yaml_file
 from flowjax_lite.cli.config.schema import Config
@@ -55,9 +53,7 @@ def init(
             data["condition_columns"] = list(dataset.condition_schema.kinds)
     if dataset.num_levels is not None and family not in fl.flows.IMAGES:
         data["logit"] = 0.05
-    batch_size = int(np.clip(2 ** int(np.log2(max(rows / 20, 1))), 32, 256))
-    training = {"learning_rate": 1e-3, "batch_size": min(batch_size, rows)}
-    training |= {"max_epochs": 100, "patience": 20}
+    training = {"learning_rate": 1e-3, "max_epochs": 100, "patience": 20}
     sections = {"data": data, "flow": {"family": family}, "training": training}
     text = yaml_file.dump({"name": name, **sections})
     header = (
