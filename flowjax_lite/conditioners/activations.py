@@ -28,6 +28,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "softplus": jax.nn.softplus,
     "tanh": jnp.tanh,
     "lipswish": lipswish,
+    "arcsinh": jnp.arcsinh,
+    "identity": jax.nn.identity,
 }
 register_functions(ACTIVATIONS)
 # Functions that a model file can name too.

@@ -35,6 +35,7 @@ class MADE(AbstractCausal):
         hidden: tuple[int, ...] = (64, 64),
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
+        input_activation: str | Activation = "identity",
         degree_seed: int | None = None,
         compute_dtype: str = "float32",
         rngs: nnx.Rngs,
@@ -47,6 +48,8 @@ class MADE(AbstractCausal):
             hidden: widths of the hidden layers.
             condition_dim: length of the condition; None for none.
             activation: name or function.
+            input_activation: name or function, of the numbers of the input and of the condition:
+                "arcsinh" leaves small ones as they are, and of large ones the logarithm.
             degree_seed: draw the degrees of hidden units at random from this seed; None
                 spreads them evenly.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
@@ -59,6 +62,7 @@ class MADE(AbstractCausal):
         self.condition_shape = condition_shape(condition_dim)
         self.hidden = check_hidden(hidden)
         self.activation = get_activation(activation)
+        self.input_activation = get_activation(input_activation)
         self.degree_seed = degree_seed
         options: dict[str, Any] = {
             "condition_dim": condition_dim,
@@ -70,7 +74,7 @@ class MADE(AbstractCausal):
         self.last = MaskedLinear(widths[-1], num_params * dim, zero=True, **options)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        h, condition = _check(self, x, condition)
+        h, condition = _read(self, *_check(self, x, condition))
         below, *hidden, outputs = layer_degrees(self)
         for layer, above in zip(self.layers, hidden, strict=True):
             h = self.activation(layer(h, condition, below, above))
@@ -86,6 +90,7 @@ class MADE(AbstractCausal):
     ) -> tuple[Any, Any]:
         inputs, *hidden, outputs = layer_degrees(self)
         blocks, fresh = [], []
+        x, condition = _read(self, x, condition)
         known, below, num_fresh = x, inputs, len(steps)
         for layer, above, activation in zip(self.layers, hidden, activations, strict=True):
             units = hidden_units(above, steps)
@@ -98,7 +103,7 @@ class MADE(AbstractCausal):
 
     def step(self, fresh: Any, x: Array, blocks: Any, activations: Any) -> tuple[Any, Array]:
         of_layers, of_last = blocks
-        h, known = x, []
+        h, known = self.input_activation(x), []
         for layer, block, cache in zip(self.layers, of_layers, fresh, strict=True):
             h = block.write(cache, self.activation(layer.complete(block, h)))
             known.append(h)
@@ -119,6 +124,7 @@ class ResidualMADE(AbstractCausal):
         hidden: tuple[int, ...] = (64, 64),
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
+        input_activation: str | Activation = "identity",
         degree_seed: int | None = None,
         compute_dtype: str = "float32",
         rngs: nnx.Rngs,
@@ -131,6 +137,8 @@ class ResidualMADE(AbstractCausal):
             hidden: width of each residual block, all equal; (64, 64) is two blocks.
             condition_dim: length of the condition; None for none.
             activation: name or function.
+            input_activation: name or function, of the numbers of the input and of the condition:
+                "arcsinh" leaves small ones as they are, and of large ones the logarithm.
             degree_seed: draw the degrees of hidden units at random from this seed; None
                 spreads them evenly.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
@@ -143,6 +151,7 @@ class ResidualMADE(AbstractCausal):
         self.condition_shape = condition_shape(condition_dim)
         self.hidden = check_hidden(hidden, equal=True)
         self.activation = get_activation(activation)
+        self.input_activation = get_activation(input_activation)
         self.degree_seed = degree_seed
         width = self.hidden[0]
         options: dict[str, Any] = {
@@ -156,7 +165,7 @@ class ResidualMADE(AbstractCausal):
         self.last = MaskedLinear(width, num_params * dim, zero=True, **conditional)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        x, condition = _check(self, x, condition)
+        x, condition = _read(self, *_check(self, x, condition))
         inputs, units, outputs = self._degrees()
         h = self.first(x, condition, inputs, units)
         for inner, outer in zip(self.inner, self.outer, strict=True):
@@ -173,6 +182,7 @@ class ResidualMADE(AbstractCausal):
     ) -> tuple[Any, Any]:
         inputs, degrees, outputs = self._degrees()
         units = hidden_units(degrees, steps)
+        x, condition = _read(self, x, condition)
         first = self.first.blocks(x, condition, inputs, degrees, units, len(steps))
         inner = [
             layer.blocks(before, condition, degrees, degrees, units, units.total)
@@ -189,7 +199,7 @@ class ResidualMADE(AbstractCausal):
     def step(self, fresh: Any, x: Array, blocks: Any, activations: Any) -> tuple[Any, Array]:
         of_first, of_inner, of_outer, of_last = blocks
         known = []
-        h = self.first.complete(of_first, x)
+        h = self.first.complete(of_first, self.input_activation(x))
         layers = zip(
             self.inner, of_inner, self.outer, of_outer, fresh[:-1:2], fresh[1::2], strict=True
         )
@@ -232,3 +242,11 @@ def _check(
 ) -> tuple[Array, Array | None]:
     condition = check_condition(condition, network.condition_shape)
     return check_event(x, (network.dim,), "x"), condition
+
+
+def _read(
+    network: MADE | ResidualMADE, x: Array, condition: Array | None
+) -> tuple[Array, Array | None]:
+    """What the layers see of x and of the condition."""
+    read = network.input_activation
+    return read(x), None if condition is None else read(condition)

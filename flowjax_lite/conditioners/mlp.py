@@ -29,6 +29,7 @@ class MLP(AbstractConditioner):
         hidden: tuple[int, ...] = (64, 64),
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
+        input_activation: str | Activation = "identity",
         compute_dtype: str = "float32",
         zero: bool = True,
         rngs: nnx.Rngs,
@@ -41,6 +42,8 @@ class MLP(AbstractConditioner):
             hidden: widths of the hidden layers.
             condition_dim: length of the condition, appended to the input; None for none.
             activation: name or function.
+            input_activation: name or function, of the numbers of the input and of the condition:
+                "arcsinh" leaves small ones as they are, and of large ones the logarithm.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
                 `check_compute_dtype`.
             zero: whether the last layer starts at zero. Of an encoder and a decoder it must not:
@@ -52,6 +55,7 @@ class MLP(AbstractConditioner):
         self.condition_shape = condition_shape(condition_dim)
         self.out_shape = tuple(out_shape)
         self.activation = get_activation(activation)
+        self.input_activation = get_activation(input_activation)
         widths = (in_dim + (condition_dim or 0), *hidden)
         options: dict[str, Any] = {
             "compute_dtype": check_compute_dtype(compute_dtype),
@@ -62,7 +66,7 @@ class MLP(AbstractConditioner):
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         """Map x (in_dim,) and the condition (condition_dim,) to an array of out_shape."""
-        h = _join(check_event(x, (self.in_dim,), "x"), condition, self.condition_shape)
+        h = _joined(*_read(self, x, condition))
         for layer in self.layers:
             h = self.activation(layer(h))
         return self.last(h).reshape(self.out_shape)
@@ -83,6 +87,7 @@ class ResidualMLP(AbstractConditioner):
         hidden: tuple[int, ...] = (64, 64),
         condition_dim: int | None = None,
         activation: str | Activation = "relu",
+        input_activation: str | Activation = "identity",
         compute_dtype: str = "float32",
         zero: bool = True,
         rngs: nnx.Rngs,
@@ -95,6 +100,8 @@ class ResidualMLP(AbstractConditioner):
             hidden: width of each residual block, all equal; (64, 64) is two blocks.
             condition_dim: length of the condition; None for none.
             activation: name or function.
+            input_activation: name or function, of the numbers of the input and of the condition:
+                "arcsinh" leaves small ones as they are, and of large ones the logarithm.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
                 `check_compute_dtype`.
             zero: whether the last layer starts at zero. Of an encoder and a decoder it must not:
@@ -107,6 +114,7 @@ class ResidualMLP(AbstractConditioner):
         self.condition_shape = condition_shape(condition_dim)
         self.out_shape = tuple(out_shape)
         self.activation = get_activation(activation)
+        self.input_activation = get_activation(input_activation)
         options: dict[str, Any] = {
             "compute_dtype": check_compute_dtype(compute_dtype),
             "rngs": rngs,
@@ -119,10 +127,10 @@ class ResidualMLP(AbstractConditioner):
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         """Map x (in_dim,) and the condition (condition_dim,) to an array of out_shape."""
-        h = self.first(_join(check_event(x, (self.in_dim,), "x"), condition, self.condition_shape))
+        x, condition = _read(self, x, condition)
+        h = self.first(_joined(x, condition))
         for inner, outer in zip(self.inner, self.outer, strict=True):
-            joined = _join(self.activation(h), condition, self.condition_shape)
-            h = h + outer(self.activation(inner(joined)))
+            h = h + outer(self.activation(inner(_joined(self.activation(h), condition))))
         return self.last(self.activation(h)).reshape(self.out_shape)
 
 
@@ -166,6 +174,15 @@ def condition_shape(condition_dim: int | None) -> Shape | None:
     return (check_positive_int(condition_dim, "condition_dim"),)
 
 
-def _join(x: Array, condition: Array | None, shape: Shape | None) -> Array:
-    condition = check_condition(condition, shape)
-    return x if condition is None else jnp.concatenate([x, condition.astype(x.dtype)])
+def _read(
+    network: MLP | ResidualMLP, x: Array, condition: Array | None
+) -> tuple[Array, Array | None]:
+    x = network.input_activation(check_event(x, (network.in_dim,), "x"))
+    condition = check_condition(condition, network.condition_shape)
+    if condition is None:
+        return x, None
+    return x, network.input_activation(condition.astype(x.dtype))
+
+
+def _joined(x: Array, condition: Array | None) -> Array:
+    return x if condition is None else jnp.concatenate([x, condition])

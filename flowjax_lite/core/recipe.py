@@ -471,7 +471,23 @@ def from_json(text: str) -> Recipe | None:
         raise ValueError(f"the recipe is nested too deep; expected at most {_MAX_DEPTH} levels")
     if not (recipe is None or isinstance(recipe, Recipe)):
         raise ValueError(f"expected a recipe or null, got {text[:80]!r}")
-    return recipe
+    return None if recipe is None else edited(recipe, _completed)
+
+
+# What calls did before these arguments came.
+_CAME_LATER: dict[str, Value] = {"input_activation": "identity"}
+
+
+def _completed(call: Recipe) -> Recipe:
+    """A call with what it did before some arguments came: a recipe holds all that there were."""
+    parameters = _parameters(_CONSTRUCTORS[call.name]) if call.name in _CONSTRUCTORS else {}
+    given = dict(call.arguments)
+    missing = {name: value for name, value in _CAME_LATER.items() if name in parameters}
+    if not missing.keys() - given.keys():
+        return call
+    place = {name: i for i, name in enumerate(parameters)}
+    ordered = sorted((missing | given).items(), key=lambda item: place.get(item[0], len(place)))
+    return Recipe(call.name, tuple(ordered))
 
 
 def _encode(value: Value) -> Any:

@@ -19,6 +19,7 @@ from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.core.checks import check_choice
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows.options import (
+    ConditionerOptions,
     FlowOptions,
     Network,
     NetworkOptions,
@@ -55,7 +56,7 @@ def autoregressive(
     network: Network = "mlp",
     order: Order = "reverse",
     linear: bool = False,
-    **options: Unpack[NetworkOptions],
+    **options: Unpack[ConditionerOptions],
 ) -> Flow:
     """Autoregressive layers of any transformer: the density, or sampling, takes one pass.
 
@@ -95,16 +96,28 @@ def autoregressive(
 
 
 @flow_factory
-def maf(*, num_layers: int = 5, **options: Unpack[NetworkOptions]) -> Flow:
+def maf(
+    *,
+    num_layers: int = 5,
+    input_activation: str | Activation = "arcsinh",
+    **options: Unpack[NetworkOptions],
+) -> Flow:
     """Affine autoregressive layers whose density takes one parallel pass.
 
     MAF: Papamakarios, Pavlakou and Murray, 2017, arXiv:1705.07057.
     """
-    return autoregressive(Affine(), num_layers=num_layers, **options)
+    return autoregressive(
+        Affine(), num_layers=num_layers, input_activation=input_activation, **options
+    )
 
 
 @flow_factory
-def iaf(*, num_layers: int = 5, **options: Unpack[NetworkOptions]) -> Flow:
+def iaf(
+    *,
+    num_layers: int = 5,
+    input_activation: str | Activation = "arcsinh",
+    **options: Unpack[NetworkOptions],
+) -> Flow:
     """Affine autoregressive layers whose sampling takes one parallel pass.
 
     The density of a given point is sequential in the entries. Variational inference, which
@@ -112,7 +125,13 @@ def iaf(*, num_layers: int = 5, **options: Unpack[NetworkOptions]) -> Flow:
 
     IAF: Kingma et al., 2016, arXiv:1606.04934.
     """
-    return autoregressive(Affine(), invert=True, num_layers=num_layers, **options)
+    return autoregressive(
+        Affine(),
+        invert=True,
+        num_layers=num_layers,
+        input_activation=input_activation,
+        **options,
+    )
 
 
 @flow_factory
@@ -121,7 +140,7 @@ def nsf_autoregressive(
     num_layers: int = 5,
     num_bins: int = 8,
     bound: float = 5.0,
-    **options: Unpack[NetworkOptions],
+    **options: Unpack[ConditionerOptions],
 ) -> Flow:
     """Spline autoregressive layers with learned linear maps between them.
 
@@ -149,7 +168,7 @@ def naf(
     transformer: Literal["dsf", "ddsf"] = "dsf",
     num_units: int = 8,
     num_sigmoid_layers: int = 2,
-    **options: Unpack[NetworkOptions],
+    **options: Unpack[ConditionerOptions],
 ) -> Flow:
     """Sigmoidal networks in autoregressive layers; sampling is sequential and numerical.
 
@@ -173,7 +192,7 @@ def unaf(
     integrand_hidden: tuple[int, ...] = (8, 8),
     bound: float = 10.0,
     num_nodes: int = 64,
-    **options: Unpack[NetworkOptions],
+    **options: Unpack[ConditionerOptions],
 ) -> Flow:
     """Monotonic networks in autoregressive layers; sampling is sequential and numerical.
 
@@ -198,7 +217,7 @@ def sos(
     num_polynomials: int = 3,
     degree: int = 4,
     half_width: float = 3.0,
-    **options: Unpack[NetworkOptions],
+    **options: Unpack[ConditionerOptions],
 ) -> Flow:
     """Polynomial autoregressive layers, increasing as the integral of a sum of squares.
 
@@ -222,7 +241,7 @@ def bernstein(
     num_layers: int = 5,
     degree: int = 16,
     bound: float = 3.0,
-    **options: Unpack[NetworkOptions],
+    **options: Unpack[ConditionerOptions],
 ) -> Flow:
     """Autoregressive layers of Bernstein polynomials with increasing coefficients.
 

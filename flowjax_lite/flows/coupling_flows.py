@@ -26,6 +26,7 @@ from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.core.checks import check_choice, check_columns, check_positive_int
 from flowjax_lite.distributions import AbstractBase, Flow, Product, StandardNormal, Uniform
 from flowjax_lite.flows.options import (
+    ConditionerOptions,
     Network,
     NetworkOptions,
     check_transformer,
@@ -55,7 +56,7 @@ def coupling(
     network: Network = "mlp",
     order: Order = "random",
     linear: bool = False,
-    **options: Unpack[NetworkOptions],
+    **options: Unpack[ConditionerOptions],
 ) -> Flow:
     """Coupling layers of any transformer: density and sampling each take one pass.
 
@@ -81,7 +82,7 @@ def coupling(
 
 
 def _coupling_layer(
-    transformer: AbstractTransformer, network: str, options: NetworkOptions
+    transformer: AbstractTransformer, network: str, options: ConditionerOptions
 ) -> Callable[[nnx.Rngs], AbstractBijector]:
     """A maker of coupling layers that keep the first half of the event."""
     make_network = _NETWORKS[check_choice(network, tuple(_NETWORKS), "network")]
@@ -101,27 +102,42 @@ def _coupling_layer(
 
 
 @flow_factory
-def nice(*, num_layers: int = 8, **options: Unpack[NetworkOptions]) -> Flow:
+def nice(
+    *,
+    num_layers: int = 8,
+    input_activation: str | Activation = "arcsinh",
+    **options: Unpack[NetworkOptions],
+) -> Flow:
     """Volume-preserving couplings, then one learned scale per entry.
 
     NICE: Dinh, Krueger and Bengio, 2014, arXiv:1410.8516.
     """
     scale, data_map = Scale(options["dim"]), options["data_map"]
     options["data_map"] = scale if data_map is None else Chain([scale, data_map])
-    return coupling(Additive(), num_layers=num_layers, **options)
+    return coupling(Additive(), num_layers=num_layers, input_activation=input_activation, **options)
 
 
 @flow_factory
-def realnvp(*, num_layers: int = 8, **options: Unpack[NetworkOptions]) -> Flow:
+def realnvp(
+    *,
+    num_layers: int = 8,
+    input_activation: str | Activation = "arcsinh",
+    **options: Unpack[NetworkOptions],
+) -> Flow:
     """Affine couplings: density and sampling each take one pass.
 
     RealNVP: Dinh, Sohl-Dickstein and Bengio, 2017, arXiv:1605.08803.
     """
-    return coupling(Affine(), num_layers=num_layers, **options)
+    return coupling(Affine(), num_layers=num_layers, input_activation=input_activation, **options)
 
 
 @flow_factory
-def glow_1d(*, num_layers: int = 8, **options: Unpack[NetworkOptions]) -> Flow:
+def glow_1d(
+    *,
+    num_layers: int = 8,
+    input_activation: str | Activation = "arcsinh",
+    **options: Unpack[NetworkOptions],
+) -> Flow:
     """Affine couplings between learned linear maps and normalisations: one pass either way.
 
     Each block is, from the data to the latent, a random permutation, `ActNorm`, `LU` and a
@@ -140,7 +156,9 @@ def glow_1d(*, num_layers: int = 8, **options: Unpack[NetworkOptions]) -> Flow:
     Returns:
         The flow, the identity map at initialisation but for the order of the entries.
     """
-    make_coupling = _coupling_layer(Affine(), "mlp", options)
+    make_coupling = _coupling_layer(
+        Affine(), "mlp", {"input_activation": input_activation, **options}
+    )
 
     def make_layer(rngs: nnx.Rngs) -> AbstractBijector:
         return Chain([make_coupling(rngs), LU(options["dim"]), ActNorm(options["dim"])])
@@ -150,7 +168,7 @@ def glow_1d(*, num_layers: int = 8, **options: Unpack[NetworkOptions]) -> Flow:
 
 @flow_factory
 def flowpp(
-    *, num_layers: int = 8, num_components: int = 8, **options: Unpack[NetworkOptions]
+    *, num_layers: int = 8, num_components: int = 8, **options: Unpack[ConditionerOptions]
 ) -> Flow:
     """Couplings by mixtures of logistic distribution functions, with linear maps between them.
 
@@ -173,7 +191,7 @@ def nsf_coupling(
     num_layers: int = 8,
     num_bins: int = 8,
     bound: float = 5.0,
-    **options: Unpack[NetworkOptions],
+    **options: Unpack[ConditionerOptions],
 ) -> Flow:
     """Spline couplings with learned linear maps between them.
 

@@ -66,10 +66,20 @@ class NetworkOptions(FlowOptions, total=False):
     Args:
         hidden: widths of each network's hidden layers.
         activation: name or function of the networks' nonlinearity.
+        input_activation: name or function of what the networks see of their inputs and of the
+            condition: "arcsinh" leaves small numbers as they are, and of large ones the
+            logarithm, so that parameters far from the data do not grow as these do; "identity"
+            shows them as they are.
     """
 
     hidden: tuple[int, ...]
     activation: str | Activation
+
+
+class ConditionerOptions(NetworkOptions, total=False):
+    """The options of flows whose networks see entries of the event as they are."""
+
+    input_activation: str | Activation
 
 
 class AmortizedOptions(NetworkOptions, total=False):
@@ -174,6 +184,7 @@ DEFAULTS: dict[str, Any] = {
     "condition_dim": None,
     "hidden": (128, 128),
     "activation": "relu",
+    "input_activation": "identity",
     "divergence": "hutchinson",
     "num_probes": 1,
     **SOLVER,
@@ -190,7 +201,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 # The order of a signature: these, then what a flow has for itself, then the last ones.
-_FIRST = ("dim", "image_shape", "condition_dim", "num_scales", "num_layers", "hidden")
+_FIRST = (
+    *("dim", "image_shape", "condition_dim", "num_scales", "num_layers"),
+    *("hidden", "activation", "input_activation"),
+)
 _LAST = (
     "num_levels",
     "logit",
@@ -288,7 +302,10 @@ def check_transformer(transformer: Any) -> AbstractTransformer:
 
 def network_options(options: NetworkOptions | ImageOptions) -> dict[str, Any]:
     """The options that go to each layer's network."""
-    names = ("hidden", "width", "num_heads", "condition_dim", "activation", "compute_dtype")
+    names = (
+        *("hidden", "width", "num_heads", "condition_dim"),
+        *("activation", "input_activation", "compute_dtype"),
+    )
     return {name: value for name, value in options.items() if name in names}
 
 

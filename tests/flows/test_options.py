@@ -29,6 +29,7 @@ CHANGES: dict[str, Any] = {
     "num_layers": 3,
     "hidden": (5,),
     "activation": "elu",
+    "input_activation": "tanh",
     "network": "residual",
     "order": "reverse",
     "linear": True,
