@@ -19,6 +19,16 @@ def lipswish(x: Array) -> Array:
     return jax.nn.silu(x) / 1.1
 
 
+def arcsinh(x: Array) -> Array:
+    """log(x + √(1 + x²)), in fewer operations than jax's; beyond 1e18 it is constant.
+
+    Small numbers have errors of 1e-7, relative to 1 and not to themselves.
+    """
+    size = jnp.minimum(jnp.where(x < 0, -x, x), 1e18)
+    value = jnp.log(size + jnp.sqrt(1 + size * size))
+    return jnp.where(x < 0, -value, value)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "relu": jax.nn.relu,
     "leaky_relu": jax.nn.leaky_relu,
@@ -28,7 +38,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "softplus": jax.nn.softplus,
     "tanh": jnp.tanh,
     "lipswish": lipswish,
-    "arcsinh": jnp.arcsinh,
+    "arcsinh": arcsinh,
     "identity": jax.nn.identity,
 }
 register_functions(ACTIVATIONS)

@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.causal import AbstractCausal
@@ -83,27 +83,29 @@ class MADE(AbstractCausal):
         return params.reshape(self.num_params, self.dim)
 
     def no_activations(self) -> Any:
-        return tuple(jnp.zeros(0) for _ in self.hidden)
+        return tuple(jnp.zeros(0) for _ in (self.dim, *self.hidden))
 
     def begin(
         self, steps: range, x: Array, activations: Any, condition: Array | None = None
     ) -> tuple[Any, Any]:
         inputs, *hidden, outputs = layer_degrees(self)
-        blocks, fresh = [], []
-        x, condition = _read(self, x, condition)
-        known, below, num_fresh = x, inputs, len(steps)
-        for layer, above, activation in zip(self.layers, hidden, activations, strict=True):
+        blocks, fresh = [], [jnp.zeros(len(steps))]
+        known, condition = _read(self, x, condition)
+        below, num_fresh = inputs, len(steps)
+        for layer, above, activation in zip(self.layers, hidden, activations[1:], strict=True):
             units = hidden_units(above, steps)
             blocks.append(layer.blocks(known, condition, below, above, units, num_fresh))
             known, below, num_fresh = activation, above, units.total
             fresh.append(jnp.zeros(num_fresh))
         units = output_units(self.num_params, self.dim, steps)
         last = self.last.blocks(known, condition, below, outputs, units, num_fresh)
-        return tuple(fresh), (blocks, last)
+        return tuple(fresh), (jnp.arange(len(steps)), blocks, last)
 
     def step(self, fresh: Any, x: Array, blocks: Any, activations: Any) -> tuple[Any, Array]:
-        of_layers, of_last = blocks
-        h, known = self.input_activation(x), []
+        number, of_layers, of_last = blocks
+        inputs, *fresh = fresh
+        h = _with_newest(self, inputs, x, number)
+        known = [h]
         for layer, block, cache in zip(self.layers, of_layers, fresh, strict=True):
             h = block.write(cache, self.activation(layer.complete(block, h)))
             known.append(h)
@@ -175,15 +177,16 @@ class ResidualMADE(AbstractCausal):
         return params.reshape(self.num_params, self.dim)
 
     def no_activations(self) -> Any:
-        return tuple(jnp.zeros(0) for _ in range(2 * len(self.hidden) + 1))
+        return tuple(jnp.zeros(0) for _ in range(2 * len(self.hidden) + 2))
 
     def begin(
         self, steps: range, x: Array, activations: Any, condition: Array | None = None
     ) -> tuple[Any, Any]:
         inputs, degrees, outputs = self._degrees()
         units = hidden_units(degrees, steps)
-        x, condition = _read(self, x, condition)
-        first = self.first.blocks(x, condition, inputs, degrees, units, len(steps))
+        known, condition = _read(self, x, condition)
+        activations = activations[1:]
+        first = self.first.blocks(known, condition, inputs, degrees, units, len(steps))
         inner = [
             layer.blocks(before, condition, degrees, degrees, units, units.total)
             for layer, before in zip(self.inner, activations[:-1:2], strict=True)
@@ -194,12 +197,15 @@ class ResidualMADE(AbstractCausal):
         ]
         results = output_units(self.num_params, self.dim, steps)
         last = self.last.blocks(activations[-1], condition, degrees, outputs, results, units.total)
-        return tuple(jnp.zeros(units.total) for _ in activations), (first, inner, outer, last)
+        fresh = (jnp.zeros(len(steps)), *(jnp.zeros(units.total) for _ in activations))
+        return fresh, (jnp.arange(len(steps)), first, inner, outer, last)
 
     def step(self, fresh: Any, x: Array, blocks: Any, activations: Any) -> tuple[Any, Array]:
-        of_first, of_inner, of_outer, of_last = blocks
-        known = []
-        h = self.first.complete(of_first, self.input_activation(x))
+        number, of_first, of_inner, of_outer, of_last = blocks
+        inputs, *fresh = fresh
+        inputs = _with_newest(self, inputs, x, number)
+        known = [inputs]
+        h = self.first.complete(of_first, inputs)
         layers = zip(
             self.inner, of_inner, self.outer, of_outer, fresh[:-1:2], fresh[1::2], strict=True
         )
@@ -250,3 +256,14 @@ def _read(
     """What the layers see of x and of the condition."""
     read = network.input_activation
     return read(x), None if condition is None else read(condition)
+
+
+def _with_newest(network: MADE | ResidualMADE, inputs: Array, x: Array, number: Array) -> Array:
+    """What the layers see of a chunk's entries, with the one that the step before has found.
+
+    Step 0 knows none: the entry that it writes has no weight yet, and is written again. The last
+    entry of a chunk is seen by the next chunk alone, which reads all entries before it anew.
+    """
+    last = jnp.maximum(number - 1, 0)
+    newest = network.input_activation(lax.dynamic_slice_in_dim(x, last, 1))
+    return lax.dynamic_update_slice_in_dim(inputs, newest.astype(inputs.dtype), last, axis=0)

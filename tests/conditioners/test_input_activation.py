@@ -10,6 +10,7 @@ from battery.measure import randomised
 from flax import nnx
 
 from flowjax_lite.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
+from flowjax_lite.conditioners.activations import arcsinh
 from flowjax_lite.core.recipe import build, from_json, recipe_of, to_json
 
 DIM = 3
@@ -37,6 +38,17 @@ def test_inputs_and_condition_go_through_it_first(name: str):
     expected = plain(jnp.arcsinh(X), jnp.arcsinh(CONDITION))
     np.testing.assert_allclose(mapped(X, CONDITION), expected, rtol=1e-6)
     assert jnp.any(mapped(X, CONDITION) != plain(X, CONDITION))
+
+
+def test_arcsinh_and_its_slope():
+    """Catches an overflow far out, and a slope at 0 that is lost to a choice of sign."""
+    x = jnp.array([0.0, 1e-6, 0.1, -3.0, 1e6, -1e15])
+    np.testing.assert_allclose(arcsinh(x), np.arcsinh(x), rtol=1e-6, atol=2e-7)
+    slopes = jax.vmap(jax.grad(arcsinh))(x)
+    np.testing.assert_allclose(slopes, 1 / np.sqrt(1 + np.float64(x) ** 2), rtol=1e-5)
+    far = jnp.array([1e25, jnp.inf, -jnp.inf])
+    np.testing.assert_allclose(arcsinh(far), np.log(2e18) * np.sign(far), rtol=1e-6)
+    assert jnp.isnan(arcsinh(jnp.nan))
 
 
 @every_network

@@ -30,6 +30,7 @@ def build(network: type, shape: str, condition_dim: int | None, dim: int = DIM) 
         hidden=hidden,
         condition_dim=condition_dim,
         activation="tanh",
+        input_activation="arcsinh",
         degree_seed=seed,
         rngs=nnx.Rngs(0),
     )
