@@ -89,6 +89,7 @@ class MADE(AbstractCausal):
         self, steps: range, x: Array, activations: Any, condition: Array | None = None
     ) -> tuple[Any, Any]:
         inputs, *hidden, outputs = layer_degrees(self)
+        # First the inputs, of which a chunk keeps its own alone.
         blocks, fresh = [], [jnp.zeros(len(steps))]
         known, condition = _read(self, x, condition)
         below, num_fresh = inputs, len(steps)
@@ -185,7 +186,7 @@ class ResidualMADE(AbstractCausal):
         inputs, degrees, outputs = self._degrees()
         units = hidden_units(degrees, steps)
         known, condition = _read(self, x, condition)
-        activations = activations[1:]
+        activations = activations[1:]  # the first are inputs, of which a chunk keeps its own alone
         first = self.first.blocks(known, condition, inputs, degrees, units, len(steps))
         inner = [
             layer.blocks(before, condition, degrees, degrees, units, units.total)

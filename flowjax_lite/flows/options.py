@@ -77,7 +77,7 @@ class NetworkOptions(FlowOptions, total=False):
 
 
 class ConditionerOptions(NetworkOptions, total=False):
-    """The options of flows whose networks see entries of the event as they are."""
+    """The options of flows whose networks see entries of the event, by default as they are."""
 
     input_activation: str | Activation
 

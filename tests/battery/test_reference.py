@@ -83,19 +83,28 @@ class Case(NamedTuple):
     inverse: Callable[[Arrays, np.ndarray, np.ndarray | None], tuple[np.ndarray, float]]
 
 
-def autoregressive(pair: Pair, kind: type, network: Callable, condition_dim: int | None) -> Case:
+def autoregressive(
+    pair: Pair,
+    kind: type,
+    network: Callable,
+    condition_dim: int | None,
+    input_activation: str = "identity",
+) -> Case:
     """An autoregressive layer of that network."""
     num_params = pair.transformer.num_params
+    read = {"identity": np.asarray, "arcsinh": np.arcsinh}[input_activation]
 
     def make() -> b.MaskedAutoregressive:
         hidden = HIDDEN if kind is MADE else (7, 7)
         options = {"hidden": hidden, "activation": "tanh", "condition_dim": condition_dim}
+        options["input_activation"] = input_activation
         made = kind(DIM, num_params=num_params, rngs=nnx.Rngs(0), **options)
         return b.MaskedAutoregressive(pair.transformer, made)
 
     def params_of(arrays: Arrays, condition: np.ndarray | None) -> reference.Network:
         inside = part(arrays, "conditioner")
-        return lambda y: network(inside, y, num_params=num_params, condition=condition)
+        seen = None if condition is None else read(condition)
+        return lambda y: network(inside, read(y), num_params=num_params, condition=seen)
 
     return Case(
         make,
@@ -140,6 +149,11 @@ for _name in ("Affine", "RationalQuadraticSpline"):
             _pair, ResidualMADE, reference.residual_made, None
         ),
     }
+for _kind, _network in ((MADE, reference.made), (ResidualMADE, reference.residual_made)):
+    for _dim, _given in ((None, ""), (CONDITION_DIM, "|condition")):
+        CASES[f"{_kind.__name__} of arcsinh, Affine{_given}"] = autoregressive(
+            SCALARS["Affine"], _kind, _network, _dim, "arcsinh"
+        )
 for _name, _pair in SCALARS.items():
     CASES |= {
         f"MADE, {_name}|condition": autoregressive(_pair, MADE, reference.made, CONDITION_DIM),
@@ -271,7 +285,10 @@ def maf(arrays: Arrays) -> list[reference.Layer]:
     return [
         inverse
         for parts in unordered(arrays)
-        for inverse in (reference.reverse, _part_inverse(CASES["MADE, Affine"], parts, "0"))
+        for inverse in (
+            reference.reverse,
+            _part_inverse(CASES["MADE of arcsinh, Affine"], parts, "0"),
+        )
     ]
 
 
