@@ -112,12 +112,7 @@ def maf(
 
 
 @flow_factory
-def iaf(
-    *,
-    num_layers: int = 5,
-    input_activation: str | Activation = "arcsinh",
-    **options: Unpack[NetworkOptions],
-) -> Flow:
+def iaf(*, num_layers: int = 5, **options: Unpack[ConditionerOptions]) -> Flow:
     """Affine autoregressive layers whose sampling takes one parallel pass.
 
     The density of a given point is sequential in the entries. Variational inference, which
@@ -125,13 +120,7 @@ def iaf(
 
     IAF: Kingma et al., 2016, arXiv:1606.04934.
     """
-    return autoregressive(
-        Affine(),
-        invert=True,
-        num_layers=num_layers,
-        input_activation=input_activation,
-        **options,
-    )
+    return autoregressive(Affine(), invert=True, num_layers=num_layers, **options)
 
 
 @flow_factory
