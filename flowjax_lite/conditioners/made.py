@@ -48,8 +48,9 @@ class MADE(AbstractCausal):
             hidden: widths of the hidden layers.
             condition_dim: length of the condition; None for none.
             activation: name or function.
-            input_activation: name or function, of the numbers of the input and of the condition:
-                "arcsinh" leaves small ones as they are, and of large ones the logarithm.
+            input_activation: name or function, of the numbers of the input, and not of the
+                condition: "arcsinh" leaves small ones as they are, and of large ones the
+                logarithm.
             degree_seed: draw the degrees of hidden units at random from this seed; None
                 spreads them evenly.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
@@ -74,7 +75,8 @@ class MADE(AbstractCausal):
         self.last = MaskedLinear(widths[-1], num_params * dim, zero=True, **options)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        h, condition = _read(self, *_check(self, x, condition))
+        x, condition = _check(self, x, condition)
+        h = self.input_activation(x)
         below, *hidden, outputs = layer_degrees(self)
         for layer, above in zip(self.layers, hidden, strict=True):
             h = self.activation(layer(h, condition, below, above))
@@ -91,8 +93,7 @@ class MADE(AbstractCausal):
         inputs, *hidden, outputs = layer_degrees(self)
         # First the inputs, of which a chunk keeps its own alone.
         blocks, fresh = [], [jnp.zeros(len(steps))]
-        known, condition = _read(self, x, condition)
-        below, num_fresh = inputs, len(steps)
+        known, below, num_fresh = self.input_activation(x), inputs, len(steps)
         for layer, above, activation in zip(self.layers, hidden, activations[1:], strict=True):
             units = hidden_units(above, steps)
             blocks.append(layer.blocks(known, condition, below, above, units, num_fresh))
@@ -140,8 +141,9 @@ class ResidualMADE(AbstractCausal):
             hidden: width of each residual block, all equal; (64, 64) is two blocks.
             condition_dim: length of the condition; None for none.
             activation: name or function.
-            input_activation: name or function, of the numbers of the input and of the condition:
-                "arcsinh" leaves small ones as they are, and of large ones the logarithm.
+            input_activation: name or function, of the numbers of the input, and not of the
+                condition: "arcsinh" leaves small ones as they are, and of large ones the
+                logarithm.
             degree_seed: draw the degrees of hidden units at random from this seed; None
                 spreads them evenly.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
@@ -168,9 +170,9 @@ class ResidualMADE(AbstractCausal):
         self.last = MaskedLinear(width, num_params * dim, zero=True, **conditional)
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
-        x, condition = _read(self, *_check(self, x, condition))
+        x, condition = _check(self, x, condition)
         inputs, units, outputs = self._degrees()
-        h = self.first(x, condition, inputs, units)
+        h = self.first(self.input_activation(x), condition, inputs, units)
         for inner, outer in zip(self.inner, self.outer, strict=True):
             middle = self.activation(inner(self.activation(h), condition, units, units))
             h = h + outer(middle, None, units, units)
@@ -185,7 +187,7 @@ class ResidualMADE(AbstractCausal):
     ) -> tuple[Any, Any]:
         inputs, degrees, outputs = self._degrees()
         units = hidden_units(degrees, steps)
-        known, condition = _read(self, x, condition)
+        known = self.input_activation(x)
         activations = activations[1:]  # the first are inputs, of which a chunk keeps its own alone
         first = self.first.blocks(known, condition, inputs, degrees, units, len(steps))
         inner = [
@@ -249,14 +251,6 @@ def _check(
 ) -> tuple[Array, Array | None]:
     condition = check_condition(condition, network.condition_shape)
     return check_event(x, (network.dim,), "x"), condition
-
-
-def _read(
-    network: MADE | ResidualMADE, x: Array, condition: Array | None
-) -> tuple[Array, Array | None]:
-    """What the layers see of x and of the condition."""
-    read = network.input_activation
-    return read(x), None if condition is None else read(condition)
 
 
 def _with_newest(network: MADE | ResidualMADE, inputs: Array, x: Array, number: Array) -> Array:

@@ -42,8 +42,9 @@ class MLP(AbstractConditioner):
             hidden: widths of the hidden layers.
             condition_dim: length of the condition, appended to the input; None for none.
             activation: name or function.
-            input_activation: name or function, of the numbers of the input and of the condition:
-                "arcsinh" leaves small ones as they are, and of large ones the logarithm.
+            input_activation: name or function, of the numbers of the input, and not of the
+                condition: "arcsinh" leaves small ones as they are, and of large ones the
+                logarithm.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
                 `check_compute_dtype`.
             zero: whether the last layer starts at zero. Of an encoder and a decoder it must not:
@@ -100,8 +101,9 @@ class ResidualMLP(AbstractConditioner):
             hidden: width of each residual block, all equal; (64, 64) is two blocks.
             condition_dim: length of the condition; None for none.
             activation: name or function.
-            input_activation: name or function, of the numbers of the input and of the condition:
-                "arcsinh" leaves small ones as they are, and of large ones the logarithm.
+            input_activation: name or function, of the numbers of the input, and not of the
+                condition: "arcsinh" leaves small ones as they are, and of large ones the
+                logarithm.
             compute_dtype: of products: "float32", "tensorfloat32" or "bfloat16"; see
                 `check_compute_dtype`.
             zero: whether the last layer starts at zero. Of an encoder and a decoder it must not:
@@ -177,11 +179,10 @@ def condition_shape(condition_dim: int | None) -> Shape | None:
 def _read(
     network: MLP | ResidualMLP, x: Array, condition: Array | None
 ) -> tuple[Array, Array | None]:
+    """What the layers see of x and of the condition."""
     x = network.input_activation(check_event(x, (network.in_dim,), "x"))
     condition = check_condition(condition, network.condition_shape)
-    if condition is None:
-        return x, None
-    return x, network.input_activation(condition.astype(x.dtype))
+    return x, None if condition is None else condition.astype(x.dtype)
 
 
 def _joined(x: Array, condition: Array | None) -> Array:

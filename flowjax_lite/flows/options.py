@@ -66,10 +66,10 @@ class NetworkOptions(FlowOptions, total=False):
     Args:
         hidden: widths of each network's hidden layers.
         activation: name or function of the networks' nonlinearity.
-        input_activation: name or function of what the networks see of their inputs and of the
-            condition: "arcsinh" leaves small numbers as they are, and of large ones the
-            logarithm, so that parameters far from the data do not grow as these do; "identity"
-            shows them as they are.
+        input_activation: name or function of what the networks see of the entries of an event:
+            "arcsinh" leaves small numbers as they are, and of large ones the logarithm, so that
+            parameters far from the data do not grow as these do; "identity" shows them as they
+            are. A condition is always shown as it is.
     """
 
     hidden: tuple[int, ...]

@@ -103,8 +103,7 @@ def autoregressive(
 
     def params_of(arrays: Arrays, condition: np.ndarray | None) -> reference.Network:
         inside = part(arrays, "conditioner")
-        seen = None if condition is None else read(condition)
-        return lambda y: network(inside, read(y), num_params=num_params, condition=seen)
+        return lambda y: network(inside, read(y), num_params=num_params, condition=condition)
 
     return Case(
         make,

@@ -22,7 +22,7 @@ NETWORKS = {
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 X = jnp.array([0.3, -40.0, 1e6])
-CONDITION = jnp.array([-2.0, 1e3])
+CONDITION = jnp.array([-0.4, 0.6])
 
 
 def network(name: str, **settings):
@@ -32,10 +32,10 @@ def network(name: str, **settings):
 
 
 @every_network
-def test_inputs_and_condition_go_through_it_first(name: str):
-    """Catches an input, or the condition of one layer, that is seen as it is."""
+def test_inputs_go_through_it_first(name: str):
+    """Catches an input that is seen as it is, and a condition that is not."""
     plain, mapped = network(name), network(name, input_activation="arcsinh")
-    expected = plain(jnp.arcsinh(X), jnp.arcsinh(CONDITION))
+    expected = plain(jnp.arcsinh(X), CONDITION)
     np.testing.assert_allclose(mapped(X, CONDITION), expected, rtol=1e-6)
     assert jnp.any(mapped(X, CONDITION) != plain(X, CONDITION))
 

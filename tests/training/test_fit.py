@@ -184,7 +184,7 @@ def test_weights_select_rows():
     x = rows(120)
     both = np.concatenate([x, x + 50.0])
     weights = np.concatenate([np.ones(120), np.zeros(120)])
-    settings = {"key": jax.random.key(0), "validation": x, **SETTINGS, "max_epochs": 15}
+    settings = {"key": jax.random.key(0), "validation": x, **SETTINGS, "max_epochs": 30}
     weighted = fl.fit(tiny(), both, weights=weights, **settings)
     unweighted = fl.fit(tiny(), both, **settings)
     assert weighted.history["validation"][-1] < unweighted.history["validation"][-1] - 0.1
