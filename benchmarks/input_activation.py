@@ -7,6 +7,7 @@ python benchmarks/input_activation.py --data-dir data --sets iris power-plant --
 import argparse
 from pathlib import Path
 
+import jax
 import numpy as np
 from common import environment, markdown_table
 from flax import nnx
@@ -38,14 +39,6 @@ def funnel(num: int, seed: int) -> np.ndarray:
     x[:, 0] *= 3
     x[:, 1:] *= np.exp(x[:, :1] / 2)
     return x.astype(np.float32)
-
-
-def funnel_log_prob(x: np.ndarray) -> np.ndarray:
-    """The true log-density, (rows,)."""
-    first, others = x[:, 0].astype(float), x[:, 1:].astype(float)
-    spread = np.exp(first / 2)[:, None]
-    terms = -0.5 * (others / spread) ** 2 - np.log(spread) - 0.5 * np.log(2 * np.pi)
-    return terms.sum(1) - first**2 / 18 - np.log(3) - 0.5 * np.log(2 * np.pi)
 
 
 def load(name: str, seed: int, data_dir: Path | None) -> tuple[np.ndarray, object, np.ndarray]:
@@ -84,6 +77,8 @@ def main() -> None:
     default = Path(__file__).parent / "results" / "input_activation.md"
     parser.add_argument("--out", type=Path, default=default)
     arguments = parser.parse_args()
+    if arguments.data_dir is None and not set(UCI).isdisjoint(arguments.sets):
+        parser.error(f"{', '.join(UCI)}: say with --data-dir where the folder uci lies")
     rows = []
     for name in arguments.sets:
         for family in FAMILIES:
@@ -97,8 +92,9 @@ def main() -> None:
             rows.append([f"{name}, {family}", *cells])
             print(*rows[-1], sep=" | ", flush=True)
         if name == "funnel":
-            truths = [funnel_log_prob(load(name, seed, None)[2]) for seed in range(arguments.seeds)]
-            truth = np.mean([[each.mean(), np.median(each)] for each in truths], axis=0)
+            density = jax.vmap(fl.inference.targets.Funnel(DIM))
+            truths = [density(load(name, seed, None)[2]) for seed in range(arguments.seeds)]
+            truth = np.mean([[np.mean(each), np.median(each)] for each in truths], axis=0)
             rows.append(["funnel, truth", *2 * [f"{value:.2f}" for value in truth]])
     header = ["rows, flow", *(f"{name}, {of}" for name in ACTIVATIONS for of in ("mean", "median"))]
     parts = [TEXT.format(seeds=arguments.seeds), markdown_table(header, rows), environment()]

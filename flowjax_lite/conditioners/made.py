@@ -91,7 +91,7 @@ class MADE(AbstractCausal):
         self, steps: range, x: Array, activations: Any, condition: Array | None = None
     ) -> tuple[Any, Any]:
         inputs, *hidden, outputs = layer_degrees(self)
-        # First the inputs, of which a chunk keeps its own alone.
+        # The first activations are the inputs of this chunk alone; those before it come from x.
         blocks, fresh = [], [jnp.zeros(len(steps))]
         known, below, num_fresh = self.input_activation(x), inputs, len(steps)
         for layer, above, activation in zip(self.layers, hidden, activations[1:], strict=True):
@@ -188,7 +188,7 @@ class ResidualMADE(AbstractCausal):
         inputs, degrees, outputs = self._degrees()
         units = hidden_units(degrees, steps)
         known = self.input_activation(x)
-        activations = activations[1:]  # the first are inputs, of which a chunk keeps its own alone
+        activations = activations[1:]  # the first are inputs, which come from x here
         first = self.first.blocks(known, condition, inputs, degrees, units, len(steps))
         inner = [
             layer.blocks(before, condition, degrees, degrees, units, units.total)

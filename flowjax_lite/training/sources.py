@@ -92,7 +92,10 @@ def order_key(key: Array, epoch: int | Array, first: int | np.ndarray | Array) -
 
 
 def most_rows_of_a_batch(given: int | None, num_rows: int) -> int:
-    """What is given, or by the number of training rows: few, in large batches, are few steps."""
+    """What is given, or what `fit` says of so many training rows: few need small batches.
+
+    In large ones an epoch of few rows is a step or two.
+    """
     if given is not None:
         return int(given)
     return min(max(16, 2 ** ((num_rows // 16).bit_length() - 1)), 256)
