@@ -71,6 +71,7 @@ run-smoke: $(NEWEST_VENV)/.installed
 	$(NEWEST_VENV)/bin/python $(PYTEST) -m smoke
 
 docs: $(DOCS_VENV)/.installed ## Build the documentation site into docs/_build, its notebooks run where they changed
+	$(DOCS_VENV)/bin/python docs/run_notebooks.py docs/_build/.jupyter_cache --workers $(WORKERS)
 	$(DOCS_VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	$(DOCS_VENV)/bin/python docs/check_site.py docs/_build/html
 	@echo "Open docs/_build/html/index.html"

@@ -1,10 +1,8 @@
 """The documentation site: pages of this folder, the API from docstrings, results of benchmarks."""
 
 import importlib
-import os
 import re
 import sys
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,6 @@ import nbformat
 from jupyter_cache import get_cache
 
 import flowjax_lite
-
-# Notebooks compile more than they compute: without these emitters it takes two thirds of the time,
-# and the programs are as fast. Later versions of jaxlib have no such option.
-if version_of("jaxlib").startswith("0.10."):
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
@@ -46,6 +39,8 @@ html_show_sourcelink = False
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+# The cache is that of `run_notebooks.py`, which runs notebooks side by side; here they would run
+# one after the other.
 nb_execution_mode = "cache"
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
