@@ -157,7 +157,7 @@ EXPERIMENTS = {
             "flowpp_image": of_images("flowpp_image", num_layers=2, channels=32),
             "glow, variational": of_images("glow", num_layers=8, channels=64, variational=True),
             "tarflow, given the class": of_images("tarflow", condition_dim=10),
-            "jet": of_images("jet", patch_size=2, num_layers=3),
+            "jet": of_images("jet", patch_size=7, num_layers=3),
         },
     ),
     "cifar10": Experiment(
