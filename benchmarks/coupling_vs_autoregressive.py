@@ -2,7 +2,7 @@
 
     python benchmarks/coupling_vs_autoregressive.py digits
     python benchmarks/coupling_vs_autoregressive.py uci bsds300 --data-dir DIRECTORY
-    python benchmarks/coupling_vs_autoregressive.py bsds300 --data-dir DIRECTORY --flows maf
+    python benchmarks/coupling_vs_autoregressive.py bsds300_1m --data-dir DIRECTORY --flows maf
 
 Every flow is trained into a directory of its own below --out; one that is there already is
 kept, so a long benchmark can be continued and its flows can be trained apart. The table and the
@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="+", choices=SETS)
     parser.add_argument("--flows", nargs="*", choices=FLOWS, default=FLOWS)
-    parser.add_argument("--data-dir", help="where uci/ and bsds300/ lie")
+    parser.add_argument("--data-dir", help="where uci/, bsds300/ and bsds300_1m/ lie")
     parser.add_argument("--out", type=Path, default=Path("runs/coupling_vs_autoregressive"))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
