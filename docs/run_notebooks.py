@@ -18,6 +18,9 @@ from jupyter_cache.executors import load_executor
 # and the programs are as fast. Later versions of jaxlib have no such option.
 if version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+# Threads of linear algebra would wait for a core that another notebook has, twice as long or more.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 NOTEBOOKS = Path(__file__).parent.resolve() / "notebooks"
 LONGEST = 600  # seconds for a cell
