@@ -18,7 +18,8 @@ from jupyter_cache.executors import load_executor
 # and the programs are as fast. Later versions of jaxlib have no such option.
 if version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
-# Threads of linear algebra would wait for a core that another notebook has, twice as long or more.
+# A second thread of linear algebra would wait for the core that another notebook uses: a sample of
+# a spline flow then takes twice as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
