@@ -221,7 +221,7 @@ def circular_nsf(
     circular: tuple[int, ...] | None = None,
     num_bins: int = 8,
     bound: float = 5.0,
-    activation: str | Activation = "relu",
+    activation: str | Activation = "silu",
     data_map: AbstractBijector | None = None,
     condition_map: AbstractBijector | None = None,
     gradient: Literal["store", "recompute"] = "store",

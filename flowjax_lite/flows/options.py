@@ -65,7 +65,8 @@ class NetworkOptions(FlowOptions, total=False):
 
     Args:
         hidden: widths of each network's hidden layers.
-        activation: name or function of the networks' nonlinearity.
+        activation: name or function of the networks' nonlinearity: "silu" is smooth, and so is the
+            density, but where pieces of a spline join.
         input_activation: name or function of what the networks see of the entries of an event:
             "arcsinh" leaves small numbers as they are, and of large ones the logarithm, so that
             parameters far from the data do not grow as these do; "identity" shows them as they
@@ -183,7 +184,7 @@ SOLVER: dict[str, Any] = {field.name: field.default for field in dataclasses.fie
 DEFAULTS: dict[str, Any] = {
     "condition_dim": None,
     "hidden": (128, 128),
-    "activation": "relu",
+    "activation": "silu",
     "input_activation": "identity",
     "divergence": "hutchinson",
     "num_probes": 1,

@@ -221,5 +221,5 @@ def test_a_named_flow_is_the_generic_one_with_its_transformer():
         np.testing.assert_array_equal(got, expected)
     assert named.recipe.name == "realnvp"
     recorded = dict(named.recipe.arguments)
-    assert recorded["activation"] == "relu"  # defaults are recorded, too
+    assert recorded["activation"] == "silu"  # defaults are recorded, too
     assert recorded["num_layers"] == 2
