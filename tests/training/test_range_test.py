@@ -21,7 +21,8 @@ def moons() -> np.ndarray:
 
 def flow(**options) -> fl.Flow:
     """A small coupling flow, at the identity."""
-    return fl.flows.realnvp(dim=2, num_layers=4, hidden=(16, 16), **options, rngs=nnx.Rngs(0))
+    settings = {"num_layers": 4, "hidden": (16, 16), "activation": "relu"}
+    return fl.flows.realnvp(dim=2, **settings, **options, rngs=nnx.Rngs(0))
 
 
 def scaled(flow: fl.Flow, factor: float) -> fl.Flow:
