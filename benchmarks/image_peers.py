@@ -9,22 +9,22 @@ Adam. normflows runs eagerly, as in its documentation.
 """
 
 import argparse
-import os
-from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import normflows as nf
 import numpy as np
-import optax
-import torch
 from common import PACKAGES, environment, markdown_table
 from flax import nnx
+from frameworks import in_jax
+from frameworks.with_flowjax_lite import FlowjaxLite
+from frameworks.with_normflows import Normflows
 from timing import interleaved
+from torch import Tensor
 
 import flowjax_lite as fl
 
-SIDE, SCALES, STEPS, CHANNELS, RATE = 28, 2, 8, 64, 1e-3
+SIDE, SCALES, STEPS, CHANNELS = 28, 2, 8, 64
+CALLS = ("log_prob", "step", "sample")
 TEXT = f"""\
 # Glow beside a peer
 
@@ -35,65 +35,37 @@ Adam, whole. `÷ ours` divides by the time of flowjax_lite: above 1, flowjax_lit
 What a scale leaves behind is normal given what goes on in flowjax_lite, as published, by one more
 convolution; in normflows it has learned means and scales of its own, which are the rest of its
 parameters."""
-Calls = dict[str, Callable[[], object]]
 
 
-def ours(x: np.ndarray) -> tuple[Calls, int]:
-    """The calls to time, compiled, and the number of parameters."""
-    shape = (SIDE, SIDE, 1)
-    options = {"num_scales": SCALES, "num_layers": STEPS, "channels": CHANNELS}
-    flow = fl.flows.glow(image_shape=shape, **options, rngs=nnx.Rngs(0))
-    batch = jax.numpy.asarray(x.reshape(-1, *shape))
-    graph, params, rest = nnx.split(fl.initialize(flow, batch), nnx.Param, ...)
-    optimizer = optax.adam(RATE)
-    state = optimizer.init(params)
+class Ours(FlowjaxLite):
+    """Glow, its normalisations set from a batch of (rows, height, width, 1)."""
 
-    def loss(params: object) -> jax.Array:
-        return -jax.numpy.mean(nnx.merge(graph, params, rest).log_prob(batch))
-
-    @jax.jit
-    def step(params: object, state: object) -> tuple[object, object]:
-        updates, state = optimizer.update(jax.grad(loss)(params), state)
-        return optax.apply_updates(params, updates), state
-
-    log_prob = jax.jit(lambda params: nnx.merge(graph, params, rest).log_prob(batch))
-    draw = jax.jit(lambda params: nnx.merge(graph, params, rest).sample(0, len(x)))
-    calls = {
-        "log_prob": lambda: jax.block_until_ready(log_prob(params)),
-        "step": lambda: jax.block_until_ready(step(params, state)),
-        "sample": lambda: jax.block_until_ready(draw(params)),
-    }
-    return calls, sum(leaf.size for leaf in jax.tree.leaves(params))
+    def __init__(self, x: np.ndarray) -> None:
+        options = {"num_scales": SCALES, "num_layers": STEPS, "channels": CHANNELS}
+        flow = fl.flows.glow(image_shape=(SIDE, SIDE, 1), **options, rngs=nnx.Rngs(0))
+        self.flow = fl.initialize(flow, x)
+        self.num_parameters = in_jax.count(nnx.state(self.flow, nnx.Param))
 
 
-def theirs(x: np.ndarray) -> tuple[Calls, int]:
-    """The same of normflows, whose flows are built from the latent to the data."""
-    torch.set_num_threads(os.cpu_count() or 1)
-    flows, bases = [], []
-    for scale in reversed(range(SCALES)):  # the last scale first
-        depth, side = 4 * 2**scale, SIDE // 2 ** (scale + 1)
-        blocks = [nf.flows.GlowBlock(depth, CHANNELS) for _ in range(STEPS)]
-        flows.append([*blocks, nf.flows.Squeeze()])
-        kept = depth if scale == SCALES - 1 else depth // 2
-        bases.append(nf.distributions.DiagGaussian((kept, side, side)))
-    merges = [nf.flows.Merge() for _ in range(SCALES - 1)]
-    middle = nf.transforms.Logit(alpha=0.01)
-    flow = nf.MultiscaleFlow(bases, flows, merges, transform=middle, class_cond=False)
-    batch = torch.from_numpy(x.reshape(-1, 1, SIDE, SIDE) / 256)
-    optimizer = torch.optim.Adam(flow.parameters(), lr=RATE)
+class Theirs(Normflows):
+    """The same from the latent to the data; its first batch sets the normalisations."""
 
-    def step() -> None:
-        optimizer.zero_grad()
-        (-flow.log_prob(batch, None).mean()).backward()
-        optimizer.step()
+    @staticmethod
+    def make_flow(case: None, dim: int) -> nf.MultiscaleFlow:
+        flows, bases = [], []
+        for scale in reversed(range(SCALES)):  # the last scale first
+            depth, side = 4 * 2**scale, dim // 2 ** (scale + 1)
+            blocks = [nf.flows.GlowBlock(depth, CHANNELS) for _ in range(STEPS)]
+            flows.append([*blocks, nf.flows.Squeeze()])
+            kept = depth if scale == SCALES - 1 else depth // 2
+            bases.append(nf.distributions.DiagGaussian((kept, side, side)))
+        merges = [nf.flows.Merge() for _ in range(SCALES - 1)]
+        logit = nf.transforms.Logit(alpha=0.01)
+        return nf.MultiscaleFlow(bases, flows, merges, transform=logit, class_cond=False)
 
-    calls = {
-        "log_prob": torch.no_grad()(lambda: flow.log_prob(batch, None)),
-        "step": step,
-        "sample": torch.no_grad()(lambda: flow.sample(len(x))),
-    }
-    calls["log_prob"]()  # sets the normalisations
-    return calls, sum(param.numel() for param in flow.parameters())
+    @staticmethod
+    def log_prob(flow: nf.MultiscaleFlow, x: Tensor) -> Tensor:
+        return flow.log_prob(x, None)
 
 
 def main() -> None:
@@ -104,20 +76,24 @@ def main() -> None:
     default = Path(__file__).parent / "results" / "image_peers.md"
     parser.add_argument("--out", type=Path, default=default)
     arguments = parser.parse_args()
-    size = (arguments.batch, SIDE * SIDE)
+    size = (arguments.batch, SIDE, SIDE, 1)
     x = np.random.default_rng(0).uniform(0, 256, size).astype(np.float32)
-    built = {"flowjax_lite": ours(x), "normflows": theirs(x)}
-    calls = {(name, call): f for name, (calls, _) in built.items() for call, f in calls.items()}
+    peers = {Ours(x): x, Theirs(None, SIDE): x.reshape(-1, 1, SIDE, SIDE) / 256}
+    calls = {
+        (peer.name, call): lambda peer=peer, f=f: peer.wait(f())
+        for peer, batch in peers.items()
+        for call, f in peer.calls(batch).items()
+    }
     times = interleaved(calls, arguments.repeats, lambda result: result)
     rows = []
-    for name, (kinds, parameters) in built.items():
-        cells = [name, f"{parameters:,}"]
-        for call in kinds:
-            ratio = times[name, call] / times["flowjax_lite", call]
-            cells += [f"{times[name, call]:.0f}", f"{ratio:.2f}"]
+    for peer in peers:
+        cells = [peer.name, f"{peer.num_parameters:,}"]
+        for call in CALLS:
+            ratio = times[peer.name, call] / times[Ours.name, call]
+            cells += [f"{times[peer.name, call]:.0f}", f"{ratio:.2f}"]
         rows.append(cells)
     header = ["", "parameters"]
-    for call in ("log_prob", "step", "sample"):
+    for call in CALLS:
         header += [call, "÷ ours"]
     parts = [
         TEXT.format(batch=arguments.batch, repeats=arguments.repeats),

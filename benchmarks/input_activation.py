@@ -52,33 +52,45 @@ def load(name: str, seed: int, data_dir: Path | None) -> tuple[np.ndarray, objec
         return x[arrays[f"train_{seed}"]], 0.1, x[arrays[f"test_{seed}"]]
 
 
-def measure(name: str, family: str, activation: str, seed: int, data_dir: Path | None) -> list:
-    """Mean and median of the test rows' log-densities."""
+def log_densities(
+    name: str, family: str, seed: int, data_dir: Path | None, **options: str
+) -> np.ndarray:
+    """Of the test rows, after a fit of a flow with these options, otherwise as it comes."""
     train, validation, test = load(name, seed, data_dir)
     flow = getattr(fl.flows, family)(
         dim=train.shape[1],
-        input_activation=activation,
         data_map=Standardize.from_data(train),
         rngs=nnx.Rngs(seed),
+        **options,
     )
-    options = {"key": seed, "validation": validation, "checks": "off", "progress": False}
-    log_p = np.asarray(fl.fit(flow, train, **options).flow.log_prob(test), float)
+    settings = {"key": seed, "validation": validation, "checks": "off", "progress": False}
+    return np.asarray(fl.fit(flow, train, **settings).flow.log_prob(test), float)
+
+
+def measure(name: str, family: str, activation: str, seed: int, data_dir: Path | None) -> list:
+    """Mean and median of the test rows' log-densities."""
+    log_p = log_densities(name, family, seed, data_dir, input_activation=activation)
     return [log_p.mean(), np.median(log_p)]
+
+
+def read_arguments(question: str, sets: tuple[str, ...], out: str) -> argparse.Namespace:
+    """What the command line says; by default these sets, and a table of this name."""
+    parser = argparse.ArgumentParser(description=question)
+    known = (*TABLES, *SHAPES, "funnel", *UCI)
+    parser.add_argument("--sets", nargs="+", choices=known, default=sets)
+    parser.add_argument("--data-dir", type=Path, help="holds the folder uci, for its tables")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / out)
+    arguments = parser.parse_args()
+    if arguments.data_dir is None and not set(UCI).isdisjoint(arguments.sets):
+        parser.error(f"{', '.join(UCI)}: say with --data-dir where the folder uci lies")
+    return arguments
 
 
 def main() -> None:
     """Train, print each row as it is done, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    sets = (*TABLES, *SHAPES, "funnel", *UCI)
-    default_sets = ("iris", "wine", "breast_cancer", "digits", "moons", "eight_gaussians", "funnel")
-    parser.add_argument("--sets", nargs="+", choices=sets, default=default_sets)
-    parser.add_argument("--data-dir", type=Path, help="holds the folder uci, for its tables")
-    parser.add_argument("--seeds", type=int, default=3)
-    default = Path(__file__).parent / "results" / "input_activation.md"
-    parser.add_argument("--out", type=Path, default=default)
-    arguments = parser.parse_args()
-    if arguments.data_dir is None and not set(UCI).isdisjoint(arguments.sets):
-        parser.error(f"{', '.join(UCI)}: say with --data-dir where the folder uci lies")
+    sets = ("iris", "wine", "breast_cancer", "digits", "moons", "eight_gaussians", "funnel")
+    arguments = read_arguments(__doc__.splitlines()[0], sets, "input_activation.md")
     rows = []
     for name in arguments.sets:
         for family in FAMILIES:

@@ -17,7 +17,7 @@ from frameworks import base, in_jax
 from frameworks.base import Case
 
 _log_prob = jax.jit(lambda flow, x: flow.log_prob(x))
-_sample = jax.jit(lambda flow, key: flow.sample(key, (base.BATCH,)))
+_sample = jax.jit(lambda flow, key, num: flow.sample(key, num), static_argnums=2)
 
 
 def make_flow(case: Case, dim: int, unroll: int | None = None) -> fl.Flow:
@@ -62,7 +62,7 @@ class FlowjaxLite(in_jax.JaxPeer):
         return {
             "log_prob": lambda: _log_prob(self.flow, batch),
             "step": lambda: step(state, batch)[1],
-            "sample": lambda: _sample(self.flow, key),
+            "sample": lambda: _sample(self.flow, key, len(batch)),
         }
 
     def rounding_error(self, x: np.ndarray) -> float:
