@@ -1,4 +1,4 @@
-"""The file of a model: named arrays, a recipe and a checksum, in the safetensors format.
+"""The file of a model: named arrays, a recipe and checksums, in the safetensors format.
 
 Whoever wrote a file, to read it takes at most twice its size of memory beside a header of bounded
 size, and gives the arrays that were written, or an error.
@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,33 +43,46 @@ DTYPES = {
 _NAMES = {code: name for name, code in DTYPES.items()}
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray], *, recipe: str) -> None:
+class Content(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        recipe: the recipe as JSON.
+        fingerprint: the model's by `core.fingerprint`; None if another version of the library,
+            which may have other settings, wrote the file.
+        arrays: by name.
+    """
+
+    recipe: str
+    fingerprint: str | None
+    arrays: dict[str, np.ndarray]
+
+
+def write(path: Path, content: Content) -> None:
     """Write a file, whole or not at all.
 
     Args:
         path: the file, which is replaced.
-        arrays: the arrays, contiguous and of dtypes among `DTYPES`.
-        recipe: the recipe as JSON.
+        content: its arrays contiguous and of dtypes among `DTYPES`.
     """
     metadata = {
         "format": _FORMAT,
         "format_version": str(_FORMAT_VERSION),
         "library_version": library_version(),
-        "recipe": recipe,
+        "recipe": content.recipe,
     }
-    metadata["sha256"] = _checksum(metadata, arrays)
+    if content.fingerprint is not None:
+        metadata["fingerprint"] = content.fingerprint
+    metadata["sha256"] = _checksum(metadata, content.arrays)
     with writing_whole(path) as file:
-        file.write(safetensors.numpy.save(dict(arrays), metadata))
+        file.write(safetensors.numpy.save(content.arrays, metadata))
 
 
-def read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
+def read(path: Path) -> Content:
     """Read what `write` wrote.
 
     Args:
         path: the file.
-
-    Returns:
-        The recipe as JSON, and the arrays.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -79,8 +92,7 @@ def read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
         raise FileNotFoundError(f"{path} is a directory; give the model file inside it")
     if not path.is_file():
         raise FileNotFoundError(f"there is no model file {path}; check the path")
-    content = path.read_bytes()
-    metadata, tensors = _parse(path, content)
+    metadata, tensors = _parse(path, path.read_bytes())
     if metadata.get("format") != _FORMAT:
         raise ValueError(
             f"{path} is a safetensors file, but not a flowjax_lite model; expected one that "
@@ -97,7 +109,9 @@ def read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
         raise _damaged(path) from None
     if _checksum(metadata, arrays) != stated or "recipe" not in metadata:
         raise _damaged(path)
-    return metadata["recipe"], arrays
+    comparable = metadata.get("library_version") == library_version()
+    fingerprint = metadata.get("fingerprint") if comparable else None
+    return Content(metadata["recipe"], fingerprint, arrays)
 
 
 def _parse(path: Path, content: bytes) -> tuple[dict[str, str], list[tuple[str, Any]]]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flowjax_lite.core.fingerprint import fingerprint
 from flowjax_lite.core.pytree import named_leaves
 from flowjax_lite.core.recipe import (
     Recipe,
@@ -82,7 +83,8 @@ def save(path: str | os.PathLike[str], model: nnx.Module, *, overwrite: bool = F
             f"same way: load(path, template=model)",
             stacklevel=2,
         )
-    model_file.write(path, arrays, recipe=to_json(None if obstacle == _CHANGED else recipe))
+    written = to_json(None if obstacle == _CHANGED else recipe)
+    model_file.write(path, model_file.Content(written, fingerprint(model), arrays))
 
 
 @overload
@@ -110,9 +112,12 @@ def load(path: str | os.PathLike[str], *, template: Any = None) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, newer than this library, or no model; or the template
             is missing or differs from the saved model.
+
+    Warns:
+        UserWarning: the template's settings seem to differ from those of the saved model.
     """
     path = Path(path)
-    text, arrays = model_file.read(path)
+    text, saved_fingerprint, arrays = model_file.read(path)
     _check_dtypes_enabled(path, arrays)
     try:
         recipe = from_json(text)
@@ -127,6 +132,8 @@ def load(path: str | os.PathLike[str], *, template: Any = None) -> Any:
         target, origin = template, "the template"
     expected = named_leaves(target)
     _check_same_arrays(path, arrays, expected, origin, same_dtype=template is not None)
+    if template is not None:
+        _compare_fingerprints(path, saved_fingerprint, fingerprint(template))
     leaves = [jnp.array(arrays[name]) for name in expected]
     return jax.tree.unflatten(jax.tree.structure(target), leaves)
 
@@ -234,3 +241,14 @@ def _check_same_arrays(
                 f"{path}: array {name!r} is {got} in the file; {origin} expects {want}: build "
                 f"the model as it was when saved"
             )
+
+
+def _compare_fingerprints(path: Path, saved: str | None, given: str) -> None:
+    # What a recipe does not tell: a function, or a part that was put in after the model was built.
+    if saved is not None and saved != given:
+        warnings.warn(
+            f"{path} was saved from a model of other settings than the template's, such as its "
+            f"activations, or of the same by other versions of Python and flax; if they are other "
+            f"settings, what is loaded is another density: build the template in the same way",
+            stacklevel=3,
+        )

@@ -188,7 +188,7 @@ def test_a_hostile_file_is_refused(path: Path, name: str):
 def test_reading_takes_at_most_twice_the_file(path: Path):
     """Catches copies of all arrays on the way, as for a checksum."""
     arrays = {name: np.ones(4 * MIB, np.uint8) for name in "ab"}
-    model_file.write(path, arrays, recipe="null")
+    model_file.write(path, model_file.Content("null", None, arrays))
     assert 1.9 < peak_bytes(lambda: model_file.read(path)) / path.stat().st_size < 2.1
 
 
@@ -260,7 +260,9 @@ LONG_RECIPES = {
 @pytest.mark.parametrize("name", LONG_RECIPES)
 def test_a_recipe_that_takes_long_is_refused_at_once(path: Path, name: str):
     """Catches a file of a kilobyte with hundreds of layers, which takes minutes to open."""
-    model_file.write(path, {"a": np.zeros(3, np.float32)}, recipe=LONG_RECIPES[name])
+    model_file.write(
+        path, model_file.Content(LONG_RECIPES[name], None, {"a": np.zeros(3, np.float32)})
+    )
     start = time.process_time()
     with pytest.raises(ValueError, match=r"model\.safetensors"):
         load(path)
@@ -278,7 +280,7 @@ def test_layers_load_where_their_arrays_are(path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_hostile_recipe_is_refused(path: Path, name: str):
     """Catches a recipe that builds what it likes, runs what it names, or fills the memory."""
-    model_file.write(path, {"a": np.zeros(3, np.float32)}, recipe=RECIPES[name])
+    model_file.write(path, model_file.Content(RECIPES[name], None, {"a": np.zeros(3, np.float32)}))
 
     def refused() -> None:
         with pytest.raises(ValueError, match=r"model\.safetensors"):
@@ -293,7 +295,9 @@ def test_a_recipe_may_not_claim_more_than_the_file_holds(path: Path):
     assert flow.recipe is not None
     save(path, flow)
     assert same(load(path), flow)
-    model_file.write(path, {"a": np.zeros(3, np.float32)}, recipe=to_json(flow.recipe))
+    model_file.write(
+        path, model_file.Content(to_json(flow.recipe), None, {"a": np.zeros(3, np.float32)})
+    )
     with pytest.raises(ValueError, match=r"add up to 131\d+, .* of 3 numbers.*template=model"):
         load(path)
 

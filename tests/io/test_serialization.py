@@ -28,6 +28,7 @@ from flowjax_lite.conditioners import MLP
 from flowjax_lite.core.recipe import Recipe, Unrecorded
 from flowjax_lite.distributions import Flow, StudentT
 from flowjax_lite.flows import NAMED
+from flowjax_lite.io import model_file
 from flowjax_lite.io.serialization import load, save
 from flowjax_lite.transformers import AbstractTransformer
 
@@ -370,6 +371,19 @@ def test_a_lambda_needs_a_template_and_save_says_so(path: Path, place: str):
     with pytest.raises(ValueError, match=rf"{place} is the function .*template=model"):
         load(path)
     assert_same(load(path, template=joined(1, **{place: fresh})), flow)
+
+
+def test_a_template_of_other_settings_is_told(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Catches another density without a word, where a recipe does not tell an activation."""
+    with pytest.warns(UserWarning, match="activation is the function"):
+        save(path, joined(activation=lambda x: jnp.tanh(x)))
+    load(path, template=joined(activation=lambda x: jnp.tanh(x)))  # the same, so not a word
+    template = joined(activation=lambda x: jnp.sin(x))
+    with pytest.warns(UserWarning, match="of other settings than the template's") as told:
+        load(path, template=template)
+    assert told[0].filename == __file__
+    monkeypatch.setattr(model_file, "library_version", lambda: "0.0.1")
+    load(path, template=template)  # a module of another version may have other settings
 
 
 @pytest.mark.parametrize(

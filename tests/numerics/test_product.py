@@ -128,27 +128,27 @@ def test_every_image_flow_hands_the_precision_on(name: str):
     """Catches a convolution, or a product with a condition, of another precision than asked for."""
 
     def kinds(compute_dtype: str) -> dict[str, set[str]]:
-        """The types and precisions of factors, by operation."""
+        """The precisions of convolutions, and the types and precisions of other factors."""
         flow = image_flow(name, compute_dtype)
         x, given = jnp.full((1, 4, 4, 1), 0.5), jnp.zeros((1, *flow.condition_shape))
-        found: dict[str, set[str]] = {"conv_general_dilated": set(), "dot_general": set()}
+        found: dict[str, set[str]] = {"convolution": set(), "dot_general": set()}
         for each in equations(flow.log_prob, x, given):
-            if each.primitive.name in found:
+            if each.primitive.name == "convolution":
+                found["convolution"].add(each.params["compute_dtype"])
+            elif each.primitive.name == "dot_general":
                 precision = each.params["precision"]
                 kind = f"{each.invars[1].aval.dtype} {precision and precision[0].name}"
-                found[each.primitive.name].add(kind)
+                found["dot_general"].add(kind)
         return found
 
-    full, fast, half = (kinds(compute_dtype) for compute_dtype in COMPUTE_DTYPES)
-    convolutions, products = "conv_general_dilated", "dot_general"
+    found = {compute_dtype: kinds(compute_dtype) for compute_dtype in COMPUTE_DTYPES}
     if name in (*AT_SCALES, "dequantizer"):  # every one, and the products with a condition
-        assert full[convolutions] == {"float32 HIGHEST"}
-        assert fast[convolutions] == {"float32 HIGH"}
-        assert half[convolutions] == {"bfloat16 HIGHEST"}
+        for compute_dtype, kinds_of in found.items():
+            assert kinds_of["convolution"] == {compute_dtype}
     if name != "dequantizer":  # products within attention and linear maps stay as they are
-        assert full[products] == {"float32 HIGHEST"}
-        assert fast[products] >= {"float32 HIGH"}
-        assert half[products] >= {"bfloat16 None"}
+        assert found["float32"]["dot_general"] == {"float32 HIGHEST"}
+        assert found["tensorfloat32"]["dot_general"] >= {"float32 HIGH"}
+        assert found["bfloat16"]["dot_general"] >= {"bfloat16 None"}
 
 
 # One for each kind of network, and of what is done with its output.
