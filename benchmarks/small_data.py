@@ -19,7 +19,7 @@ BASELINES = {"Gaussian": fit_gaussian, "kernels": fit_kernels, "mixture": fit_mi
 TABLES = ("iris", "wine", "breast_cancer", "digits")
 SHAPES = ("moons", "circles", "eight_gaussians", "pinwheel", "two_spirals", "checkerboard")
 SHAPE_ROWS, HELD_OUT, TEST_ROWS = 1000, 200, 2000
-MEMBERS = 5
+MEMBERS = 10
 TEXT = f"""\
 # Few rows
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -25,6 +26,14 @@ def tiny(seed: int = 0) -> fl.Flow:
     return fl.flows.realnvp(dim=2, num_layers=2, hidden=(8,), rngs=nnx.Rngs(seed))
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C arrives, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt_after(epochs: int):
     """A callback that does what Ctrl-C does."""
 
@@ -35,7 +44,7 @@ def interrupt_after(epochs: int):
     return callback
 
 
-def test_an_interrupt_returns_the_best_model():
+def test_an_interrupt_returns_the_best_model(heard: None):
     """Catches an hour of training that is lost by Ctrl-C, or a model whose buffers are gone."""
     with pytest.warns(RuntimeWarning, match="interrupted after 3 epochs; .* of epoch 2"):
         result = fl.fit(tiny(), rows(), callbacks=[interrupt_after(3)], progress=False, **COMMON)
