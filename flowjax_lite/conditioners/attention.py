@@ -90,7 +90,7 @@ class AbstractTokenNet(AbstractConditioner):
         for layer, known in zip(self.layers, activations, strict=True):
             h, keys = layer(h, seen, known)
             kept.append(keys)
-        return tuple(kept), jnp.moveaxis(jax.vmap(self._params)(h), 0, 1)
+        return tuple(kept), jnp.moveaxis(self._params(h), 0, 1)
 
     def no_activations(self) -> Any:
         """Keys and values of each layer where no token is known."""
@@ -104,8 +104,8 @@ class AbstractTokenNet(AbstractConditioner):
         return places + self.by_condition(condition.astype(places.dtype))[None]
 
     def _params(self, h: Array) -> Array:
-        """(num_params, out_features), from the activations (width,) of one token."""
-        return self.last(self.norm(h)).reshape(self.num_params, -1)
+        """(..., num_params, out_features), from activations (..., width)."""
+        return self.last(self.norm(h)).reshape(*h.shape[:-1], self.num_params, -1)
 
 
 class CausalTransformer(AbstractTokenNet, AbstractCausal):
@@ -168,7 +168,7 @@ class CausalTransformer(AbstractTokenNet, AbstractCausal):
     def chunk(
         self, steps: range, x: Array, activations: Any, condition: Array | None = None
     ) -> tuple[Any, Array]:
-        before = jax.vmap(self.embed)(x[max(steps.start - 1, 0) : -1])
+        before = self.embed(x[max(steps.start - 1, 0) : -1])
         if steps.start == 0:
             before = jnp.concatenate([self.start[...][None], before])
         seen = jnp.tril(jnp.ones((len(steps), steps.stop), bool), steps.start)
@@ -254,7 +254,7 @@ class VisionTransformer(AbstractTokenNet):
         """Map x (tokens, features) and the condition to an array of out_shape."""
         x = check_event(x, self.in_shape, "x")
         condition = check_condition(condition, self.condition_shape)
-        h = jax.vmap(self.embed)(x) + self._places(range(len(x)), condition)
+        h = self.embed(x) + self._places(range(len(x)), condition)
         return self._at_once(h, None, self.no_activations())[1]
 
 
@@ -281,14 +281,14 @@ class _Layer(nnx.Module):
                 where each sees all.
             known: keys and values of tokens before these, (known, heads, features) each.
         """
-        queries, *own = jax.vmap(self._heads)(h)
+        queries, *own = self._heads(h)
         keys, values = (jnp.concatenate(pair) for pair in zip(known, own, strict=True))
         scores = _einsum("thd,shd->hts", queries, keys)
         if seen is not None:
             scores = jnp.where(seen[None], scores, -jnp.inf)
         weights = jax.nn.softmax(scores)
         attended = _einsum("hts,shd->thd", weights, values)
-        return jax.vmap(self._added)(h, attended), (own[0], own[1])
+        return self._added(h, attended), (own[0], own[1])
 
     def step(
         self, h: Array, known: Any, fresh: Any, index: Array
@@ -321,13 +321,14 @@ class _Layer(nnx.Module):
         return empty, empty
 
     def _heads(self, h: Array) -> tuple[Array, Array, Array]:
-        """Query, key and value of each head, (heads, features) each; the query is scaled."""
-        query, key, value = self.attend(self.norm(h)).reshape(3, *self.shape)
+        """Query, key and value of each head, (..., heads, features) each; the query is scaled."""
+        joined = self.attend(self.norm(h)).reshape(*h.shape[:-1], 3, *self.shape)
+        query, key, value = (joined[..., i, :, :] for i in range(3))
         return query / math.sqrt(self.shape[1]), key, value
 
     def _added(self, h: Array, attended: Array) -> Array:
-        """What leaves the layer, (width,), of one token."""
-        h = h + self.mix(attended.ravel())
+        """What leaves the layer, (..., width)."""
+        h = h + self.mix(attended.reshape(h.shape))
         return h + self.contract(jax.nn.gelu(self.expand(self.second_norm(h))))
 
 

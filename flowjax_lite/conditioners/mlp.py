@@ -11,7 +11,7 @@ from jax import Array
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.core.checks import Shape, check_condition, check_event, check_positive_int
-from flowjax_lite.numerics.product import check_compute_dtype, product
+from flowjax_lite.numerics.product import check_compute_dtype, product, product_of_rows
 from flowjax_lite.numerics.random import lecun_normal
 
 
@@ -137,7 +137,10 @@ class ResidualMLP(AbstractConditioner):
 
 
 class Dense(nnx.Module):
-    """A dense layer, its weights zero on request or where there is no input to weigh."""
+    """A dense layer of a vector, or of each row of (rows, in_dim).
+
+    Its weights are zero on request, or where there is no input to weigh.
+    """
 
     def __init__(
         self, in_dim: int, out_dim: int, *, zero: bool = False, compute_dtype: str, rngs: nnx.Rngs
@@ -149,7 +152,9 @@ class Dense(nnx.Module):
         self.compute_dtype = compute_dtype
 
     def __call__(self, x: Array) -> Array:
-        return product(x, self.kernel[...], self.compute_dtype) + self.bias[...]
+        multiply = product if x.ndim == 1 else product_of_rows
+        y = multiply(x, self.kernel[...], self.compute_dtype)
+        return y + jnp.broadcast_to(self.bias[...], y.shape)
 
 
 def check_hidden(hidden: tuple[int, ...], *, equal: bool = False) -> tuple[int, ...]:

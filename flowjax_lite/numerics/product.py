@@ -1,9 +1,12 @@
 """Matrix products of networks, in a precision of choice."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from flowjax_lite.core.checks import check_choice
 
@@ -41,3 +44,52 @@ def product(a: Array, b: Array, compute_dtype: str) -> Array:
         )
     fast = compute_dtype == "tensorfloat32"
     return jnp.matmul(a, b, precision=lax.Precision.HIGH if fast else lax.Precision.HIGHEST)
+
+
+def product_of_rows(rows: Array, matrix: Array, compute_dtype: str) -> Array:
+    """The matrix product of rows (n, k), such as the tokens of an event, and a matrix (k, m).
+
+    On CPU the gradient by the matrix is one product over the rows of all events. That of `product`
+    sums over two axes under `vmap`, events and rows, and XLA copies a factor in another order
+    first: a training step of an attention flow takes a seventh longer.
+    """
+    if jax.default_backend() != "cpu":
+        return product(rows, matrix, compute_dtype)
+    dtype = jnp.promote_types(rows.dtype, matrix.dtype)
+    arrays = rows.astype(dtype), matrix.astype(dtype)
+    result: Array = _rows_p.bind(*arrays, compute_dtype=compute_dtype)
+    return result
+
+
+def _shape(rows: Any, matrix: Any, *, compute_dtype: str) -> jax.core.ShapedArray:
+    return jax.core.ShapedArray((rows.shape[0], matrix.shape[1]), rows.dtype)
+
+
+def _by_rows(y_bar: Array, rows: Any, matrix: Array, *, compute_dtype: str) -> Array:
+    return product(y_bar, matrix.T, compute_dtype)
+
+
+def _by_matrix(y_bar: Array, rows: Array, matrix: Any, *, compute_dtype: str) -> Array:
+    return product(rows.T, y_bar, compute_dtype)
+
+
+def _batch(
+    arrays: tuple[Array, Array], axes: tuple[int | None, int | None], *, compute_dtype: str
+) -> tuple[Array, int]:
+    """One product of more rows, unless there is a matrix for each."""
+    (rows, matrix), (of_rows, of_matrix) = arrays, axes
+    if of_rows is not None and of_matrix is None:
+        rows = jnp.moveaxis(rows, of_rows, 0)
+        joined = rows.reshape(-1, rows.shape[-1])
+        outputs = _rows_p.bind(joined, matrix, compute_dtype=compute_dtype)
+        return outputs.reshape(*rows.shape[:2], -1), 0
+    each = jax.vmap(lambda rows, matrix: product(rows, matrix, compute_dtype), axes)
+    return each(rows, matrix), 0
+
+
+_rows_p = Primitive("product_of_rows")
+_rows_p.def_impl(product)
+_rows_p.def_abstract_eval(_shape)
+mlir.register_lowering(_rows_p, mlir.lower_fun(product, multiple_results=False))
+batching.primitive_batchers[_rows_p] = _batch
+ad.defbilinear(_rows_p, _by_rows, _by_matrix)

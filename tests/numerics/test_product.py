@@ -18,7 +18,7 @@ from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import COMPUTE_DTYPES, MADE, MLP
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows import IMAGES, NAMED, dequantizer
-from flowjax_lite.numerics.product import product
+from flowjax_lite.numerics.product import product, product_of_rows
 
 EPS = {"float32": 2.0**-24, "tensorfloat32": 2.0**-24, "bfloat16": 2.0**-9}  # on CPU
 DIM = 6
@@ -27,11 +27,12 @@ LOSSY = ("maf", "iaf", "naf", "unaf", "sos", "bernstein", "bnaf", "residual")
 LOSSY += ("ffjord", "rnode", "cnf")
 
 
+@pytest.mark.parametrize("multiply", [product, product_of_rows])
 @pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES)
-def test_factors_are_rounded_and_sums_are_not(compute_dtype: str):
+def test_factors_are_rounded_and_sums_are_not(compute_dtype: str, multiply: Callable):
     """Catches a product in another precision than was asked for, or sums of few digits."""
     a, b = np.random.default_rng(0).normal(size=(2, 200, 200)).astype(np.float32)
-    result = product(jnp.asarray(a), jnp.asarray(b), compute_dtype)
+    result = multiply(jnp.asarray(a), jnp.asarray(b), compute_dtype)
     assert result.dtype == jnp.float32
     error = np.abs(np.asarray(result, np.float64) - a.astype(float) @ b.astype(float))
     unit = EPS[compute_dtype] * np.sqrt(200)
@@ -39,6 +40,56 @@ def test_factors_are_rounded_and_sums_are_not(compute_dtype: str):
     if compute_dtype == "bfloat16":
         rounded = [np.asarray(jnp.asarray(m).astype(jnp.bfloat16), float) for m in (a, b)]
         np.testing.assert_allclose(result, rounded[0] @ rounded[1], atol=1e-4)
+
+
+def test_products_of_rows_have_the_derivatives_of_products(x64: None):
+    """Catches an axis, or a factor, that is taken for another one in some mode."""
+    rng = np.random.default_rng(0)
+    rows, matrix, rows_dot, matrix_dot, other = (
+        jnp.asarray(rng.normal(size=shape))
+        for shape in ((3, 4, 2), (2, 5), (3, 4, 2), (2, 5), (2, 5))
+    )
+
+    def all_modes(multiply: Callable) -> dict[str, Any]:
+        def loss(rows: jax.Array, matrix: jax.Array) -> jax.Array:
+            y = jax.vmap(lambda rows: multiply(rows, matrix, "float32"))(rows)
+            return jnp.sum(jnp.sin(y))
+
+        def gradient(rows: jax.Array, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return jax.grad(loss, argnums=(0, 1))(rows, matrix)
+
+        inputs, tangents = (rows, matrix), (rows_dot, matrix_dot)
+        pair = jnp.stack([matrix, other], axis=1)
+        return {
+            "forward": jax.jvp(loss, inputs, tangents),
+            "reverse": gradient(*inputs),
+            "second order": jax.jvp(gradient, inputs, tangents),
+            "gradients by event": jax.vmap(gradient, in_axes=(0, None))(rows[:, None], matrix),
+            "an ensemble": jax.vmap(gradient, in_axes=(None, 1))(rows, pair),
+            "events on another axis": jax.vmap(gradient, in_axes=(2, 1))(
+                jnp.stack([rows, rows_dot], axis=2), pair
+            ),
+        }
+
+    ours, expected = (jax.jit(all_modes, static_argnums=0)(f) for f in (product_of_rows, product))
+    for mode, values in expected.items():
+        for one, wanted in zip(jax.tree.leaves(ours[mode]), jax.tree.leaves(values), strict=True):
+            np.testing.assert_allclose(one, wanted, rtol=1e-12, atol=1e-12, err_msg=mode)
+
+
+def test_the_gradient_by_a_matrix_sums_over_one_axis():
+    """Catches the sum over events and rows that is slow on CPU; `product` has it."""
+
+    def most_axes(multiply: Callable) -> int:
+        def loss(matrix: jax.Array, rows: jax.Array) -> jax.Array:
+            return jnp.sum(jnp.sin(jax.vmap(lambda rows: multiply(rows, matrix, "float32"))(rows)))
+
+        found = equations(jax.grad(loss), jnp.ones((2, 5)), jnp.ones((3, 4, 2)))
+        products = [each for each in found if each.primitive.name == "dot_general"]
+        return max(len(each.params["dimension_numbers"][0][0]) for each in products)
+
+    assert most_axes(product_of_rows) == 1
+    assert most_axes(product) == 2
 
 
 @pytest.mark.parametrize("name", CONDITIONERS)
@@ -131,10 +182,11 @@ def test_every_image_flow_hands_the_precision_on(name: str):
         """The precisions of convolutions, and the types and precisions of other factors."""
         flow = image_flow(name, compute_dtype)
         x, given = jnp.full((1, 4, 4, 1), 0.5), jnp.zeros((1, *flow.condition_shape))
-        found: dict[str, set[str]] = {"convolution": set(), "dot_general": set()}
+        found: dict[str, set[str]] = {"convolution": set(), "product_of_rows": set()}
+        found["dot_general"] = set()
         for each in equations(flow.log_prob, x, given):
-            if each.primitive.name == "convolution":
-                found["convolution"].add(each.params["compute_dtype"])
+            if each.primitive.name in ("convolution", "product_of_rows"):
+                found[each.primitive.name].add(each.params["compute_dtype"])
             elif each.primitive.name == "dot_general":
                 precision = each.params["precision"]
                 kind = f"{each.invars[1].aval.dtype} {precision and precision[0].name}"
@@ -145,6 +197,9 @@ def test_every_image_flow_hands_the_precision_on(name: str):
     if name in (*AT_SCALES, "dequantizer"):  # every one, and the products with a condition
         for compute_dtype, kinds_of in found.items():
             assert kinds_of["convolution"] == {compute_dtype}
+    else:  # dense layers of tokens
+        for compute_dtype, kinds_of in found.items():
+            assert kinds_of["product_of_rows"] == {compute_dtype}
     if name != "dequantizer":  # products within attention and linear maps stay as they are
         assert found["float32"]["dot_general"] == {"float32 HIGHEST"}
         assert found["tensorfloat32"]["dot_general"] >= {"float32 HIGH"}
