@@ -51,7 +51,7 @@ def product_of_rows(rows: Array, matrix: Array, compute_dtype: str) -> Array:
 
     On CPU the gradient by the matrix is one product over the rows of all events. That of `product`
     sums over two axes under `vmap`, events and rows, and XLA copies a factor in another order
-    first: a training step of an attention flow takes a seventh longer.
+    first: a training step of an attention flow takes a sixth longer.
     """
     if jax.default_backend() != "cpu":
         return product(rows, matrix, compute_dtype)
