@@ -152,7 +152,7 @@ class Dense(nnx.Module):
         self.compute_dtype = compute_dtype
 
     def __call__(self, x: Array) -> Array:
-        multiply = product if x.ndim == 1 else product_of_rows
+        multiply = product_of_rows if x.ndim == 2 else product
         y = multiply(x, self.kernel[...], self.compute_dtype)
         return y + jnp.broadcast_to(self.bias[...], y.shape)
 
