@@ -82,7 +82,7 @@ def _batch(
         rows = jnp.moveaxis(rows, of_rows, 0)
         joined = rows.reshape(-1, rows.shape[-1])
         outputs = _rows_p.bind(joined, matrix, compute_dtype=compute_dtype)
-        return outputs.reshape(*rows.shape[:2], -1), 0
+        return outputs.reshape(*rows.shape[:2], matrix.shape[1]), 0
     each = jax.vmap(lambda rows, matrix: product(rows, matrix, compute_dtype), axes)
     return each(rows, matrix), 0
 

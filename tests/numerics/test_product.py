@@ -77,6 +77,13 @@ def test_products_of_rows_have_the_derivatives_of_products(x64: None):
             np.testing.assert_allclose(one, wanted, rtol=1e-12, atol=1e-12, err_msg=mode)
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 2), (3, 0, 2)])
+def test_there_may_be_no_rows(shape: tuple[int, int, int]):
+    """Catches a length that cannot be told from no numbers."""
+    y = jax.vmap(lambda rows: product_of_rows(rows, jnp.ones((2, 5)), "float32"))(jnp.ones(shape))
+    assert y.shape == (*shape[:2], 5)
+
+
 def test_the_gradient_by_a_matrix_sums_over_one_axis():
     """Catches the sum over events and rows that is slow on CPU; `product` has it."""
 
