@@ -69,7 +69,7 @@ def bsds300_1m(family: str, data_dir: str | None) -> Config:
     """The same protocol with a million training patches, which asks for larger networks."""
     layers, hidden, epochs = {
         "realnvp": (10, (512, 512), 26),
-        "nsf_coupling": (8, (256, 256), 20),
+        "nsf_coupling": (8, (256, 256), 10),
         "maf": (5, (512, 512), 26),
         "nsf_autoregressive": (5, (256, 256), 20),
         "iaf": (5, (512, 512), 26),
