@@ -17,9 +17,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
+from flowjax_lite.numerics.bilinear import bilinear_primitive
 from flowjax_lite.numerics.product import product
 
 Padding = Literal["SAME", "VALID"]
@@ -87,7 +86,7 @@ def _by_kernel(
     if stride > 1 or channels < channels_out:
         sums = _products(_shifted(images, shape[:2], stride, pads), y_bar, compute_dtype)
         return sums.reshape(shape)
-    # A pixel of the image meets y_bar where a pixel of y_bar meets the image, the other way around.
+    # To shift y_bar back gives the same sums as to shift the images forth.
     opposite = tuple(
         (size - 1 - low, size - 1 - high) for size, (low, high) in zip(shape[:2], pads, strict=True)
     )
@@ -140,15 +139,6 @@ def _slide(
     )
 
 
-# What JAX needs to know of the primitive.
-
-
-def _shape(images: Any, kernel: Any, **options: Any) -> jax.core.ShapedArray:
-    structs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in (images, kernel)]
-    output = jax.eval_shape(lambda *arrays: _forward(*arrays, **options), *structs)
-    return jax.core.ShapedArray(output.shape, output.dtype)
-
-
 def _batch(
     arrays: tuple[Array, Array], axes: tuple[int | None, int | None], **options: Any
 ) -> tuple[Array, int]:
@@ -170,9 +160,6 @@ def _batch(
     return lax.map(one, mapped), 0
 
 
-_convolution_p = Primitive("convolution")
-_convolution_p.def_impl(_forward)
-_convolution_p.def_abstract_eval(_shape)
-mlir.register_lowering(_convolution_p, mlir.lower_fun(_forward, multiple_results=False))
-batching.primitive_batchers[_convolution_p] = _batch
-ad.defbilinear(_convolution_p, _by_images, _by_kernel)
+_convolution_p = bilinear_primitive(
+    "convolution", _forward, by_first=_by_images, by_second=_by_kernel, batch=_batch
+)

@@ -5,10 +5,9 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
 from flowjax_lite.core.checks import check_choice
+from flowjax_lite.numerics.bilinear import bilinear_primitive
 
 ComputeDtype = Literal["float32", "tensorfloat32", "bfloat16"]
 COMPUTE_DTYPES: tuple[str, ...] = get_args(ComputeDtype)
@@ -61,10 +60,6 @@ def product_of_rows(rows: Array, matrix: Array, compute_dtype: str) -> Array:
     return result
 
 
-def _shape(rows: Any, matrix: Any, *, compute_dtype: str) -> jax.core.ShapedArray:
-    return jax.core.ShapedArray((rows.shape[0], matrix.shape[1]), rows.dtype)
-
-
 def _by_rows(y_bar: Array, rows: Any, matrix: Array, *, compute_dtype: str) -> Array:
     return product(y_bar, matrix.T, compute_dtype)
 
@@ -87,9 +82,6 @@ def _batch(
     return each(rows, matrix), 0
 
 
-_rows_p = Primitive("product_of_rows")
-_rows_p.def_impl(product)
-_rows_p.def_abstract_eval(_shape)
-mlir.register_lowering(_rows_p, mlir.lower_fun(product, multiple_results=False))
-batching.primitive_batchers[_rows_p] = _batch
-ad.defbilinear(_rows_p, _by_rows, _by_matrix)
+_rows_p = bilinear_primitive(
+    "product_of_rows", product, by_first=_by_rows, by_second=_by_matrix, batch=_batch
+)

@@ -1,7 +1,6 @@
 """Precision of products: what is rounded, to how many digits, and what never is."""
 
 import functools
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from battery.measure import input_dim, randomised
 from battery.registry import BIJECTORS, CONDITIONERS, made, mlp
 from flax import nnx
 from helpers.programs import equations
+from jax import lax
 
 from flowjax_lite import bijectors as b
 from flowjax_lite.conditioners import COMPUTE_DTYPES, MADE, MLP
@@ -139,10 +139,11 @@ def test_no_linear_map_rounds_in_secret(name: str):
 def check_all_products_are_full(function: Callable, x: Any) -> str:
     """Look at every product of a program, and return it."""
     program = str(jax.make_jaxpr(function)(x))
-    products = re.findall(r"(?:dot_general|conv_general_dilated)\[(.*?)\] ", program, re.DOTALL)
+    names = "dot_general", "conv_general_dilated"
+    products = [each for each in equations(function, x) if each.primitive.name in names]
     assert products
-    for line in products:
-        assert "precision=(Precision.HIGHEST, Precision.HIGHEST)" in line, line
+    for each in products:
+        assert each.params["precision"] == (lax.Precision.HIGHEST,) * 2, each
     return program
 
 
@@ -186,31 +187,27 @@ def test_every_image_flow_hands_the_precision_on(name: str):
     """Catches a convolution, or a product with a condition, of another precision than asked for."""
 
     def kinds(compute_dtype: str) -> dict[str, set[str]]:
-        """The precisions of convolutions, and the types and precisions of other factors."""
+        """The types and precisions of factors, by operation."""
         flow = image_flow(name, compute_dtype)
         x, given = jnp.full((1, 4, 4, 1), 0.5), jnp.zeros((1, *flow.condition_shape))
-        found: dict[str, set[str]] = {"convolution": set(), "product_of_rows": set()}
-        found["dot_general"] = set()
+        found: dict[str, set[str]] = {"conv_general_dilated": set(), "dot_general": set()}
         for each in equations(flow.log_prob, x, given):
-            if each.primitive.name in ("convolution", "product_of_rows"):
-                found[each.primitive.name].add(each.params["compute_dtype"])
-            elif each.primitive.name == "dot_general":
+            if each.primitive.name in found:
                 precision = each.params["precision"]
                 kind = f"{each.invars[1].aval.dtype} {precision and precision[0].name}"
-                found["dot_general"].add(kind)
+                found[each.primitive.name].add(kind)
         return found
 
-    found = {compute_dtype: kinds(compute_dtype) for compute_dtype in COMPUTE_DTYPES}
+    full, fast, half = (kinds(compute_dtype) for compute_dtype in COMPUTE_DTYPES)
+    convolutions, products = "conv_general_dilated", "dot_general"
     if name in (*AT_SCALES, "dequantizer"):  # every one, and the products with a condition
-        for compute_dtype, kinds_of in found.items():
-            assert kinds_of["convolution"] == {compute_dtype}
-    else:  # dense layers of tokens
-        for compute_dtype, kinds_of in found.items():
-            assert kinds_of["product_of_rows"] == {compute_dtype}
+        assert full[convolutions] == {"float32 HIGHEST"}
+        assert fast[convolutions] == {"float32 HIGH"}
+        assert half[convolutions] == {"bfloat16 HIGHEST"}
     if name != "dequantizer":  # products within attention and linear maps stay as they are
-        assert found["float32"]["dot_general"] == {"float32 HIGHEST"}
-        assert found["tensorfloat32"]["dot_general"] >= {"float32 HIGH"}
-        assert found["bfloat16"]["dot_general"] >= {"bfloat16 None"}
+        assert full[products] == {"float32 HIGHEST"}
+        assert fast[products] >= {"float32 HIGH"}
+        assert half[products] >= {"bfloat16 None"}
 
 
 # One for each kind of network, and of what is done with its output.
