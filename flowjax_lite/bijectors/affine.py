@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import as_dim, before_scale, given_array, given_pair
+from flowjax_lite.core.arrays import as_array, zeros
 from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import check_columns, default_dtype, refuse_masked
 from flowjax_lite.core.recipe import known_numbers
@@ -24,7 +25,7 @@ class Shift(AbstractElementwise):
 
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
-        self.shift = nnx.Param(jnp.zeros(dim))
+        self.shift = nnx.Param(zeros(dim))
 
     @classmethod
     def from_arrays(cls, shift: Any) -> Self:
@@ -50,7 +51,7 @@ class Scale(AbstractElementwise):
 
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
-        self.raw_scale = nnx.Param(jnp.zeros(dim))
+        self.raw_scale = nnx.Param(zeros(dim))
 
     @classmethod
     def from_arrays(cls, scale: Any) -> Self:
@@ -82,8 +83,8 @@ class Affine(AbstractElementwise):
 
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
-        self.shift = nnx.Param(jnp.zeros(dim))
-        self.raw_scale = nnx.Param(jnp.zeros(dim))
+        self.shift = nnx.Param(zeros(dim))
+        self.raw_scale = nnx.Param(zeros(dim))
 
     @classmethod
     def from_arrays(cls, loc: Any, scale: Any = 1.0) -> Self:
@@ -136,8 +137,7 @@ class Standardize(AbstractElementwise):
         _check_loc_and_scale(self.event_shape, loc, scale)
         dtype = default_dtype()
         self.loc, self.scale = (
-            Buffer(jnp.broadcast_to(jnp.asarray(value, dtype), self.event_shape))
-            for value in (loc, scale)
+            Buffer(as_array(value, dtype, self.event_shape)) for value in (loc, scale)
         )
 
     @classmethod

@@ -13,6 +13,7 @@ from jax.scipy.special import logsumexp
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners.activations import INCREASING, Activation, get_activation_among
 from flowjax_lite.conditioners.mlp import check_hidden, condition_shape
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import check_positive_int
 from flowjax_lite.numerics.product import check_compute_dtype, product
 from flowjax_lite.numerics.random import lecun_normal
@@ -76,7 +77,7 @@ class BlockAutoregressive(AbstractBijector):
         widths = (1, *check_hidden(hidden), 1)
         options: dict[str, Any] = {"condition_dim": condition_dim, "rngs": rngs}
         self.layers = nnx.List([BlockLinear(dim, a, b, **options) for a, b in pairwise(widths)])
-        self.bends = nnx.List([nnx.Param(jnp.zeros((dim, width))) for width in widths[1:-1]])
+        self.bends = nnx.List([nnx.Param(zeros((dim, width))) for width in widths[1:-1]])
 
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None
@@ -178,9 +179,9 @@ class BlockLinear(nnx.Module):
         self.dim, self.in_width, self.out_width = dim, in_width, out_width
         # Blocks above the diagonal are not used; those on it hold logits of positive weights.
         self.kernel = nnx.Param(jnp.where(self._is_below(), draw(dim * in_width), 0))
-        self.raw_scale = nnx.Param(jnp.zeros((dim, out_width)))
+        self.raw_scale = nnx.Param(zeros((dim, out_width)))
         spread = _MAX_BIAS * (2 * (np.arange(out_width) + 0.5) / out_width - 1)
-        self.bias = nnx.Param(jnp.zeros((dim, out_width)) + jnp.asarray(spread)[None])
+        self.bias = nnx.Param(zeros((dim, out_width)) + jnp.asarray(spread)[None])
         self.condition_kernel = None if condition_dim is None else nnx.Param(draw(condition_dim))
 
     def log_weights(self) -> Array:

@@ -23,6 +23,7 @@ from jax.scipy.special import betainc, log_ndtr, ndtr, ndtri
 
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import as_dim, before_scale, given_array
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import check_positive_int, default_dtype
 from flowjax_lite.numerics.random import normal
 from flowjax_lite.numerics.root import monotone_root
@@ -109,9 +110,9 @@ class GaussianMixtureCDF(AbstractElementwise):
         """
         super().__init__(dim)
         shape = (check_positive_int(num_components, "num_components"), *self.event_shape)
-        self.logits = nnx.Param(jnp.zeros(shape))
+        self.logits = nnx.Param(zeros(shape))
         self.locs = nnx.Param(normal(rngs.params(), shape))
-        self.raw_scales = nnx.Param(jnp.zeros(shape))
+        self.raw_scales = nnx.Param(zeros(shape))
 
     @classmethod
     def from_arrays(cls, weights: Any, locs: Any, scales: Any) -> Self:

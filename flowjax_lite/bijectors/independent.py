@@ -9,6 +9,7 @@ from jax import Array
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import check_event_shape
 from flowjax_lite.transformers import AbstractTransformer
 
@@ -45,7 +46,7 @@ class Independent(AbstractBijector):
         self.event_shape = check_event_shape(dim)
         self.transformer = transformer
         self.params = AmortizedParams(
-            jnp.zeros((transformer.num_params, *self.event_shape)),
+            zeros((transformer.num_params, *self.event_shape)),
             condition_dim=condition_dim,
             hidden=hidden,
             activation=activation,

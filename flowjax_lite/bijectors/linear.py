@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.bijectors.given import before_scale, given_array, given_matrix_and_shift
 from flowjax_lite.bijectors.permutation import Permutation
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import check_positive_int, default_dtype, refuse_masked
 from flowjax_lite.core.recipe import known_numbers
@@ -34,8 +35,8 @@ class LU(AbstractBijector):
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None
         # Strictly below the diagonal lies L, above it U, on it the raw log-diagonal of U.
-        self.factors = nnx.Param(jnp.zeros((dim, dim)))
-        self.shift = nnx.Param(jnp.zeros(dim))
+        self.factors = nnx.Param(zeros((dim, dim)))
+        self.shift = nnx.Param(zeros(dim))
 
     @classmethod
     def from_arrays(cls, matrix: Any, shift: Any = None) -> Self:
@@ -156,9 +157,9 @@ class Triangular(AbstractBijector):
     def __init__(self, dim: int) -> None:
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None
-        self.raw_diagonal = nnx.Param(jnp.zeros(dim))
-        self.below = nnx.Param(jnp.zeros(num_below(dim)))
-        self.shift = nnx.Param(jnp.zeros(dim))
+        self.raw_diagonal = nnx.Param(zeros(dim))
+        self.below = nnx.Param(zeros(num_below(dim)))
+        self.shift = nnx.Param(zeros(dim))
 
     @classmethod
     def from_arrays(cls, matrix: Any, shift: Any = None) -> Self:
@@ -204,7 +205,7 @@ class Linear(AbstractBijector):
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None
         self.matrix = nnx.Param(jnp.eye(dim))
-        self.shift = nnx.Param(jnp.zeros(dim))
+        self.shift = nnx.Param(zeros(dim))
 
     @classmethod
     def from_arrays(cls, matrix: Any, shift: Any = None) -> Self:

@@ -15,6 +15,7 @@ from jax import Array
 from flowjax_lite.bijectors.base import AbstractNormalization
 from flowjax_lite.bijectors.elementwise import AbstractElementwise
 from flowjax_lite.bijectors.given import as_dim, given_pair, refuse
+from flowjax_lite.core.arrays import ones, zeros
 from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.numerics.scalar import log_scale
 
@@ -35,8 +36,8 @@ class ActNorm(AbstractNormalization, AbstractElementwise):
     def __init__(self, dim: int | Sequence[int]) -> None:
         super().__init__(dim)
         shape = self.event_shape
-        self.loc, self.scale = Buffer(jnp.zeros(shape)), Buffer(jnp.ones(shape))
-        self.shift, self.raw_scale = nnx.Param(jnp.zeros(shape)), nnx.Param(jnp.zeros(shape))
+        self.loc, self.scale = Buffer(zeros(shape)), Buffer(ones(shape))
+        self.shift, self.raw_scale = nnx.Param(zeros(shape)), nnx.Param(zeros(shape))
 
     @classmethod
     def from_arrays(cls, loc: Any, scale: Any = 1.0) -> Self:
@@ -103,7 +104,7 @@ class BatchNorm(AbstractNormalization, AbstractElementwise):
             raise ValueError(f"epsilon is {epsilon}; expected a positive number")
         self.momentum, self.epsilon = float(momentum), float(epsilon)
         shape = self.event_shape
-        self.mean, self.variance = Buffer(jnp.zeros(shape)), Buffer(jnp.ones(shape))
+        self.mean, self.variance = Buffer(zeros(shape)), Buffer(ones(shape))
 
     @classmethod
     def from_arrays(

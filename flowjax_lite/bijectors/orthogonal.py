@@ -24,6 +24,7 @@ from flowjax_lite.bijectors.linear import (
     num_below,
     strictly_lower,
 )
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import check_positive_int, default_dtype
 from flowjax_lite.numerics.reflections import reflect
@@ -61,7 +62,7 @@ class Rotation(AbstractOrthogonal):
     def __init__(self, dim: int) -> None:
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.condition_shape = None
-        self.tangents = nnx.Param(jnp.zeros(num_below(dim)))
+        self.tangents = nnx.Param(zeros(num_below(dim)))
 
     @classmethod
     def from_arrays(cls, matrix: Any) -> Self:
@@ -177,9 +178,9 @@ class QR(AbstractBijector):
         # Fixed numbers, no two pairs alike. The gradients of the two of a pair are opposite.
         pairs = jax.random.normal(jax.random.key(0), (num_reflections // 2, dim))
         self.vectors = nnx.Param(jnp.repeat(pairs, 2, axis=0))
-        self.raw_diagonal = nnx.Param(jnp.zeros(dim))
-        self.above = nnx.Param(jnp.zeros(num_below(dim)))
-        self.shift = nnx.Param(jnp.zeros(dim))
+        self.raw_diagonal = nnx.Param(zeros(dim))
+        self.above = nnx.Param(zeros(num_below(dim)))
+        self.shift = nnx.Param(zeros(dim))
 
     @classmethod
     def from_arrays(cls, matrix: Any, shift: Any = None) -> Self:

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 
 from flowjax_lite.bijectors.base import AbstractBijector
+from flowjax_lite.core.arrays import as_array
 from flowjax_lite.core.buffer import Buffer
 from flowjax_lite.core.checks import check_event_shape, check_positive_int, check_rngs
 from flowjax_lite.core.recipe import known_numbers
+from flowjax_lite.numerics.random import permutation
 
 
 class Permutation(AbstractBijector):
@@ -35,8 +36,11 @@ class Permutation(AbstractBijector):
                     f"indices is {given.tolist()}; expected each of 0 … {max(given.size - 1, 0)} "
                     f"exactly once, as whole numbers"
                 )
-        self.indices = Buffer(jnp.asarray(indices))
-        self.inverse_indices = Buffer(jnp.argsort(self.indices[...]))
+        if given is None:
+            inverse = jnp.argsort(jnp.asarray(indices))
+        else:  # without a program: XLA compiles a sort for a tenth of a second
+            indices, inverse = (as_array(i, int, i.shape) for i in (given, np.argsort(given)))
+        self.indices, self.inverse_indices = Buffer(jnp.asarray(indices)), Buffer(inverse)
         self.event_shape = self.indices.shape
         self.condition_shape = None
 
@@ -60,10 +64,11 @@ class Permutation(AbstractBijector):
             raise ValueError(f"parts is {sizes}, of sum {sum(sizes)}; expected dim = {dim}")
         starts = np.cumsum(sizes) - sizes
         orders = [
-            start + jax.random.permutation(rngs.params(), size)
+            start + permutation(rngs.params(), size)
             for start, size in zip(starts, sizes, strict=True)
         ]
-        return cls(jnp.concatenate(orders))
+        known = all(isinstance(order, np.ndarray) for order in orders)
+        return cls(np.concatenate(orders) if known else jnp.concatenate(orders))
 
     def forward_and_log_det(
         self, x: Array, condition: Array | None = None, key: Array | None = None

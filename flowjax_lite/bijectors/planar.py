@@ -3,7 +3,6 @@
 import math
 from typing import Any, Literal, Self, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -14,6 +13,7 @@ from flowjax_lite.bijectors.given import before_soft_clip, given_array
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
 from flowjax_lite.core.checks import check_choice, check_positive_int, default_dtype
+from flowjax_lite.numerics.random import normal
 from flowjax_lite.numerics.residual import (
     before_slope_factor,
     slope_factor,
@@ -69,7 +69,7 @@ class Planar(AbstractBijector):
         """
         self.event_shape = (check_positive_int(dim, "dim"),)
         self.nonlinearity = check_choice(nonlinearity, PLANAR_NONLINEARITIES, "nonlinearity")
-        w = jax.random.normal(rngs.params(), (dim,)) / math.sqrt(dim)
+        w = normal(rngs.params(), (dim,)) / math.sqrt(dim)
         self.params = AmortizedParams(
             jnp.concatenate([w, jnp.zeros(dim + 1)]),
             condition_dim=condition_dim,

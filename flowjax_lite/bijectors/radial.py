@@ -3,7 +3,6 @@
 import math
 from typing import Any, Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -14,6 +13,7 @@ from flowjax_lite.bijectors.given import before_scale, before_soft_clip, given_a
 from flowjax_lite.conditioners.activations import Activation
 from flowjax_lite.conditioners.amortized import AmortizedParams
 from flowjax_lite.core.checks import check_positive_int, default_dtype
+from flowjax_lite.numerics.random import normal
 from flowjax_lite.numerics.residual import before_slope_factor, slope_factor
 from flowjax_lite.numerics.scalar import log_scale, soft_clip
 from flowjax_lite.numerics.vector import norm
@@ -53,7 +53,7 @@ class Radial(AbstractBijector):
             rngs: source of x₀ and of the network's weights.
         """
         self.event_shape = (check_positive_int(dim, "dim"),)
-        center = jax.random.normal(rngs.params(), (dim,))
+        center = normal(rngs.params(), (dim,))
         self.params = AmortizedParams(
             jnp.concatenate([center, jnp.zeros(2)]),
             condition_dim=condition_dim,

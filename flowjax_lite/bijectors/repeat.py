@@ -6,6 +6,7 @@ from typing import Any, Literal, Self, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 
@@ -20,6 +21,7 @@ from flowjax_lite.bijectors.base import (
 from flowjax_lite.bijectors.reversible import Apply, reversible_scan
 from flowjax_lite.core.checks import check_choice, check_positive_int
 from flowjax_lite.core.recipe import Maker, recipe_of
+from flowjax_lite.numerics.random import split
 
 Gradient = Literal["store", "recompute", "invert"]
 GRADIENTS: tuple[str, ...] = get_args(Gradient)
@@ -53,7 +55,8 @@ class Repeat(AbstractBijector):
         """Build the layers.
 
         Args:
-            make_layer: builds one layer; it is called once, mapped over num_layers keys.
+            make_layer: builds one layer; it is called for each of num_layers keys, or once where a
+                function is traced.
             num_layers: number of layers, at least 1.
             gradient: "store", "recompute" or "invert".
             unroll: how many layers stand in one round of the scan, as in `jax.lax.scan`: with more
@@ -66,10 +69,10 @@ class Repeat(AbstractBijector):
         """
         check_positive_int(num_layers, "num_layers")
         self.unroll = check_positive_int(unroll, "unroll")
-        keys = jax.random.split(rngs.params(), num_layers)
+        keys = split(rngs.params(), num_layers)
         self.num_layers = num_layers
         self.gradient = check_choice(gradient, GRADIENTS, "gradient")
-        self.layers = jax.vmap(lambda key: make_layer(nnx.Rngs(key)))(keys)
+        self.layers = _stacked(lambda key: make_layer(nnx.Rngs(key)), keys)
         self.event_shape = self.layers.event_shape
         self.condition_shape = self.layers.condition_shape
 
@@ -152,6 +155,21 @@ class Repeat(AbstractBijector):
             raise IndexError(f"index is {index}; this Repeat has {self.num_layers} layers")
         layer: AbstractBijector = jax.tree.map(lambda leaf: leaf[index], self.layers)
         return layer
+
+
+def _stacked(
+    build: Callable[[Array], AbstractBijector], keys: Array | list[Array]
+) -> AbstractBijector:
+    """A layer for each key, as one whose arrays have a first axis for them."""
+    if isinstance(keys, Array):
+        return jax.vmap(build)(keys)
+
+    def side_by_side(*arrays: Array) -> Array:
+        if any(isinstance(array, jax.core.Tracer) for array in arrays):
+            return jnp.stack(arrays)
+        return jax.device_put(np.stack(arrays))  # without a program for each shape
+
+    return jax.tree.map(side_by_side, *[build(key) for key in keys])
 
 
 def _stages(layers: AbstractBijector, *, forward: bool) -> list[tuple[Apply, Apply]]:

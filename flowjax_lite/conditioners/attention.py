@@ -11,6 +11,7 @@ from jax import Array, lax
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.causal import AbstractCausal
 from flowjax_lite.conditioners.mlp import Dense, condition_shape
+from flowjax_lite.core.arrays import ones, zeros
 from flowjax_lite.core.checks import (
     Shape,
     check_condition,
@@ -21,7 +22,6 @@ from flowjax_lite.core.checks import (
 from flowjax_lite.numerics.product import check_compute_dtype
 from flowjax_lite.numerics.random import normal
 
-_SMALL = 0.02  # standard deviation of places and of the start token, at first
 _EXPANSION = 4  # of a token's dense layers
 
 
@@ -69,10 +69,12 @@ class AbstractTokenNet(AbstractConditioner):
             "rngs": rngs,
         }
         self.embed = Dense(features, width, **options)
+        # A token, its place and its label, which is one-hot, start at one size: what is added to
+        # much larger numbers is learned late, as a norm follows.
         self.by_condition = (
-            None if condition_dim is None else Dense(condition_dim, width, **options)
+            None if condition_dim is None else Dense(condition_dim, width, unit=True, **options)
         )
-        self.places = nnx.Param(_SMALL * normal(rngs.params(), (tokens, width)))
+        self.places = nnx.Param(normal(rngs.params(), (tokens, width)))
         number = check_positive_int(num_layers, "num_layers")
         self.layers = nnx.List([_Layer(width, num_heads, **options) for _ in range(number)])
         self.norm = _norm(width, rngs)
@@ -158,7 +160,7 @@ class CausalTransformer(AbstractTokenNet, AbstractCausal):
             compute_dtype=compute_dtype,
             rngs=rngs,
         )
-        self.start = nnx.Param(_SMALL * normal(rngs.params(), (width,)))
+        self.start = nnx.Param(normal(rngs.params(), (width,)))
 
     def __call__(self, x: Array, condition: Array | None = None) -> Array:
         x = check_event(x, self.in_shape, "x")
@@ -334,7 +336,16 @@ class _Layer(nnx.Module):
 
 def _norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
     precise: Any = {"use_fast_variance": False, "param_dtype": default_dtype()}
-    return nnx.LayerNorm(width, **precise, rngs=rngs)
+    start: Any = {"scale_init": _ones, "bias_init": _zeros}
+    return nnx.LayerNorm(width, **precise, **start, rngs=rngs)
+
+
+def _ones(key: Array, shape: Shape, dtype: Any) -> Array:
+    return ones(shape)
+
+
+def _zeros(key: Array, shape: Shape, dtype: Any) -> Array:
+    return zeros(shape)
 
 
 def _einsum(formula: str, a: Array, b: Array) -> Array:

@@ -18,6 +18,7 @@ from jax import Array, lax
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.mlp import Dense, check_hidden, condition_shape
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import (
     Shape,
     check_condition,
@@ -47,8 +48,8 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         shape = size, size, in_channels, out_channels
-        self.kernel = nnx.Param(jnp.zeros(shape) if zero else lecun_normal(rngs.params(), shape))
-        self.bias = nnx.Param(jnp.zeros(out_channels))
+        self.kernel = nnx.Param(zeros(shape) if zero else lecun_normal(rngs.params(), shape))
+        self.bias = nnx.Param(zeros(out_channels))
         self.options = stride, padding, compute_dtype
 
     def __call__(self, x: Array) -> Array:
@@ -105,7 +106,7 @@ class WeightNormConv(nnx.Module):
         self.direction = nnx.Param(lecun_normal(rngs.params(), shape))
         norms = jnp.sqrt(jnp.sum(self.direction[...] ** 2, axis=(0, 1, 2)))
         self.length = nnx.Param(jnp.zeros_like(norms) if zero else norms)
-        self.bias = nnx.Param(jnp.zeros(out_channels))
+        self.bias = nnx.Param(zeros(out_channels))
         self.compute_dtype = compute_dtype
 
     def __call__(self, x: Array) -> Array:

@@ -11,6 +11,7 @@ from jax import Array
 from flowjax_lite.conditioners.activations import LIPSCHITZ, Activation, get_activation_among
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.mlp import Dense, check_hidden, condition_shape
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import check_condition, check_event, check_positive_int
 from flowjax_lite.numerics.product import check_compute_dtype, product
 from flowjax_lite.numerics.random import lecun_normal
@@ -74,7 +75,7 @@ class LipschitzMLP(AbstractConditioner):
         widths = (dim, *self.hidden)
         self.layers = nnx.List([Dense(a, b, **options) for a, b in pairwise(widths)])
         self.last = Dense(widths[-1], dim, zero=True, **options)
-        self.sharpness = nnx.List([nnx.Param(jnp.zeros(width)) for width in self.hidden])
+        self.sharpness = nnx.List([nnx.Param(zeros(width)) for width in self.hidden])
         self.condition_kernel = (
             None
             if condition_dim is None

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jax import Array, lax
 
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.numerics.product import product
 from flowjax_lite.numerics.random import lecun_normal
 
@@ -51,11 +52,11 @@ class MaskedLinear(nnx.Module):
     ) -> None:
         def draw(rows: int) -> Array:
             if zero:
-                return jnp.zeros((rows, out_dim))
+                return zeros((rows, out_dim))
             return lecun_normal(rngs.params(), (rows, out_dim))
 
         self.kernel = nnx.Param(draw(in_dim))
-        self.bias = nnx.Param(jnp.zeros(out_dim))
+        self.bias = nnx.Param(zeros(out_dim))
         self.condition_kernel = None if condition_dim is None else nnx.Param(draw(condition_dim))
         self.compute_dtype = compute_dtype
 

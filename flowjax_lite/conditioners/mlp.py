@@ -10,9 +10,10 @@ from jax import Array
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.base import AbstractConditioner
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import Shape, check_condition, check_event, check_positive_int
 from flowjax_lite.numerics.product import check_compute_dtype, product, product_of_rows
-from flowjax_lite.numerics.random import lecun_normal
+from flowjax_lite.numerics.random import lecun_normal, normal
 
 
 class MLP(AbstractConditioner):
@@ -139,16 +140,27 @@ class ResidualMLP(AbstractConditioner):
 class Dense(nnx.Module):
     """A dense layer of a vector, or of each row of (rows, in_dim).
 
-    Its weights are zero on request, or where there is no input to weigh.
+    Its weights are zero on request, or where there is no input to weigh; or of variance one,
+    however many inputs there are.
     """
 
     def __init__(
-        self, in_dim: int, out_dim: int, *, zero: bool = False, compute_dtype: str, rngs: nnx.Rngs
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        zero: bool = False,
+        unit: bool = False,
+        compute_dtype: str,
+        rngs: nnx.Rngs,
     ) -> None:
         shape = in_dim, out_dim
-        empty = zero or in_dim == 0
-        self.kernel = nnx.Param(jnp.zeros(shape) if empty else lecun_normal(rngs.params(), shape))
-        self.bias = nnx.Param(jnp.zeros(out_dim))
+        if zero or in_dim == 0:
+            self.kernel = nnx.Param(zeros(shape))
+        else:
+            draw = normal if unit else lecun_normal
+            self.kernel = nnx.Param(draw(rngs.params(), shape))
+        self.bias = nnx.Param(zeros(out_dim))
         self.compute_dtype = compute_dtype
 
     def __call__(self, x: Array) -> Array:

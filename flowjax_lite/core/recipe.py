@@ -475,7 +475,7 @@ def from_json(text: str) -> Recipe | None:
 
 
 # What calls did before these arguments came.
-_CAME_LATER: dict[str, Value] = {"input_activation": "identity"}
+_CAME_LATER: dict[str, Value] = {"input_activation": "identity", "normalization": None}
 
 
 def _completed(call: Recipe) -> Recipe:

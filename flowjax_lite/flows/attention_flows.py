@@ -7,6 +7,7 @@ from flax import nnx
 from flowjax_lite.bijectors import (
     CHECKERBOARD,
     AbstractBijector,
+    ActNorm,
     Chain,
     Channelwise,
     Coupling,
@@ -20,7 +21,7 @@ from flowjax_lite.bijectors import (
 from flowjax_lite.bijectors.squeezed import token_shape
 from flowjax_lite.conditioners import CausalTransformer, VisionTransformer
 from flowjax_lite.conditioners.convolution import check_image_shape
-from flowjax_lite.core.checks import Shape, check_positive_int
+from flowjax_lite.core.checks import Shape, check_choice, check_positive_int
 from flowjax_lite.distributions import Flow
 from flowjax_lite.flows.image_flows import of_pixels
 from flowjax_lite.flows.options import AttentionOptions, flow_factory, network_options
@@ -67,7 +68,8 @@ def tarflow(
         return Chain([MaskedAutoregressive(Affine(), network), Reverse(tokens)])
 
     layers = Repeat(make_layer, num_layers, gradient=options["gradient"], rngs=options["rngs"])
-    return of_pixels(Patched(layers, shape, size=patch_size), options)  # type: ignore[arg-type]
+    patched = Patched(layers, shape, size=patch_size)  # type: ignore[arg-type]
+    return of_pixels(_of_unit_scale(patched, options), options)
 
 
 @flow_factory
@@ -130,7 +132,15 @@ def jet(
         return Chain([*by_features, by_places, Reverse(grid)])
 
     layers = Repeat(make_layer, num_layers, gradient=options["gradient"], rngs=options["rngs"])
-    return of_pixels(Squeezed(layers, size=patch_size), options)
+    return of_pixels(_of_unit_scale(Squeezed(layers, size=patch_size), options), options)
+
+
+def _of_unit_scale(bijector: AbstractBijector, options: AttentionOptions) -> AbstractBijector:
+    """A map of images, to which a normalisation brings each number, where one is asked for."""
+    if options["normalization"] is None:
+        return bijector
+    check_choice(options["normalization"], ("act",), "normalization")
+    return Chain([bijector, ActNorm(bijector.event_shape)])
 
 
 def _patches(image_shape: Shape, patch_size: int) -> Shape:

@@ -173,10 +173,14 @@ class AttentionOptions(ImageOptions, total=False):
     Args:
         width: of the activations of a patch, a multiple of num_heads.
         num_heads: number of heads of each attention.
+        normalization: "act" for an `ActNorm` of all numbers of an image, which `initialize` sets
+            from data before training: the networks see numbers around zero, and are trained in a
+            fraction of the steps; None for none, as published.
     """
 
     width: int
     num_heads: int
+    normalization: Literal["act"] | None
 
 
 SOLVER: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Solver)}
@@ -197,6 +201,7 @@ DEFAULTS: dict[str, Any] = {
     "num_scales": 2,
     "width": 128,
     "num_heads": 4,
+    "normalization": "act",
     "num_levels": 256,
     "logit": 0.01,
 }

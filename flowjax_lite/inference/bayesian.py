@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.convolution import check_image_shape
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import (
     Shape,
     check_batch,
@@ -87,7 +88,7 @@ class AbstractMNF(RecordedModule, kind="mnf"):
         ratio = _FIRST_STD / max_std
         self.mean = nnx.Param(mean)
         self.raw_std = nnx.Param(jnp.full(mean.shape, math.log(ratio / (1 - ratio))))
-        self.bias = nnx.Param(jnp.zeros(mean.shape[-1]))
+        self.bias = nnx.Param(zeros(mean.shape[-1]))
         self.max_std = float(max_std)
         # q samples in one pass, and so does the density of r.
         make, make_auxiliary = (realnvp, realnvp) if family == "realnvp" else (iaf, maf)

@@ -1,4 +1,4 @@
-"""Random arrays drawn as vectors: the numbers of `jax.random`, and no bits of several axes."""
+"""Random arrays: the numbers of `jax.random`, without a program, or drawn as vectors."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,14 @@ from flax import nnx
 from helpers.programs import equations
 
 import flowjax_lite as fl
-from flowjax_lite.numerics.random import lecun_normal, normal, rademacher, uniform
+from flowjax_lite.numerics.random import (
+    lecun_normal,
+    normal,
+    permutation,
+    rademacher,
+    split,
+    uniform,
+)
 
 SHAPE = 3, 2, 4
 DRAWS: dict[str, tuple[Callable, Callable]] = {
@@ -31,6 +38,15 @@ DRAWS: dict[str, tuple[Callable, Callable]] = {
         lambda key: lecun_normal(key, SHAPE),
         lambda key: nnx.initializers.lecun_normal()(key, SHAPE),
     ),
+    # More than two thousand numbers are drawn twice.
+    "permutation": (
+        lambda key: jnp.asarray(permutation(key, 5000)),
+        lambda key: jax.random.permutation(key, 5000),
+    ),
+    "split": (
+        lambda key: jnp.stack([jax.random.key_data(each) for each in split(key, 5)]),
+        lambda key: jax.random.key_data(jax.random.split(key, 5)),
+    ),
 }
 
 
@@ -39,10 +55,57 @@ def test_the_same_numbers(name: str, dtype: np.dtype):
     """Catches other numbers, or another type, than `jax.random` and flax give for one key."""
     ours, theirs = DRAWS[name]
     keys = jax.random.split(jax.random.key(0), 3)
-    for draw in (lambda f: f(keys[0]), lambda f: jax.vmap(f)(keys)):
-        got, expected = draw(ours), draw(theirs)
-        assert got.dtype == expected.dtype
-        np.testing.assert_array_equal(got, expected)
+    expected = jax.vmap(theirs)(keys)
+    traced, known = jax.vmap(ours)(keys), jnp.stack([ours(key) for key in keys])
+    assert traced.dtype == known.dtype == expected.dtype
+    np.testing.assert_array_equal(traced, expected)
+    if jnp.issubdtype(dtype_of_draw := known.dtype, jnp.integer):
+        np.testing.assert_array_equal(known, expected)
+    else:
+        tolerance = 20 * jnp.finfo(dtype_of_draw).eps
+        np.testing.assert_allclose(known, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["normal", "lecun_normal"])
+def test_numpy_draws_all_of_a_range(name: str, dtype: np.dtype):
+    """Catches tails that are cut, or bits that are used twice; few numbers would not show it."""
+    ours, theirs = (
+        (normal, jax.random.normal)
+        if name == "normal"
+        else (
+            lecun_normal,
+            nnx.initializers.lecun_normal(),
+        )
+    )
+    key = jax.random.key(2**32 - 1)
+    known, expected = ours(key, (300, 200)), theirs(key, (300, 200))
+    # Where a density is low, a number is known as precisely as its distance from 1 is.
+    np.testing.assert_allclose(known, expected, rtol=200 * jnp.finfo(dtype).eps, atol=1e-6)
+
+
+@pytest.mark.parametrize("impl", ["rbg", "threefry2x32"])
+def test_keys_of_other_kinds(impl: str):
+    """Catches numbers of another generator than that of the key."""
+    key = jax.random.key(7, impl=impl)
+    np.testing.assert_allclose(normal(key, (5,)), jax.random.normal(key, (5,)), rtol=1e-5)
+    np.testing.assert_array_equal(permutation(key, 9), jax.random.permutation(key, 9))
+
+
+def test_building_a_flow_compiles_nothing(compiled: list[str]):
+    """Catches an array of a layer that a program of XLA's makes, one for each shape."""
+
+    def build(dim: int) -> None:
+        fl.flows.nsf_coupling(dim=dim, hidden=(dim, dim), rngs=nnx.Rngs(0))
+        fl.flows.maf(dim=dim, hidden=(dim + 2,), num_layers=dim, rngs=nnx.Rngs(0))
+        fl.flows.glow(image_shape=(4, 4, dim), channels=dim, rngs=nnx.Rngs(0))
+        fl.flows.tarflow(image_shape=(4, 4, dim), width=4 * dim, rngs=nnx.Rngs(0))
+
+    build(5)
+    compiled.clear()
+    build(7)
+    assert not compiled
+    jnp.zeros((7, 5, 3))  # as a layer must not
+    assert compiled
 
 
 def shapes_of(draw: Callable) -> list[tuple[int, ...]]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import Shape, check_event_shape, check_positive_int
 from flowjax_lite.distributions.bases.base import AbstractBase
 from flowjax_lite.distributions.bases.normal import LOG_SCALE_BOUND, log_normal
@@ -34,9 +35,9 @@ class GaussianMixture(AbstractBase):
         self.condition_shape = None
         count = check_positive_int(num_components, "num_components")
         shape = (count, *self.event_shape)
-        self.logits = nnx.Param(jnp.zeros(count))
+        self.logits = nnx.Param(zeros(count))
         self.locs = nnx.Param(normal(rngs.params(), shape))
-        self.raw_scales = nnx.Param(jnp.zeros(shape))
+        self.raw_scales = nnx.Param(zeros(shape))
 
     def log_prob(self, z: Array, condition: Array | None = None) -> Array:
         log_scales = log_scale(self.raw_scales[...], LOG_SCALE_BOUND)

@@ -9,6 +9,7 @@ from flax import nnx
 from jax import Array
 
 from flowjax_lite.conditioners.mlp import MLP
+from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import Shape, check_event_shape, check_float, check_positive_int
 from flowjax_lite.distributions.bases.base import AbstractBase
 from flowjax_lite.numerics.random import normal
@@ -77,8 +78,8 @@ class DiagonalNormal(_AbstractScaledNormal):
         """
         self.event_shape = check_event_shape(dim)
         self.condition_shape = None
-        self.loc = nnx.Param(jnp.zeros(self.event_shape))
-        self.raw_scale = nnx.Param(jnp.zeros(self.event_shape))
+        self.loc = nnx.Param(zeros(self.event_shape))
+        self.raw_scale = nnx.Param(zeros(self.event_shape))
 
     def _loc_and_log_scale(self, condition: Array | None) -> tuple[Array, Array]:
         return self.loc[...], log_scale(self.raw_scale[...], LOG_SCALE_BOUND)
