@@ -39,7 +39,8 @@ def tarflow(
     """Affine maps of patches given the patches before, by causal transformers, in turning orders.
 
     The density takes one pass. Sampling is sequential, patch by patch, with the keys and values of
-    each attention kept, so that all steps together do the work of about one pass.
+    each attention kept, so that all steps together do the work of about one pass. Set the
+    normalisation from data before training, with `flow = fl.initialize(flow, x)`.
 
     TarFlow: Zhai et al., 2024, arXiv:2412.06329.
 
@@ -86,7 +87,7 @@ def jet(
     order cuts the numbers of each patch into halves, and each half is moved given the other. One
     is by places: the patches of one colour of a checkerboard are moved given those of the other
     colour, and the colours change places from layer to layer. Density and samples take one pass
-    each.
+    each. Set the normalisation from data before training, with `flow = fl.initialize(flow, x)`.
 
     Jet: Kolesnikov, Pinto and Tschannen, 2024, arXiv:2412.15129, without normalisations and scales,
     as published. There a coupling is y = (x + b) · 2 sigmoid(s), here the `Affine` transformer, as

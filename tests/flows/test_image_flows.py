@@ -15,6 +15,7 @@ import flowjax_lite as fl
 from flowjax_lite import bijectors as b
 from flowjax_lite.bijectors.base import AbstractBijector
 from flowjax_lite.conditioners import ConvNet, ZeroConvNet
+from flowjax_lite.core.recipe import from_json, to_json
 from flowjax_lite.flows import IMAGES
 from flowjax_lite.transformers import Affine
 
@@ -132,7 +133,7 @@ def make(name: str, **settings: object) -> fl.Flow:
     return IMAGES[name](image_shape=(4, 4, 1), **options)
 
 
-@pytest.mark.parametrize("name", AT_SCALES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_a_batch_sets_every_normalisation(name: str):
     """Catches a layer at some scale that a batch does not reach, or statistics of single pixels."""
     x = 4 * jax.random.uniform(jax.random.key(0), (200, 4, 4, 1)) ** 3
@@ -189,6 +190,16 @@ def test_files_and_layers(name: str, tmp_path: Path):
     z, _ = flow.to_latent(x, c)
     np.testing.assert_allclose(flow.trajectory(z, c)[-1], x, atol=1e-2)
     assert np.all(np.asarray(flow.log_prob(x, c) != flow.log_prob(x, c[::-1]))[[0, 2]])
+
+
+@pytest.mark.parametrize("name", ["tarflow", "jet"])
+def test_a_recipe_from_before_normalisations_has_none(name: str):
+    """Catches a file of an earlier version whose arrays would not find their places."""
+    without, with_ = make(name, normalization=None), make(name)
+    before = to_json(without.recipe).replace(', "normalization": null', "")
+    assert "normalization" not in before
+    assert from_json(before) == without.recipe != with_.recipe
+    assert len(without.layers()) + 1 == len(with_.layers())
 
 
 @pytest.mark.parametrize("name", ["glow", "jet"])
