@@ -14,6 +14,7 @@ from flowjax_lite.transformers.base import check_bound, check_min_slope
 from flowjax_lite.transformers.knots import (
     AbstractTailedSpline,
     check_bins,
+    computed_once,
     learned_knots,
     not_negative,
     sum_where,
@@ -135,6 +136,7 @@ def _raw_to_slope(raw: Array, min_slope: float) -> Array:
     return min_slope + jax.nn.softplus(raw + math.log(math.expm1(1.0 - min_slope)))
 
 
+@jax.custom_jvp
 def _forward_in_bin(bin_: _Bin, x: Array) -> tuple[Array, Array]:
     s, d0, d1 = bin_.height / bin_.width, bin_.left_slope, bin_.right_slope
     z, o = not_negative(x - bin_.x0) / bin_.width, not_negative(bin_.x1 - x) / bin_.width
@@ -144,7 +146,45 @@ def _forward_in_bin(bin_: _Bin, x: Array) -> tuple[Array, Array]:
     return jnp.where(z < 0.5, from_left, from_right), _log_slope(s, d0, d1, z, o)
 
 
+@_forward_in_bin.defjvp
+def _forward_in_bin_jvp(
+    primals: tuple[_Bin, Array], tangents: tuple[_Bin, Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    (bin_, x), (of_bin, of_x) = primals, tangents
+    z = computed_once(not_negative(x - bin_.x0) / bin_.width, x)
+    o = computed_once(not_negative(bin_.x1 - x) / bin_.width, x)
+    place = _Place(bin_, z, o)
+    of_z = (of_x - o * of_bin.x0 - z * of_bin.x1) / bin_.width
+    of_s = place.of_s(of_bin)
+    of_image = place.by_z * of_z + place.of_image(of_s, of_bin)
+    of_y = place.above * of_bin.y0 + place.below * of_bin.y1 + bin_.height * of_image
+    return _forward_in_bin(bin_, x), (of_y, place.of_log_slope(of_z, of_s, of_bin))
+
+
+@jax.custom_jvp
 def _inverse_in_bin(bin_: _Bin, y: Array) -> tuple[Array, Array]:
+    z, o = _place_of(bin_, y)
+    s, d0, d1 = bin_.height / bin_.width, bin_.left_slope, bin_.right_slope
+    x = jnp.where(z < 0.5, bin_.x0 + bin_.width * z, bin_.x1 - bin_.width * o)
+    return x, -_log_slope(s, d0, d1, z, o)
+
+
+@_inverse_in_bin.defjvp
+def _inverse_in_bin_jvp(
+    primals: tuple[_Bin, Array], tangents: tuple[_Bin, Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    (bin_, y), (of_bin, of_y) = primals, tangents
+    z, o = (computed_once(each, y) for each in _place_of(bin_, y))
+    place = _Place(bin_, z, o)
+    of_image = (of_y - place.above * of_bin.y0 - place.below * of_bin.y1) / bin_.height
+    of_s = place.of_s(of_bin)
+    of_z = (of_image - place.of_image(of_s, of_bin)) / place.by_z
+    of_x = o * of_bin.x0 + z * of_bin.x1 + bin_.width * of_z
+    return _inverse_in_bin(bin_, y), (of_x, -place.of_log_slope(of_z, of_s, of_bin))
+
+
+def _place_of(bin_: _Bin, y: Array) -> tuple[Array, Array]:
+    """How far from both ends of a bin the x of a y is, as parts of the width that add up to one."""
     s, d0, d1 = bin_.height / bin_.width, bin_.left_slope, bin_.right_slope
     p, q = not_negative(y - bin_.y0) / bin_.height, not_negative(bin_.y1 - y) / bin_.height
     b = d0 * q - d1 * p
@@ -153,9 +193,53 @@ def _inverse_in_bin(bin_: _Bin, y: Array) -> tuple[Array, Array]:
     numerator = jnp.where(positive, 2 * s * p, r - b)
     denominator = jnp.where(positive, b + r, 2 * s * q)
     total = numerator + denominator
-    z, o = numerator / total, denominator / total
-    x = jnp.where(z < 0.5, bin_.x0 + bin_.width * z, bin_.x1 - bin_.width * o)
-    return x, -_log_slope(s, d0, d1, z, o)
+    return numerator / total, denominator / total
+
+
+class _Place:
+    """The derivatives at a place in a bin, by formulas in which nothing of one sign cancels.
+
+    They are written out because XLA on CPU computes what several results share for each of them
+    again: of the formulas of automatic differentiation that is nearly all, and both the program
+    and the time to compile it would be several times as long.
+
+    Attributes:
+        below: the image as a part of the height, of the distance to the lower end.
+        above: the same of the distance to the upper end.
+        by_z: the derivative of `below` by the place z, a part of the width.
+    """
+
+    def __init__(self, bin_: _Bin, z: Array, o: Array) -> None:
+        self._s, self._d0, self._d1 = bin_.height / bin_.width, bin_.left_slope, bin_.right_slope
+        self._z, self._o, self._width = z, o, bin_.width
+        s, d0, d1 = self._s, self._d0, self._d1
+        self._denominator = s * (z * z + o * o) + (d0 + d1) * z * o
+        self._numerator = d1 * z * z + 2 * s * z * o + d0 * o * o
+        self.below = z * (s * z + d0 * o) / self._denominator
+        self.above = o * (s * o + d1 * z) / self._denominator
+        self.by_z = s * self._numerator / (self._denominator * self._denominator)
+
+    def of_s(self, of_bin: _Bin) -> Array:
+        """The tangent of the mean slope s."""
+        return (of_bin.height - self._s * of_bin.width) / self._width
+
+    def of_image(self, of_s: Array, of_bin: _Bin) -> Array:
+        """The tangent of `below` where z is fixed."""
+        z, o, d0, d1 = self._z, self._o, self._d0, self._d1
+        both = z * o / self._denominator
+        by_s = both * (d1 * z * z - d0 * o * o) / self._denominator
+        of_slopes = self.above * of_bin.left_slope - self.below * of_bin.right_slope
+        return by_s * of_s + both * of_slopes
+
+    def of_log_slope(self, of_z: Array, of_s: Array, of_bin: _Bin) -> Array:
+        """The tangent of the logarithm of the slope."""
+        z, o, s, d0, d1 = self._z, self._o, self._s, self._d0, self._d1
+        n, d = self._numerator, self._denominator
+        by_z = 2 * (d1 * z - d0 * o + s * (o - z)) / n - 2 * (z - o) * (2 * s - d0 - d1) / d
+        by_s = 2 * z * o * (1 / n + (d0 + d1) / (s * d))
+        by_d0, by_d1 = o * o / n - 2 * z * o / d, z * z / n - 2 * z * o / d
+        of_slopes = by_d0 * of_bin.left_slope + by_d1 * of_bin.right_slope
+        return by_z * of_z + by_s * of_s + of_slopes
 
 
 def _log_slope(s: Array, d0: Array, d1: Array, z: Array, o: Array) -> Array:
