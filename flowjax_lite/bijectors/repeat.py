@@ -65,7 +65,8 @@ class Repeat(AbstractBijector):
             rngs: source of each layer's initial state.
 
         Raises:
-            ValueError: num_layers or unroll is below 1, or gradient is none of the three.
+            ValueError: num_layers or unroll is below 1, gradient is none of the three, or
+                make_layer does not build the same each time.
         """
         check_positive_int(num_layers, "num_layers")
         self.unroll = check_positive_int(unroll, "unroll")
@@ -169,7 +170,14 @@ def _stacked(
             return jnp.stack(arrays)
         return jax.device_put(np.stack(arrays))  # without a program for each shape
 
-    return jax.tree.map(side_by_side, *[build(key) for key in keys])
+    layers = [build(key) for key in keys]
+    for i, layer in enumerate(layers):
+        if jax.tree.structure(layer) != jax.tree.structure(layers[0]):
+            raise ValueError(
+                f"make_layer built another kind of layer in its call {i + 1} than in the first: "
+                f"layers of a Repeat differ in their arrays alone; join other layers by a Chain"
+            )
+    return jax.tree.map(side_by_side, *layers)
 
 
 def _stages(layers: AbstractBijector, *, forward: bool) -> list[tuple[Apply, Apply]]:

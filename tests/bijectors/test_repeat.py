@@ -304,3 +304,37 @@ def test_mistakes_are_named(arguments: dict, message: str):
     """Catches settings that mean nothing."""
     with pytest.raises(ValueError, match=message):
         b.Repeat(lambda rngs: b.Exp(2), **arguments, rngs=nnx.Rngs(0))
+
+
+def test_layers_of_several_kinds_are_refused():
+    """Catches arrays of layers that do not belong together, put side by side."""
+    dims = iter((2, 2, 3))
+    with pytest.raises(ValueError, match=r"another kind of layer in its call 3 .* a Chain"):
+        b.Repeat(lambda rngs: b.Exp(next(dims)), 3, rngs=nnx.Rngs(0))
+
+
+def test_layers_are_the_same_where_they_are_traced():
+    """Catches other numbers in a flow that is built inside of a compiled function."""
+
+    def build(key: Array) -> b.Repeat:
+        return b.Repeat(make_layer, NUM_LAYERS, rngs=nnx.Rngs(key))
+
+    known, traced = build(jax.random.key(0)), jax.jit(build)(jax.random.key(0))
+    assert nnx.graphdef(known) == nnx.graphdef(traced)
+    for one, other in zip(jax.tree.leaves(known), jax.tree.leaves(traced), strict=True):
+        assert one.dtype == other.dtype and one.weak_type == other.weak_type
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_may_hold_what_is_differentiated():
+    """Catches a tracer in a layer whose keys are known."""
+
+    def total(shift: Array) -> Array:
+        def make(rngs: nnx.Rngs) -> b.Shift:
+            layer = b.Shift(3)
+            layer.shift[...] = shift
+            return layer
+
+        return jnp.sum(b.Repeat(make, 3, rngs=nnx.Rngs(0)).forward(X))
+
+    np.testing.assert_allclose(jax.grad(total)(X), 3 * jnp.ones(3))
