@@ -171,8 +171,9 @@ def _stacked(
         return jax.device_put(np.stack(arrays))  # without a program for each shape
 
     layers = [build(key) for key in keys]
-    for i, layer in enumerate(layers):
-        if jax.tree.structure(layer) != jax.tree.structure(layers[0]):
+    kinds: list[Any] = [jax.tree.structure(layer) for layer in layers]
+    for i, kind in enumerate(kinds):
+        if kind != kinds[0]:
             raise ValueError(
                 f"make_layer built another kind of layer in its call {i + 1} than in the first: "
                 f"layers of a Repeat differ in their arrays alone; join other layers by a Chain"

@@ -60,8 +60,10 @@ def _run(argv: Sequence[str] | None, *, traceback: bool) -> int:
             hint = suggest(rest[0].partition("=")[0], known)
             raise ValueError(f"unknown arguments: {' '.join(rest)}.{hint} See {parser.prog} --help")
         from flowjax_lite.cli.programs import keep_programs
+        from flowjax_lite.core.extra import import_extra
 
         keep_programs()
+        import_extra("matplotlib.figure", "cli")  # not for --help, nor late, at the end of a run
         command(**arguments)
     except EXPECTED as error:
         if traceback:

@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax
 import jax
 import numpy as np
 from flax import nnx
-from matplotlib.figure import Figure
 
 import flowjax_lite as fl
 from flowjax_lite.cli import report
@@ -25,6 +24,9 @@ from flowjax_lite.cli.run import experiment, output
 from flowjax_lite.cli.run.directory import Run
 from flowjax_lite.cli.run.experiment import BATCH, Experiment
 from flowjax_lite.data import Dataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TABLE, ROWS, PICTURE = "comparison.md", "comparison.jsonl", "comparison.png"
 _SAME = 1e-3  # relative; what devices and versions may change of a likelihood
@@ -132,7 +134,7 @@ def table(rows: Sequence[Row]) -> str:
     return f"{report.markdown(lines)}{notes}\n\n{_footer()}\n"
 
 
-def picture(rows: Sequence[Row], *, title: str) -> Figure:
+def picture(rows: Sequence[Row], *, title: str) -> "Figure":
     """Return the comparison as a picture."""
     return fl.plot.comparison(
         {row.score.name: (row.score.test, row.score.test_error) for row in rows},

@@ -4,12 +4,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from matplotlib.figure import Figure
 
 import flowjax_lite as fl
 from flowjax_lite.cli import config as configs
@@ -19,6 +18,9 @@ from flowjax_lite.cli.run.experiment import IMAGE_BATCH, Experiment, Outcome, sa
 from flowjax_lite.data import join
 from flowjax_lite.distributions import Dequantized, Flow
 from flowjax_lite.training import Callback, LogFile, Progress, TensorBoard
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NUM_POINTS = 2000
 DPI = 150
@@ -137,7 +139,7 @@ def _metrics(outcome: Outcome, scores: Sequence[Score]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def _draw_samples(experiment: Experiment, flow: Flow | Dequantized, *, title: str) -> Figure:
+def _draw_samples(experiment: Experiment, flow: Flow | Dequantized, *, title: str) -> "Figure":
     """Draw data beside as many samples, under the same conditions where there are any."""
     data = experiment.data
     if data.image_shape is not None:
