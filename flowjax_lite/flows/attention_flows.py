@@ -70,7 +70,7 @@ def tarflow(
 
     layers = Repeat(make_layer, num_layers, gradient=options["gradient"], rngs=options["rngs"])
     patched = Patched(layers, shape, size=patch_size)  # type: ignore[arg-type]
-    return of_pixels(_of_unit_scale(patched, options), options)
+    return of_pixels([patched, *_normalised(shape, options)], options)
 
 
 @flow_factory
@@ -133,15 +133,16 @@ def jet(
         return Chain([*by_features, by_places, Reverse(grid)])
 
     layers = Repeat(make_layer, num_layers, gradient=options["gradient"], rngs=options["rngs"])
-    return of_pixels(_of_unit_scale(Squeezed(layers, size=patch_size), options), options)
+    squeezed = Squeezed(layers, size=patch_size)
+    return of_pixels([squeezed, *_normalised(shape, options)], options)
 
 
-def _of_unit_scale(bijector: AbstractBijector, options: AttentionOptions) -> AbstractBijector:
-    """A map of images, to which a normalisation brings each number, where one is asked for."""
+def _normalised(image_shape: Shape, options: AttentionOptions) -> list[AbstractBijector]:
+    """The normalisation of each number of an image, if there is one."""
     if options["normalization"] is None:
-        return bijector
+        return []
     check_choice(options["normalization"], ("act",), "normalization")
-    return Chain([bijector, ActNorm(bijector.event_shape)])
+    return [ActNorm(image_shape)]
 
 
 def _patches(image_shape: Shape, patch_size: int) -> Shape:

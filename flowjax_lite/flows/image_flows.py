@@ -6,7 +6,7 @@ what it leaves behind is latent. The flows differ in the layers of a scale.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Unpack, get_args
 
 from flax import nnx
@@ -283,7 +283,7 @@ def _at_scales(make_scale: MakeScale, options: ScaleOptions) -> Flow:
             rest = FirstChannels(bijector((height, width, depth // 2), scale + 1), depth)
         return make_scale((height, width, depth), scale, rest)
 
-    return of_pixels(bijector(shape, 0), options)
+    return of_pixels([bijector(shape, 0)], options)
 
 
 def _of_half(
@@ -316,9 +316,12 @@ def _squeezed(shape: Shape, num_scales: int) -> Shape:
     return height // 2, width // 2, 4 * channels
 
 
-def of_pixels(bijector: AbstractBijector, options: ImageOptions) -> Flow:
-    """A flow of images in [0, num_levels), from a bijector of images of unit scale."""
-    shape, levels = bijector.event_shape, check_positive_int(options["num_levels"], "num_levels")
+def of_pixels(bijectors: Sequence[AbstractBijector], options: ImageOptions) -> Flow:
+    """A flow of images in [0, num_levels), from bijectors of images of unit scale."""
+    shape, levels = (
+        bijectors[0].event_shape,
+        check_positive_int(options["num_levels"], "num_levels"),
+    )
     inside = options["logit"]
     to_pixels: list[AbstractBijector]
     if inside is None:
@@ -334,5 +337,5 @@ def of_pixels(bijector: AbstractBijector, options: ImageOptions) -> Flow:
         raise ValueError(
             f"logit is {inside}; expected a number above 0 and below 0.5, such as 0.01, or None"
         )
-    chain = Chain([bijector, *to_pixels])
+    chain = Chain([*bijectors, *to_pixels])
     return Flow(StandardNormal(shape), chain, condition_map=options["condition_map"])
