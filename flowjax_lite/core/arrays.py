@@ -29,7 +29,7 @@ def as_array(value: Any, dtype: DTypeLike, shape: Sequence[int]) -> Array:
     """Numbers as an array of that shape, to which they are broadcast."""
     if isinstance(value, Array) or _is_traced():
         return jnp.broadcast_to(jnp.asarray(value, dtype), tuple(shape))
-    numbers = np.asarray(value, jax.dtypes.canonicalize_dtype(dtype))
+    numbers = np.asarray(value, jnp.result_type(dtype))
     return jax.device_put(np.broadcast_to(numbers, tuple(shape)))
 
 
