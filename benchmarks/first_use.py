@@ -1,7 +1,8 @@
 """What a newcomer waits for: importing, building a flow, training it once, and once more.
 
     pip install "flowjax-lite[bench]"
-    python benchmarks/first_use.py --out benchmarks/results/first_use.md
+    python benchmarks/first_use.py
+    python benchmarks/first_use.py --out first_use.md
 
 Each library and flow has processes of its own, in turn, without a cache on disk; the table has
 medians.

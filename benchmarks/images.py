@@ -158,6 +158,7 @@ EXPERIMENTS = {
             "glow, variational": of_images("glow", num_layers=8, channels=64, variational=True),
             "tarflow, given the class": of_images("tarflow", condition_dim=10),
             "jet": of_images("jet", patch_size=7, num_layers=3),
+            "jet, not normalised": of_images("jet", patch_size=7, num_layers=3, normalization=None),
         },
     ),
     "cifar10": Experiment(
