@@ -197,7 +197,7 @@ def _place_of(bin_: _Bin, y: Array) -> tuple[Array, Array]:
 
 
 class _Place:
-    """The derivatives at a place in a bin, by formulas in which nothing of one sign cancels.
+    """The derivatives at a place in a bin, by written formulas.
 
     They are written out because XLA on CPU computes what several results share for each of them
     again: of the formulas of automatic differentiation that is nearly all, and both the program
