@@ -3,6 +3,7 @@
     python benchmarks/images.py digits
     python benchmarks/images.py mnist --data-dir DIRECTORY --minutes 60
     python benchmarks/images.py mnist --data-dir DIRECTORY --minutes 1 --results /tmp
+    python benchmarks/images.py cifar10 --data-dir DIRECTORY --epochs 1 --test 1000 --flows glow
 
 A flow may take an hour: each is kept in a file beside the table, which is made of all that are
 there; `--flows` without a name makes it anew. All flows of one data set are trained for about the
@@ -30,6 +31,7 @@ import flowjax_lite as fl
 from flowjax_lite.data.dataset import Split, split
 
 SAMPLES = 10  # of the noise, for the bound on the test images
+RULE_SAMPLES = 4  # of the noise, the same for each class, for Bayes' rule
 COLUMNS = 12  # of pictures
 DRAWN = 2 * COLUMNS
 PROBE = 500  # images that set the normalisations
@@ -125,6 +127,7 @@ class Experiment(NamedTuple):
     batch_size: int
     optimizer: fl.AdamW
     mirrored: bool  # half of the images, by chance, where a flow takes images
+    shown: str  # the flow that goes from image to image, and fills in what is missing
     makers: dict[str, Maker]
 
 
@@ -135,6 +138,7 @@ EXPERIMENTS = {
         batch_size=100,
         optimizer=fl.AdamW(1e-3, weight_decay=1.0, clip=1.0),
         mirrored=False,
+        shown="flowpp_image",
         makers={
             "maf": of_vectors("maf", hidden=(128,)),
             "nsf_autoregressive": of_vectors("nsf_autoregressive", hidden=(128,)),
@@ -149,6 +153,7 @@ EXPERIMENTS = {
         batch_size=32,
         optimizer=fl.AdamW(1e-3, clip=1.0),
         mirrored=False,
+        shown="flowpp_image",
         makers={
             "maf": of_vectors("maf", hidden=(512, 512)),
             "nsf_coupling": of_vectors("nsf_coupling", hidden=(256, 256)),
@@ -167,6 +172,7 @@ EXPERIMENTS = {
         batch_size=32,
         optimizer=fl.AdamW(1e-3, clip=1.0),
         mirrored=True,
+        shown="glow",
         makers={
             "maf": of_vectors("maf", num_layers=3, hidden=(512,)),
             "glow": of_images("glow", num_scales=3, num_layers=8, channels=64),
@@ -189,8 +195,8 @@ def as_taken(
 def accuracy(model: fl.distributions.Dequantized, x: np.ndarray, classes: np.ndarray) -> float:
     """How often the class with the highest bound, all equally frequent, is the right one."""
     bounds = [
-        model.lower_bound(x, 0, np.broadcast_to(each, classes.shape), batch_size=500)
-        for each in ONE_HOT
+        model.lower_bound(x, 0, condition, num_samples=RULE_SAMPLES, batch_size=500)
+        for condition in (np.broadcast_to(each, classes.shape) for each in ONE_HOT)
     ]
     return float(np.mean(np.argmax(bounds, axis=0) == classes.argmax(axis=1)))
 
@@ -200,10 +206,11 @@ def trained(
     images: Images,
     experiment: Experiment,
     minutes: float,
+    epochs: int | None,
 ) -> fl.FitResult[fl.distributions.Dequantized]:
-    """The best epoch of a run of so many minutes.
+    """The best epoch of a run of so many epochs, or else minutes.
 
-    A run on a few batches first says how many epochs they are worth.
+    A run on a few batches first says how many epochs the minutes are worth.
     """
     x, condition = as_taken(images.train, model)
     held_out = as_taken(images.validation, model)
@@ -221,11 +228,12 @@ def trained(
         "ema": 0.998,
         "progress": False,
     }
-    few = images.train[: PROBE_STEPS * batch_size]
-    probe = options | {"validation": as_taken(images.validation[:batch_size], model)}
-    given, of_few = as_taken(few, model)
-    seconds = fl.fit(model, given, condition=of_few, max_epochs=2, **probe).history["seconds"]
-    epochs = max(2, round(60 * minutes / (seconds[1] - seconds[0]) * len(given) / len(x)))
+    if epochs is None:
+        few = images.train[: PROBE_STEPS * batch_size]
+        probe = options | {"validation": as_taken(images.validation[:batch_size], model)}
+        given, of_few = as_taken(few, model)
+        seconds = fl.fit(model, given, condition=of_few, max_epochs=2, **probe).history["seconds"]
+        epochs = max(2, round(60 * minutes / (seconds[1] - seconds[0]) * len(given) / len(x)))
     return fl.fit(model, x, condition=condition, max_epochs=epochs, **options)
 
 
@@ -275,10 +283,13 @@ def curves(kept: dict[str, dict[str, Any]]) -> Figure:
 
 
 def measured(
-    model: fl.distributions.Dequantized, history: dict[str, list[float]], images: Images
+    model: fl.distributions.Dequantized,
+    history: dict[str, list[float]],
+    images: Images,
+    test: int | None,
 ) -> dict[str, Any]:
-    """What is kept of a trained flow, as JSON takes it."""
-    x, condition = as_taken(images.test, model)
+    """What is kept of a trained flow, of so many test images or of all, as JSON takes it."""
+    x, condition = as_taken(images.test[:test], model)
     one, many = (
         float(model.bits_per_dim(x, 0, condition, num_samples=num, batch_size=500).mean())
         for num in (1, SAMPLES)
@@ -295,11 +306,10 @@ def measured(
         "bits": one,
         "bits_of_many": many,
         "accuracy": right,
+        "tested": len(x),
         "samples": packed(np.asarray(drawn)),
         "environment": environment(),
     }
-    if condition is None and len(model.event_shape) == 3:
-        kept["uses"] = packed(uses(model, images))
     return kept
 
 
@@ -321,29 +331,32 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
             f"{flow['parameters']:,}",
             f"{len(flow['minutes'])}",
             f"{flow['minutes'][-1]:.1f}",
+            f"{flow['tested']:,}",
             f"{flow['bits']:.3f}",
             f"{flow['bits_of_many']:.3f}",
             "" if flow["accuracy"] is None else f"{flow['accuracy']:.1%}",
         ]
         for name, flow in kept.items()
     ]
-    header = ["flow", "parameters", "epochs", "minutes", "bits/dim", f"bits/dim, {SAMPLES} samples"]
-    return markdown_table([*header, "Bayes' rule is right"], rows)
+    header = ["flow", "parameters", "epochs", "minutes", "test images", "bits/dim"]
+    header += [f"bits/dim, {SAMPLES} samples", "Bayes' rule is right"]
+    return markdown_table(header, rows)
 
 
 def report(
     kept: dict[str, dict[str, Any]], data: str, images: Images, experiment: Experiment
 ) -> str:
     """The page of a data set."""
+    mirrored = ", half of them mirrored" * experiment.mirrored
     return f"""# Image flows on {data}
 
 {table(kept)}
 
 Upper bounds on the test images, of {images.num_levels} levels, by uniform noise, or by that of a
 flow where the name says so, with one sample and with {SAMPLES}; lower is better. Where the class is
-given, those of the images alone are at most log 10 nats an image higher, and Bayes' rule takes one
-sample for each class. {len(images.train):,} training images in batches of
-{experiment.batch_size}{", half of them mirrored" * experiment.mirrored}; pixels by a logit with
+given, those of the images alone are at most log 10 nats an image higher, and Bayes' rule takes
+{RULE_SAMPLES} samples of the noise, the same for each class. {len(images.train):,} training images
+in batches of {experiment.batch_size}{mirrored}; pixels by a logit with
 {experiment.logit}; an average of the parameters with a decay of 0.998; the epoch that is best on
 {len(images.validation):,} images held out.
 
@@ -359,6 +372,8 @@ def main() -> None:
     parser.add_argument("data", choices=EXPERIMENTS)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, for each flow")
+    parser.add_argument("--epochs", type=int, help="of training, in place of minutes")
+    parser.add_argument("--test", type=int, help="number of test images; all by default")
     parser.add_argument("--flows", nargs="*", help="those to train; all by default")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
@@ -368,8 +383,10 @@ def main() -> None:
     kept = json.loads(store.read_text()) if store.exists() else {}
     for name in makers if arguments.flows is None else arguments.flows:
         model = makers[name](images, experiment.logit)
-        result = trained(model, images, experiment, arguments.minutes)
-        kept[name] = measured(result.flow, result.history, images)
+        result = trained(model, images, experiment, arguments.minutes, arguments.epochs)
+        kept[name] = measured(result.flow, result.history, images, arguments.test)
+        if name == experiment.shown:
+            kept[name]["uses"] = packed(uses(result.flow, images))
         store.write_text(json.dumps(kept, indent=1) + "\n")
     kept = {name: kept[name] for name in makers if name in kept}
     text = report(kept, arguments.data, images, experiment)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from images import COLUMNS, unpacked
+from images import COLUMNS, EXPERIMENTS, unpacked
 from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
@@ -15,11 +15,11 @@ SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 
 
 def kept(data: str) -> dict[str, np.ndarray]:
-    """Samples, a way between two images, and halves filled in, of the best flow of a data set."""
+    """Samples, a way between two images, and halves filled in, of the flow that is shown."""
     flows = json.loads((RESULTS / f"images_{data}.json").read_text())
-    best = min((flow for flow in flows.values() if "uses" in flow), key=lambda flow: flow["bits"])
-    samples = unpacked(best["samples"]).reshape(2, COLUMNS, *SHAPES[data])
-    between, filled = unpacked(best["uses"]).reshape(2, COLUMNS, *SHAPES[data])
+    shown = flows[EXPERIMENTS[data].shown]
+    samples = unpacked(shown["samples"]).reshape(2, COLUMNS, *SHAPES[data])
+    between, filled = unpacked(shown["uses"]).reshape(2, COLUMNS, *SHAPES[data])
     return {
         f"samples, {data}": samples,
         "between two": between[None],

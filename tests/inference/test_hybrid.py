@@ -51,6 +51,41 @@ def test_loss_weighs_the_density_of_all_rows_and_the_classes_of_labelled_ones(hy
     np.testing.assert_allclose(loss, -log_p_y[0, 0] / 3, rtol=1e-5)
 
 
+def test_predictions_are_to_stay_the_same_nearby(hybrid: Hybrid):
+    """Catches a direction that is not the worst, another length, and a term for labels alone.
+
+    Of two classes the worst of all short moves is along the gradient of the difference of logits,
+    there or back, wherever the power iteration begins.
+    """
+    head = fl.conditioners.MLP(2, out_shape=(2,), hidden=(8,), activation="tanh", rngs=nnx.Rngs(1))
+    two = randomised(Hybrid(hybrid.flow, head), scale=0.5)
+    x, labels = jax.random.normal(jax.random.key(0), (5, 2)), jnp.full((5, 1), -1.0)
+    key, radius = jax.random.key(3), 0.1
+    loss = hybrid_loss(weight=0.0, radius=radius)
+    z, _ = two.flow.to_latent(x)
+    log_p = jax.nn.log_softmax(jax.vmap(two.head)(z))
+    slopes = jax.vmap(jax.grad(lambda z: jnp.diff(two.head(z))[0]))(z)
+    worst = radius * slopes / jnp.linalg.norm(slopes, axis=1, keepdims=True)
+
+    def divergence(moves: jax.Array) -> jax.Array:
+        moved = jax.nn.log_softmax(jax.vmap(two.head)(z + moves))
+        return jnp.sum(jnp.exp(log_p) * (log_p - moved), axis=1)
+
+    there, back = divergence(worst), divergence(-worst)
+    of_rows = jnp.stack([loss(two, x, labels, jnp.eye(5)[row], key) for row in range(5)])
+    assert jnp.all(of_rows < 1.02 * jnp.maximum(there, back))
+    assert jnp.all(of_rows > 0.98 * jnp.minimum(there, back))
+    np.testing.assert_allclose(loss(two, x, labels, None, key), of_rows.mean(), rtol=1e-5)
+    # The twins: moves across change little, and shorter ones less.
+    across = jnp.stack([worst[:, 1], -worst[:, 0]], axis=1)
+    assert jnp.all(divergence(across) < 0.1 * of_rows)
+    assert hybrid_loss(weight=0.0, radius=radius / 2)(two, x, labels, None, key) < (
+        0.3 * of_rows.mean()
+    )
+    # Held-out rows are evaluated without a key: there the radius counts for nothing.
+    assert loss(two, x, labels) == hybrid_loss(weight=0.0)(two, x, labels, None, key) == 0
+
+
 def test_training_with_few_labels(tmp_path: Path):
     """Catches a model that fit refuses, classes that are not learned, and a file of half of it."""
     rng = np.random.default_rng(0)
@@ -99,5 +134,8 @@ def test_parts_that_do_not_fit_are_named(hybrid: Hybrid):
         Hybrid(fl.flows.planar(dim=3, condition_dim=1, rngs=nnx.Rngs(0)), head)
     with pytest.raises(ValueError, match=r"weight is -1"):
         hybrid_loss(weight=-1)
+    for radius in (0, -1.0, np.inf):
+        with pytest.raises(ValueError, match=f"radius is {radius}"):
+            hybrid_loss(radius=radius)
     with pytest.raises(TypeError, match="the model is a Flow"):
         hybrid_loss()(hybrid.flow, jnp.zeros((2, 2)), jnp.zeros((2, 1)))
