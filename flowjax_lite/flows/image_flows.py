@@ -318,11 +318,8 @@ def _squeezed(shape: Shape, num_scales: int) -> Shape:
 
 def of_pixels(bijectors: Sequence[AbstractBijector], options: ImageOptions) -> Flow:
     """A flow of images in [0, num_levels), from bijectors of images of unit scale."""
-    shape, levels = (
-        bijectors[0].event_shape,
-        check_positive_int(options["num_levels"], "num_levels"),
-    )
-    inside = options["logit"]
+    shape, inside = bijectors[0].event_shape, options["logit"]
+    levels = check_positive_int(options["num_levels"], "num_levels")
     to_pixels: list[AbstractBijector]
     if inside is None:
         to_pixels = [Standardize(shape, loc=levels / 2, scale=_UNIT * levels)]
