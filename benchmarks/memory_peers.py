@@ -61,11 +61,12 @@ def main() -> None:
         ours = {depth: of_ours(gradient, depth, x) for depth in DEPTHS}
         rows.append([name, *cells(ours, peer)])
     header = [cell for depth in DEPTHS for cell in (f"{depth} layers, MB", "÷ flowjax")]
+    first, second = HIDDEN
     text = f"""# Memory of a training step beside flowjax
 
 {markdown_table(["MAF", *header], rows)}
 
-A MAF in {DIM} dimensions with networks of {HIDDEN[0]} and {HIDDEN[1]} units, ReLU, {BATCH:,} events a
+A MAF in {DIM} dimensions with networks of {first} and {second} units, ReLU, {BATCH:,} events a
 step, Adam, float32. MB are the temporary buffers of the compiled step, without what it is given and
 what it returns: parameters and the state of Adam, the same for both. As a deeper flow returns more,
 and temporaries may lie where results will, those of "invert" shrink.

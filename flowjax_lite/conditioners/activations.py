@@ -1,12 +1,14 @@
 """Activation functions by name."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from flowjax_lite.core.recipe import register_functions
+from flowjax_lite.numerics.scalar import elementwise
 
 Activation = Callable[[Array], Array]
 
@@ -52,8 +54,24 @@ LIPSCHITZ = ("relu", "leaky_relu", "elu", "softplus", "tanh", "lipswish")
 INCREASING = ("relu", "leaky_relu", "elu", "softplus", "tanh")
 
 
+@dataclass(frozen=True)
+class _Smooth:
+    function: Activation
+
+    def __call__(self, x: Array) -> Array:
+        return elementwise(self.function, x)
+
+
+# As networks apply those whose gradient by jax keeps several numbers for each unit.
+_SMOOTH: dict[str, Activation] = {
+    name: _Smooth(ACTIVATIONS[name])
+    for name in ("elu", "gelu", "silu", "softplus", "tanh", "lipswish", "arcsinh")
+}
+register_functions({f"elementwise.{name}": function for name, function in _SMOOTH.items()})
+
+
 def get_activation(activation: str | Activation) -> Activation:
-    """The activation function of that name, or the given function itself.
+    """The activation function of that name, or the given function, as networks apply it.
 
     Give a function that is defined once, not a fresh lambda: models that hold different
     function objects compile apart.
@@ -61,13 +79,14 @@ def get_activation(activation: str | Activation) -> Activation:
     Raises:
         ValueError: no activation has that name.
     """
-    if callable(activation):
-        return activation
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"activation is {activation!r}; expected a function or one of {sorted(ACTIVATIONS)}"
-        )
-    return ACTIVATIONS[activation]
+    if not callable(activation):
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation is {activation!r}; expected a function or one of {sorted(ACTIVATIONS)}"
+            )
+        activation = ACTIVATIONS[activation]
+    smooth = (_SMOOTH[name] for name in _SMOOTH if activation is ACTIVATIONS[name])
+    return next(smooth, activation)
 
 
 def get_activation_among(activation: str | Activation, names: tuple[str, ...]) -> Activation:
@@ -78,5 +97,5 @@ def get_activation_among(activation: str | Activation, names: tuple[str, ...]) -
     """
     for name in names:
         if activation in (name, ACTIVATIONS[name]):
-            return ACTIVATIONS[name]
+            return get_activation(name)
     raise ValueError(f"activation is {activation!r}; expected one of {', '.join(map(repr, names))}")

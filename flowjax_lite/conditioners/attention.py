@@ -21,6 +21,7 @@ from flowjax_lite.core.checks import (
 )
 from flowjax_lite.numerics.product import check_compute_dtype
 from flowjax_lite.numerics.random import normal
+from flowjax_lite.numerics.scalar import elementwise
 
 _EXPANSION = 4  # of a token's dense layers
 
@@ -331,7 +332,7 @@ class _Layer(nnx.Module):
     def _added(self, h: Array, attended: Array) -> Array:
         """What leaves the layer, (..., width)."""
         h = h + self.mix(attended.reshape(h.shape))
-        return h + self.contract(jax.nn.gelu(self.expand(self.second_norm(h))))
+        return h + self.contract(elementwise(jax.nn.gelu, self.expand(self.second_norm(h))))
 
 
 def _norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:

@@ -1,11 +1,39 @@
 """Stable scalar functions, elementwise on arrays of any shape."""
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def elementwise(function: Callable[[Array], Array], x: Array) -> Array:
+    """Apply a smooth function, of which a gradient keeps one number for each entry, its slope.
+
+    By the formulas of automatic differentiation it would keep several: up to four for each unit of
+    a network, whose writing and reading takes a tenth to a quarter of a step.
+
+    Args:
+        function: elementwise.
+        x: values of any shape.
+
+    Returns:
+        function(x), of x's shape.
+    """
+    return function(x)
+
+
+@elementwise.defjvp
+def _elementwise_jvp(
+    function: Callable[[Array], Array], primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Any]:
+    value, slope = jax.jvp(function, primals, (jnp.ones_like(primals[0]),))
+    return value, slope * tangents[0]
 
 
 def soft_clip(x: Array, bound: float) -> Array:
@@ -21,7 +49,7 @@ def soft_clip(x: Array, bound: float) -> Array:
     Returns:
         bound * tanh(x / bound), of x's shape.
     """
-    return bound * jnp.tanh(x / bound)
+    return elementwise(lambda x: bound * jnp.tanh(x / bound), x)
 
 
 def log_scale(raw: Array, bound: float) -> Array:

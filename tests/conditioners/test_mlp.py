@@ -1,5 +1,7 @@
 """Dense networks: their shapes, their start and their condition; activations by name."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from battery.measure import randomised
 from flax import nnx
 
 from flowjax_lite.conditioners import ACTIVATIONS, MLP, ResidualMLP, get_activation
+from flowjax_lite.core.recipe import unrecorded
 
 NETWORKS = (MLP, ResidualMLP)
 every_network = pytest.mark.parametrize("network", NETWORKS)
@@ -64,14 +67,28 @@ def test_activations_by_name(name: str):
     elsewhere = {"lipswish": nnx.swish(x) / 1.1, "arcsinh": np.arcsinh(x)}
     expected = elsewhere[name] if name in elsewhere else getattr(jax.nn, name)(x)
     np.testing.assert_allclose(function(x), expected, rtol=1e-6)
-    by_name, by_function = (
+    by_name, by_function, as_applied = (
         MLP(2, out_shape=(1, 1), hidden=(4,), activation=activation, rngs=nnx.Rngs(0))
-        for activation in (name, function)
+        for activation in (name, ACTIVATIONS[name], function)
     )
     assert nnx.graphdef(by_name) == nnx.graphdef(by_function)
+    assert by_name.activation == as_applied.activation
+    assert not list(unrecorded(as_applied.recipe))  # so that files hold it
     random = randomised(by_name, scale=1.0)
     hidden = function(random.layers[0](jnp.ones(2)))
     np.testing.assert_allclose(random(jnp.ones(2)), random.last(hidden).reshape(1, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["elu", "gelu", "silu", "softplus", "lipswish", "arcsinh"])
+def test_a_gradient_keeps_one_number_for_each_unit(name: str):
+    """Catches activations whose derivative by jax's formulas fills the memory of a step."""
+
+    def kept(function: Callable[[jax.Array], jax.Array]) -> int:
+        _, backward = jax.vjp(function, jnp.ones(1000))
+        return sum(leaf.size for leaf in jax.tree.leaves(backward) if leaf.size >= 1000)
+
+    assert kept(get_activation(name)) == 1000
+    assert kept(ACTIVATIONS[name]) > 1000  # the twin: the function as jax differentiates it
 
 
 @pytest.mark.parametrize(

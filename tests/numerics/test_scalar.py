@@ -9,6 +9,7 @@ import pytest
 from jax import Array
 
 from flowjax_lite.numerics import log_scale, sigmoid_log_derivative, soft_clip, softplus_inverse
+from flowjax_lite.numerics.scalar import elementwise
 
 EVERYWHERE = np.concatenate([-np.logspace(30, -30, 61), [0.0], np.logspace(-30, 30, 61)])
 POSITIVE = np.logspace(-30, 30, 241)
@@ -97,3 +98,25 @@ def test_soft_clip_stays_within_its_bound(dtype: np.dtype):
     assert jnp.all(jnp.abs(values) <= 2.0)
     assert jnp.all(jnp.diff(values) >= -4 * jnp.finfo(dtype).eps)
     assert jnp.all(slopes[jnp.abs(x) < 10] > 0)
+
+
+@pytest.mark.parametrize("function", [jax.nn.silu, jnp.tanh, jnp.exp])
+def test_elementwise_has_the_derivatives_of_its_function(
+    function: Callable[[Array], Array], dtype: np.dtype
+):
+    """Catches a slope that is not the function's, in any mode, and second derivatives of zero."""
+    x = jnp.linspace(-3.0, 3.0, 7, dtype=dtype)
+
+    def applied(x: Array) -> Array:
+        return elementwise(function, x)
+
+    rtol = 1e-12 if dtype == "float64" else 1e-5
+    np.testing.assert_array_equal(applied(x), function(x))
+    for derivative in (
+        jax.grad,
+        jax.jacfwd,
+        lambda f: jax.grad(jax.grad(f)),
+        lambda f: jax.jacfwd(jax.grad(f)),
+    ):
+        actual, expected = (jax.vmap(derivative(f))(x) for f in (applied, function))
+        np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol)
