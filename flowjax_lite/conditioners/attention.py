@@ -10,8 +10,8 @@ from jax import Array, lax
 
 from flowjax_lite.conditioners.base import AbstractConditioner
 from flowjax_lite.conditioners.causal import AbstractCausal
+from flowjax_lite.conditioners.layer_norm import LayerNorm
 from flowjax_lite.conditioners.mlp import Dense, condition_shape
-from flowjax_lite.core.arrays import ones, zeros
 from flowjax_lite.core.checks import (
     Shape,
     check_condition,
@@ -78,7 +78,7 @@ class AbstractTokenNet(AbstractConditioner):
         self.places = nnx.Param(normal(rngs.params(), (tokens, width)))
         number = check_positive_int(num_layers, "num_layers")
         self.layers = nnx.List([_Layer(width, num_heads, **options) for _ in range(number)])
-        self.norm = _norm(width, rngs)
+        self.norm = LayerNorm(width, rngs=rngs)
         self.last = Dense(width, num_params * out_features, zero=True, **options)
 
     def _at_once(self, h: Array, seen: Array | None, activations: Any) -> tuple[Any, Array]:
@@ -267,7 +267,7 @@ class _Layer(nnx.Module):
     def __init__(self, width: int, num_heads: int, *, compute_dtype: str, rngs: nnx.Rngs) -> None:
         options: dict[str, Any] = {"compute_dtype": compute_dtype, "rngs": rngs}
         self.shape = num_heads, width // num_heads
-        self.norm, self.second_norm = _norm(width, rngs), _norm(width, rngs)
+        self.norm, self.second_norm = (LayerNorm(width, rngs=rngs) for _ in range(2))
         self.attend = Dense(width, 3 * width, **options)
         self.mix = Dense(width, width, **options)
         self.expand = Dense(width, _EXPANSION * width, **options)
@@ -333,20 +333,6 @@ class _Layer(nnx.Module):
         """What leaves the layer, (..., width)."""
         h = h + self.mix(attended.reshape(h.shape))
         return h + self.contract(elementwise(jax.nn.gelu, self.expand(self.second_norm(h))))
-
-
-def _norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    precise: Any = {"use_fast_variance": False, "param_dtype": default_dtype()}
-    start: Any = {"scale_init": _ones, "bias_init": _zeros}
-    return nnx.LayerNorm(width, **precise, **start, rngs=rngs)
-
-
-def _ones(key: Array, shape: Shape, dtype: Any) -> Array:
-    return ones(shape)
-
-
-def _zeros(key: Array, shape: Shape, dtype: Any) -> Array:
-    return zeros(shape)
 
 
 def _einsum(formula: str, a: Array, b: Array) -> Array:

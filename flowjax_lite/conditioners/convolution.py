@@ -17,6 +17,7 @@ from jax import Array, lax
 
 from flowjax_lite.conditioners.activations import Activation, get_activation
 from flowjax_lite.conditioners.base import AbstractConditioner
+from flowjax_lite.conditioners.layer_norm import LayerNorm
 from flowjax_lite.conditioners.mlp import Dense, check_hidden, condition_shape
 from flowjax_lite.core.arrays import zeros
 from flowjax_lite.core.checks import (
@@ -24,7 +25,6 @@ from flowjax_lite.core.checks import (
     check_condition,
     check_event,
     check_positive_int,
-    default_dtype,
 )
 from flowjax_lite.numerics.convolution import Padding, convolution
 from flowjax_lite.numerics.pixels import space_to_depth
@@ -72,9 +72,8 @@ class GatedBlock(nnx.Module):
         compute_dtype: str,
         rngs: nnx.Rngs,
     ) -> None:
-        precise: Any = {"use_fast_variance": False, "param_dtype": default_dtype()}
         options: dict[str, Any] = {"compute_dtype": compute_dtype, "rngs": rngs}
-        self.norm = nnx.LayerNorm(channels, **precise, rngs=rngs)
+        self.norm = LayerNorm(channels, rngs=rngs)
         self.inner = Conv(channels, channels, **options)
         self.outer = Conv(channels, 2 * channels, size=1, zero=True, **options)
         self.by_condition = _by_condition(condition_dim, channels, **options)

@@ -1,5 +1,6 @@
 """Mixture distribution functions followed by a quantile function: Flow++ and Gaussianization."""
 
+import functools
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ class AbstractMixture(AbstractNumericalForward):
 
         return with_linear_tails(raised, y, _BOUND)
 
+    # A gradient computes it again: to store and read numbers of each component takes longer.
+    @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=0)
     def _mixture_to_pair(self, params: Array, y: Array) -> tuple[Array, Array]:
         """F₀⁻¹(F(y)) and its derivative."""
         side = np.arange(self.num_components) % 2

@@ -163,6 +163,24 @@ def test_the_start_is_no_saddle(monkeypatch: pytest.MonkeyPatch):
 
 
 @every_mixture
+def test_a_gradient_keeps_the_parameters(
+    mixture: type[AbstractMixture], monkeypatch: pytest.MonkeyPatch
+):
+    """Catches numbers of each component that are kept until a backward pass."""
+    transformer = mixture(5)
+    params, y = jnp.full((transformer.num_params, 100), 0.1), jnp.linspace(-2.0, 2.0, 100)
+
+    def kept() -> int:
+        _, backward = jax.vjp(transformer.inverse_and_log_det, params, y)
+        return sum(leaf.size // y.size for leaf in jax.tree.leaves(backward))
+
+    assert kept() < 2 * transformer.num_params
+    plainly = AbstractMixture._mixture_to_pair.__wrapped__
+    monkeypatch.setattr(AbstractMixture, "_mixture_to_pair", plainly)
+    assert kept() > 4 * transformer.num_params  # the twin
+
+
+@every_mixture
 def test_settings_count(mixture: type[AbstractMixture]):
     """Catches a setting that is accepted and ignored."""
     params = np.zeros(mixture(4).num_params, np.float32)
