@@ -1,6 +1,7 @@
 """Mixture distribution functions against plain numpy, far out, and under gradient steps."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +116,7 @@ def trained(transformer: AbstractMixture) -> tuple[float, Array]:
     """
     quantiles = stats.norm.ppf((np.arange(100) + 0.5) / 100) / 4
     data = np.concatenate([quantiles - 1, quantiles + 1])
-    y = jnp.asarray(data / data.std(), jnp.float32)
+    y = jnp.asarray(data / data.std())
 
     def loss(params: Array) -> Array:
         columns = jnp.broadcast_to(params[:, None], (params.size, y.size))
@@ -145,21 +146,37 @@ def smallest_gap(params: Array) -> float:
     return float(jnp.min(jnp.abs(kinds[:, :, None] - kinds[:, None]) + jnp.eye(4)[None]))
 
 
+@contextlib.contextmanager
+def changed_constants(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Patch what traced functions hold as constants: they are forgotten before and afterwards."""
+    jax.clear_caches()
+    with monkeypatch.context() as changed:
+        yield changed
+    jax.clear_caches()
+
+
 @every_mixture
-def test_components_part(mixture: type[AbstractMixture], monkeypatch: pytest.MonkeyPatch):
+def test_components_part(
+    mixture: type[AbstractMixture], monkeypatch: pytest.MonkeyPatch, x64: None
+):
     """Catches components that stay equal, as they do in the twin, whose gains are."""
     gain, params = trained(mixture(4))
     assert gain > 0.6 and smallest_gap(params) > 1e-3
-    monkeypatch.setattr(module, "_LOWEST_GAIN", 1.0)
-    monkeypatch.setattr(module, "_HIGHEST_GAIN", 1.0)
-    assert smallest_gap(trained(mixture(4))[1]) < 1e-5
+    with changed_constants(monkeypatch) as changed:
+        changed.setattr(module, "_LOWEST_GAIN", 1.0)
+        changed.setattr(module, "_HIGHEST_GAIN", 1.0)
+        assert smallest_gap(trained(mixture(4))[1]) < 1e-5
 
 
-def test_the_start_is_no_saddle(monkeypatch: pytest.MonkeyPatch):
-    """Catches an identity that two peaks cannot be told from, as in the twin without a pair."""
+def test_the_start_is_no_saddle(monkeypatch: pytest.MonkeyPatch, x64: None):
+    """Catches an identity that two peaks cannot be told from, as in the twin without a pair.
+
+    In float32 rounding, which Adam makes as large as any gradient, may find a way from a saddle.
+    """
     assert trained(NormalMixture(4))[0] > 0.6
-    monkeypatch.setattr(NormalMixture, "_OFFSET", 0.0)
-    assert trained(NormalMixture(4))[0] < 0.01
+    with changed_constants(monkeypatch) as changed:
+        changed.setattr(NormalMixture, "_OFFSET", 0.0)
+        assert trained(NormalMixture(4))[0] < 0.01
 
 
 @every_mixture
