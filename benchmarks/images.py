@@ -299,7 +299,7 @@ def measured(
     else:
         right = accuracy(model, x, condition)
         drawn = model.sample(1, (), np.resize(ONE_HOT, (DRAWN, len(ONE_HOT))))
-    kept = {
+    return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))),
         "minutes": [second / 60 for second in history["seconds"]],
         "validation": history["validation"],
@@ -310,7 +310,6 @@ def measured(
         "samples": packed(np.asarray(drawn)),
         "environment": environment(),
     }
-    return kept
 
 
 def packed(images: np.ndarray) -> str:

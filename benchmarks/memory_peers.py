@@ -55,11 +55,10 @@ def main() -> None:
     arguments = parser.parse_args()
     x = jax.random.normal(jax.random.key(0), (BATCH, DIM))
     peer = {depth: of_flowjax(depth, x) for depth in DEPTHS}
-    sizes = {f"flowjax_lite, {gradient}": gradient for gradient in GRADIENTS}
     rows = [["flowjax", *cells(peer, peer)]]
-    for name, gradient in sizes.items():
+    for gradient in GRADIENTS:
         ours = {depth: of_ours(gradient, depth, x) for depth in DEPTHS}
-        rows.append([name, *cells(ours, peer)])
+        rows.append([f"flowjax_lite, {gradient}", *cells(ours, peer)])
     header = [cell for depth in DEPTHS for cell in (f"{depth} layers, MB", "÷ flowjax")]
     first, second = HIDDEN
     text = f"""# Memory of a training step beside flowjax

@@ -62,7 +62,7 @@ class _Smooth:
         return elementwise(self.function, x)
 
 
-# As networks apply those whose gradient by jax keeps several numbers for each unit.
+# The activations whose gradient by jax keeps several numbers for each unit, as networks apply them.
 _SMOOTH: dict[str, Activation] = {
     name: _Smooth(ACTIVATIONS[name])
     for name in ("elu", "gelu", "silu", "softplus", "tanh", "lipswish", "arcsinh")
@@ -85,7 +85,7 @@ def get_activation(activation: str | Activation) -> Activation:
                 f"activation is {activation!r}; expected a function or one of {sorted(ACTIVATIONS)}"
             )
         activation = ACTIVATIONS[activation]
-    smooth = (_SMOOTH[name] for name in _SMOOTH if activation is ACTIVATIONS[name])
+    smooth = (applied for name, applied in _SMOOTH.items() if activation is ACTIVATIONS[name])
     return next(smooth, activation)
 
 

@@ -140,9 +140,9 @@ def hybrid_loss(*, weight: float = 1.0, radius: float | None = None) -> Loss:
     the data, so that each batch holds some. Densities of many dimensions need small weights, such
     as 1 / dim, or the classes are hardly learned; a weight of 0 learns the classes alone.
 
-    With a radius, rows without a label teach the classes, too: those predicted are to stay the same
-    nearby. To the loss of each row comes KL(p(y|z) ‖ p(y|z + r)), where r, of this length, points
-    to where the prediction changes the most, by one power iteration from a random direction.
+    With a radius, rows without a label teach the classes, too: the prediction for a row is to stay
+    the same near its latent. Each row adds KL(p(y|z) ‖ p(y|z + r)) to the loss, where r has this
+    length and points to where the prediction changes the most, found by one power iteration.
     Without a key, as on the rows that `fit` holds out, there is no such term.
 
     Nalisnick et al., 2019, arXiv:1902.02767, equation 6. Virtual adversarial training: Miyato,

@@ -1,10 +1,10 @@
 """Layer normalisation against plain numpy, and what a gradient keeps of it."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from battery.measure import randomised
 from flax import nnx
+from helpers.gradients import numbers_kept
 
 from flowjax_lite.conditioners.layer_norm import LayerNorm
 
@@ -25,10 +25,5 @@ def test_features_far_from_zero_are_normalised():
 def test_a_gradient_keeps_the_features_alone():
     """Catches a norm whose parts all are kept until a backward pass."""
     x = jnp.ones((10, 64))
-
-    def kept(norm: nnx.LayerNorm) -> int:
-        _, backward = jax.vjp(norm, x)
-        return sum(leaf.size for leaf in jax.tree.leaves(backward) if leaf.size >= x.size)
-
-    assert kept(LayerNorm(64, rngs=nnx.Rngs(0))) == x.size
-    assert kept(nnx.LayerNorm(64, rngs=nnx.Rngs(0))) > x.size  # the twin
+    assert numbers_kept(LayerNorm(64, rngs=nnx.Rngs(0)), x) == x.size
+    assert numbers_kept(nnx.LayerNorm(64, rngs=nnx.Rngs(0)), x) > x.size  # the twin

@@ -1,13 +1,12 @@
 """Dense networks: their shapes, their start and their condition; activations by name."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from battery.measure import randomised
 from flax import nnx
+from helpers.gradients import numbers_kept
 
 from flowjax_lite.conditioners import ACTIVATIONS, MLP, ResidualMLP, get_activation
 from flowjax_lite.core.recipe import unrecorded
@@ -82,13 +81,9 @@ def test_activations_by_name(name: str):
 @pytest.mark.parametrize("name", ["elu", "gelu", "silu", "softplus", "lipswish", "arcsinh"])
 def test_a_gradient_keeps_one_number_for_each_unit(name: str):
     """Catches activations whose derivative by jax's formulas fills the memory of a step."""
-
-    def kept(function: Callable[[jax.Array], jax.Array]) -> int:
-        _, backward = jax.vjp(function, jnp.ones(1000))
-        return sum(leaf.size for leaf in jax.tree.leaves(backward) if leaf.size >= 1000)
-
-    assert kept(get_activation(name)) == 1000
-    assert kept(ACTIVATIONS[name]) > 1000  # the twin: the function as jax differentiates it
+    x = jnp.ones(1000)
+    assert numbers_kept(get_activation(name), x) == x.size
+    assert numbers_kept(ACTIVATIONS[name], x) > x.size  # the twin, as jax differentiates it
 
 
 @pytest.mark.parametrize(

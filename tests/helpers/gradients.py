@@ -1,4 +1,4 @@
-"""Results of a transformer with all their gradients, in one program."""
+"""Results of a transformer with all their gradients, and what a gradient keeps."""
 
 import functools
 from collections.abc import Callable
@@ -15,6 +15,13 @@ def with_gradients(function: Callable, params: Array, value: Array) -> tuple[Arr
     outputs, pull = jax.vjp(function, params, value)
     ones, zeros = jnp.ones_like(value), jnp.zeros_like(value)
     return (*outputs, *pull((ones, zeros)), *pull((zeros, ones)))
+
+
+def numbers_kept(function: Callable, *inputs: Array) -> int:
+    """How many numbers wait for a backward pass, in arrays at least as large as the last input."""
+    _, backward = jax.vjp(function, *inputs)
+    sizes = [leaf.size for leaf in jax.tree.leaves(backward)]
+    return sum(size for size in sizes if size >= inputs[-1].size)
 
 
 @functools.partial(jax.jit, static_argnums=0)
